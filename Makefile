@@ -1,0 +1,123 @@
+# One-word targets; `make demo` and `make test` work on a fresh machine with Python 3.11 and make.
+# Stamps in .make/ remember what is done, so that a second call is instant.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+# python3.11 by name, or python3 when that is 3.11
+PYTHON := $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
+# Node 20 or newer of this machine, else the one the lock installs into the environment
+NODE_BIN = $(shell if node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null && command -v npm >/dev/null; \
+	then dirname "$$(command -v node)"; else echo "$(CURDIR)/$(BIN)"; fi)
+QUIET_ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false DO_NOT_TRACK=1
+PYTEST := $(QUIET_ENV) $(BIN)/python -m pytest
+CONSOLE_SOURCES := $(shell find ui_extensions -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
+
+.PHONY: help demo up down test fast slow check bench types console lock install clean
+
+help:
+	@echo "make demo    the whole way from raw data to a chat"
+	@echo "make up      start the platform and keep it running (make down stops it)"
+	@echo "make test    all tests, the fast ones first"
+	@echo "make check   formatting, lint, types, import rule"
+	@echo "make bench   the figures the README quotes"
+	@echo "make types   openapi.json and the console's types from it"
+	@echo "make console build the console"
+	@echo "make lock    solve the dependencies again and pin them by hash"
+
+# -- what people type ----------------------------------------------------------------------------------------------
+
+demo: install console
+	$(BIN)/llmops demo
+
+up: install console
+	$(BIN)/llmops up
+
+down: install
+	$(BIN)/llmops down
+
+# the fast ones first, so that a mistake shows within a minute
+test: fast slow
+
+fast: install
+	$(PYTEST) -m "not slow and not browser and not journey"
+
+slow: install console $(STAMPS)/chromium
+	$(PYTEST) -m "slow or browser or journey"
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	if [ -f ui_extensions/package.json ]; then \
+		$(MAKE) $(STAMPS)/node_modules && cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && \
+		npm run check && npm test; fi
+
+bench: install
+	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python "$$figure"; done
+
+types: install $(STAMPS)/node_modules
+	$(BIN)/python -m serving_api.openapi
+	$(if $(wildcard ui_extensions/package.json),cd ui_extensions && PATH="$(NODE_BIN):$$PATH" npm run types)
+
+console: $(STAMPS)/console
+
+# -- the environment -------------------------------------------------------------------------------------------------
+
+install: $(STAMPS)/installed
+
+$(STAMPS)/venv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install it so that python3.11 is on the PATH."; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	mkdir -p $(STAMPS) && touch $@
+
+# Alone and first: its CPU build is large, and pip's own configuration decides where it comes from.
+$(STAMPS)/torch: locks/torch.txt | $(STAMPS)/venv
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/torch.txt
+	touch $@
+
+$(STAMPS)/locked: locks/dev.txt $(STAMPS)/torch
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/dev.txt
+	touch $@
+
+$(STAMPS)/installed: pyproject.toml $(STAMPS)/locked
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+lock: install
+	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/api.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train --extra dev -c locks/api.txt -o locks/dev.txt pyproject.toml
+
+# torch is pinned in locks/torch.txt, by hand; no line may name where packages came from
+LOCK_OPTIONS := --quiet --no-header --generate-hashes --strip-extras --resolver backtracking --unsafe-package torch \
+	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+# -- the console -----------------------------------------------------------------------------------------------------
+
+$(STAMPS)/node_modules: $(wildcard ui_extensions/package-lock.json) | $(STAMPS)/installed
+	if [ -f ui_extensions/package.json ]; then \
+		cd ui_extensions && PATH="$(NODE_BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error; fi
+	touch $@
+
+$(STAMPS)/console: $(CONSOLE_SOURCES) $(STAMPS)/node_modules
+	if [ -f ui_extensions/package.json ]; then cd ui_extensions && PATH="$(NODE_BIN):$$PATH" npm run build; fi
+	touch $@
+
+# The browser tests drive the system's Chromium.
+$(STAMPS)/chromium: | $(STAMPS)/venv
+	if ! command -v chromium chromium-browser google-chrome >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+		else \
+			echo "The browser tests need Chromium: install it (Debian: apt-get install chromium), then call make again."; \
+			exit 1; \
+		fi; fi
+	touch $@
+
+clean:
+	rm -rf $(STAMPS) .pytest_cache .mypy_cache .ruff_cache ui_extensions/dist

@@ -1,0 +1,1 @@
+"""KNOWS: records, rules, and the few doors to the outside."""

@@ -1,0 +1,20 @@
+"""The only door to object storage: a local folder or any S3, through one interface.
+
+An object becomes visible whole or not at all. A *version folder* (`datasets/{id}/{version}`) is published by writing
+its `manifest.json` last, with create-only semantics: a folder without a manifest does not exist for readers. Uploads
+go to a staging folder first, and a *claim* naming the content digest is taken before files are moved into place, so
+two racing uploads can never mix their bytes:
+
+    staged = blobs.stage(prefix)
+    files = [blobs.write(f"{staged}/{name}", chunks, max_bytes=limit) for name, chunks in uploads]
+    manifest = blobs.publish(prefix, files, staged=staged)
+
+Not covered: encryption at rest, and listing by anything but prefix.
+"""
+
+from llmops_resources.blobs.objects import Objects
+from llmops_resources.blobs.opening import open_blobs
+from llmops_resources.blobs.values import Manifest, StoredFile, StoredObject, check_key
+from llmops_resources.blobs.versions import Blobs
+
+__all__ = ["Blobs", "Manifest", "Objects", "StoredFile", "StoredObject", "check_key", "open_blobs"]

@@ -1,0 +1,54 @@
+"""What only a local folder needs: fsync, and tidying up after killed processes."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from llmops_resources.blobs.failures import disk_errors
+
+
+def sync_up(path: Path, root: Path) -> None:
+    """Make a file, and the folder entries leading to it from `root`, survive a power cut. Raises Unavailable."""
+    with disk_errors(path):
+        for entry in [path, *path.parents]:
+            handle = os.open(entry, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            if entry == root:
+                break
+
+
+def prune_empty(folder: Path, root: Path) -> None:
+    """Remove folders that became empty, from the bottom up; the root stays."""
+    below = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True) if folder.is_dir() else []
+    for path in [*below, folder, *folder.parents]:
+        if path == root or root not in path.parents:
+            break
+        try:
+            path.rmdir()
+        except OSError:  # not empty, or gone already
+            continue
+
+
+def sweep_partial_files(folder: Path, before: datetime) -> int:
+    """Remove what a killed process left: obstore writes `name#1` first and renames it when it is whole."""
+    removed = 0
+    for path in folder.rglob("*#*") if folder.is_dir() else ():
+        old = datetime.fromtimestamp(path.stat().st_mtime, UTC) < before
+        if old and path.name.rpartition("#")[2].isdigit():
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of our own making, links in it not followed."""
+    for path in sorted(folder.rglob("*"), reverse=True) if folder.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    if folder.exists():
+        folder.rmdir()

@@ -1,0 +1,49 @@
+"""Opening the object store that the settings name."""
+
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from obstore.store import LocalStore, S3Store
+
+from llmops_resources.blobs.failures import disk_errors
+from llmops_resources.blobs.values import check_key
+from llmops_resources.blobs.versions import Blobs
+from llmops_resources.errors import InvalidInput
+
+
+def open_blobs(
+    url: str,
+    *,
+    endpoint: str | None = None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    region: str | None = None,
+) -> Blobs:
+    """Open `file:///absolute/folder` (created if missing) or `s3://bucket/prefix`, the latter at `endpoint` if given.
+
+    Raises InvalidInput for another kind of address, Unavailable when the local folder cannot be made.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and path.startswith("/"):
+        with disk_errors(Path(path)):
+            Path(path).mkdir(parents=True, exist_ok=True)
+        root = Path(path).resolve()
+        return Blobs(LocalStore(root), f"file://{root}", root)
+    if parts.scheme == "s3" and parts.netloc:
+        prefix = check_key(path.strip("/")) if path.strip("/") else ""
+        store = S3Store(
+            parts.netloc,
+            prefix=prefix or None,
+            endpoint=endpoint,
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            region=region or "us-east-1",
+            client_options={"allow_http": bool(endpoint and endpoint.startswith("http://")), "timeout": "120s"},
+            retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+        )
+        return Blobs(store, f"s3://{parts.netloc}/{prefix}".rstrip("/"))
+    raise InvalidInput(
+        f"{url!r} is not an object store", remedy="Set OBJECT_STORE_URL to file:///folder or s3://bucket/prefix."
+    )

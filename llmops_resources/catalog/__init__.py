@@ -1,0 +1,1 @@
+"""Versions, their lifecycle, approvals by digest, evidence and lineage."""

@@ -1,0 +1,88 @@
+"""Evidence: what the middle rooms found out about exactly these bytes."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from llmops_resources.catalog import versions
+from llmops_resources.catalog.lifecycle import PiiStatus
+from llmops_resources.catalog.tables import EvidenceRow
+from llmops_resources.database import Transaction
+from llmops_resources.values import Value
+
+
+class EvidenceKind(StrEnum):
+    VALIDATION = "validation"
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+class Evidence(Value):
+    """One finding. `passed` is None where nothing is decided by it."""
+
+    id: UUID
+    version_id: UUID
+    digest: str
+    kind: EvidenceKind
+    source_id: str
+    passed: bool | None
+    summary: dict[str, Any]
+    recorded_at: datetime
+
+
+def attach(
+    tx: Transaction,
+    version_id: UUID,
+    kind: EvidenceKind,
+    *,
+    digest: str,
+    source_id: object,
+    passed: bool | None,
+    summary: dict[str, Any],
+) -> Evidence:
+    """Attach a finding to a version."""
+    row = EvidenceRow(
+        version_id=version_id, digest=digest, kind=kind, source_id=str(source_id), passed=passed, summary=summary
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    tx.audit(f"evidence.{kind}", "version", version_id, digest=digest, passed=passed, source=str(source_id))
+    return _value(row)
+
+
+def record_validation(
+    tx: Transaction, version_id: UUID, *, pii_status: PiiStatus, quality_score: float | None, row_count: int | None
+) -> None:
+    """Write the figures lists and filters need onto the data set."""
+    row = versions.load(tx, version_id)
+    row.pii_status, row.quality_score, row.row_count = pii_status, quality_score, row_count
+
+
+def latest(tx: Transaction, version_id: UUID, kind: EvidenceKind) -> Evidence | None:
+    """The newest finding of a kind."""
+    found = of_version(tx, version_id, kind)
+    return found[0] if found else None
+
+
+def of_version(tx: Transaction, version_id: UUID, kind: EvidenceKind | None = None) -> list[Evidence]:
+    """Findings about a version, newest first."""
+    query = select(EvidenceRow).filter_by(version_id=version_id).order_by(EvidenceRow.recorded_at.desc())
+    if kind is not None:
+        query = query.filter_by(kind=kind)
+    return [_value(row) for row in tx.session.scalars(query)]
+
+
+def _value(row: EvidenceRow) -> Evidence:
+    return Evidence(
+        id=row.id,
+        version_id=row.version_id,
+        digest=row.digest,
+        kind=EvidenceKind(row.kind),
+        source_id=row.source_id,
+        passed=row.passed,
+        summary=row.summary,
+        recorded_at=row.recorded_at,
+    )

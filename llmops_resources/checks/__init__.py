@@ -1,0 +1,1 @@
+"""Structure, PII and quality of uploaded data."""

@@ -1,0 +1,199 @@
+"""The private copy of a data set that every check after the parser reads: small Parquet parts of bounded row groups."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llmops_resources.values import Value
+
+PART_BYTES = 16 * 1024**2
+PART_ROWS = 20_000
+INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
+
+
+class ColumnType(StrEnum):
+    """The type of a column as people are told it."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+    LIST = "list"
+    OBJECT = "object"
+    BINARY = "binary"
+    NULL = "null"
+    OTHER = "other"
+
+
+class SpooledFile(Value):
+    """One file: how many rows could be read, and the numbers (from 1, ascending) of those that could not."""
+
+    name: str
+    rows: int
+    skipped: tuple[int, ...] = ()
+
+    def number(self, index: int) -> int:
+        """The row number in the file, from 1, of the readable row with this index."""
+        return index + 1 + bisect_right(range(len(self.skipped)), index, key=lambda i: self.skipped[i] - 1 - i)
+
+
+class SpooledColumn(Value):
+    name: str
+    type: ColumnType
+
+
+class Spool(Value):
+    """What the parser left in `folder`: parts in row order. Text that stands for another type is still text there."""
+
+    folder: Path
+    files: tuple[SpooledFile, ...]
+    columns: tuple[SpooledColumn, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def unreadable(self) -> int:
+        return sum(len(file.skipped) for file in self.files)
+
+    def parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def scan(self) -> pl.LazyFrame:
+        """Every row, all columns present (null where a part lacks one), types as spooled."""
+        frames = [pl.scan_parquet(part, glob=False) for part in self.parts()]
+        names = [column.name for column in self.columns]
+        return (
+            pl.concat(frames, how="diagonal_relaxed").select(names) if frames else pl.LazyFrame({n: [] for n in names})
+        )
+
+    def frames(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Part by part: the number of rows before it and its rows."""
+        before = 0
+        for part in self.parts():
+            frame = pl.read_parquet(part, glob=False)
+            yield before, frame
+            before += frame.height
+
+    def typed(self, column: SpooledColumn) -> pl.Expr:
+        """The column's values in its own type, where they were spooled as text."""
+        target = {ColumnType.INTEGER: pl.Int64, ColumnType.NUMBER: pl.Float64}.get(column.type)
+        expression = pl.col(column.name)
+        return expression.cast(target, strict=False) if target is not None else expression
+
+    def place(self, row: int) -> tuple[str, int]:
+        """File name and row in that file, counted from 1, of the row with index `row` in the whole data set."""
+        for file in self.files:
+            if row < file.rows:
+                return file.name, file.number(row)
+            row -= file.rows
+        raise IndexError(row)
+
+
+@dataclass
+class SpoolWriter:
+    """Writes rows of text (`add_row`) or Arrow batches (`add_batch`) as parts, holding one part in memory."""
+
+    folder: Path
+    budget: int  # bytes that decoded data may take in all
+    written: int = 0
+    rows: int = 0
+    _part: int = 0
+    _names: Sequence[str] = ()
+    _pending: list[Sequence[str | None]] = field(default_factory=list)
+    _pending_bytes: int = 0
+
+    def add_row(self, names: Sequence[str], cells: Sequence[str | None], size: int) -> None:
+        """One row; `size` is about its bytes. A change of `names` starts a new part."""
+        if names is not self._names and list(names) != list(self._names):
+            self.flush()
+            self._names = tuple(names)
+        self._pending.append(cells)
+        self._pending_bytes += size
+        if len(self._pending) >= PART_ROWS or self._pending_bytes >= PART_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pending:
+            columns = zip(*self._pending, strict=True)
+            arrays = [pa.array(column, pa.large_string()) for column in columns]
+            rows, self._pending, self._pending_bytes = len(self._pending), [], 0
+            self._write(pa.table(arrays, names=list(self._names)) if arrays else None, rows)
+
+    def add_batch(self, table: pa.Table) -> None:
+        self.flush()
+        self._write(table, table.num_rows)
+
+    def _write(self, table: pa.Table | None, rows: int) -> None:
+        self.rows += rows
+        if table is None:
+            return
+        self.written += table.nbytes
+        if self.written > self.budget:
+            raise ExpansionError(self.budget)
+        path = self.folder / f"part-{self._part:06d}.parquet"
+        self._part += 1
+        pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+
+
+class ExpansionError(Exception):
+    """The decoded data is larger than any honest file of this size."""
+
+
+def inferred_type(values: pl.LazyFrame, name: str) -> ColumnType:
+    """The narrowest type that every non-null text of a CSV column reads as; numbers with leading zeros stay text."""
+    text = pl.col(name).drop_nulls()
+    fits = values.select(
+        text.len().alias("n"),
+        *(text.str.contains(pattern).all().alias(kind) for kind, pattern in
+          (("integer", INTEGER), ("number", NUMBER), ("boolean", BOOLEAN))),
+    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    if not fits["n"]:
+        return ColumnType.NULL
+    return next((ColumnType(kind) for kind in ("integer", "number", "boolean") if fits[kind]), ColumnType.STRING)
+
+
+def type_of_arrow(kind: pa.DataType) -> ColumnType:
+    """The column type of an Arrow type."""
+    tests: tuple[tuple[Any, ColumnType], ...] = (
+        (pa.types.is_boolean, ColumnType.BOOLEAN),
+        (pa.types.is_integer, ColumnType.INTEGER),
+        (pa.types.is_floating, ColumnType.NUMBER),
+        (pa.types.is_decimal, ColumnType.NUMBER),
+        (pa.types.is_string, ColumnType.STRING),
+        (pa.types.is_large_string, ColumnType.STRING),
+        (pa.types.is_string_view, ColumnType.STRING),
+        (pa.types.is_date, ColumnType.DATE),
+        (pa.types.is_timestamp, ColumnType.DATETIME),
+        (pa.types.is_map, ColumnType.OBJECT),
+        (pa.types.is_struct, ColumnType.OBJECT),
+        (pa.types.is_list, ColumnType.LIST),
+        (pa.types.is_large_list, ColumnType.LIST),
+        (pa.types.is_fixed_size_list, ColumnType.LIST),
+        (pa.types.is_binary, ColumnType.BINARY),
+        (pa.types.is_large_binary, ColumnType.BINARY),
+        (pa.types.is_fixed_size_binary, ColumnType.BINARY),
+        (pa.types.is_binary_view, ColumnType.BINARY),
+        (pa.types.is_null, ColumnType.NULL),
+    )
+    if pa.types.is_dictionary(kind):
+        return type_of_arrow(kind.value_type)
+    return next((label for test, label in tests if test(kind)), ColumnType.OTHER)
+
+
+def as_json(value: object) -> str:
+    """Compact JSON text of a nested value; what JSON cannot say (dates, bytes, decimals) becomes its string."""
+    return json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))

@@ -1,0 +1,115 @@
+"""Taking in a data set's files: inspected while they stream into a staging folder, published whole or not at all."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from llmops_resources.blobs import Blobs, Manifest, StoredFile
+from llmops_resources.checks.bytes import ByteInspector
+from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, sniff
+from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.schema import ExpectedSchema
+from llmops_resources.checks.structure import check_structure
+from llmops_resources.errors import InvalidInput, ValidationFailed, field_problem
+
+_CHUNK = 1024**2
+#: Uploads up to this size are parsed before they are accepted; larger ones are parsed by the validation run.
+PARSED_AT_ONCE = 32 * 1024**2
+_SHOWN_PROBLEMS = 20
+
+
+def take_in(
+    blobs: Blobs,
+    prefix: str,
+    files: Sequence[tuple[str, BinaryIO]],
+    *,
+    expected: ExpectedSchema | None,
+    options: CheckOptions,
+    max_bytes: int,
+) -> Manifest:
+    """Publish the files (name, stream) as the version folder `prefix`.
+
+    Bytes are stored as `part-0001.csv` and so on, never under a stranger's file name. Raises UnsupportedFormat,
+    InvalidInput, TooLarge or ValidationFailed for bad files, Conflict when other bytes are published there; in every
+    case nothing of a refused upload stays.
+    """
+    if not files:
+        raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
+    staged = blobs.stage(prefix)
+    try:
+        with tempfile.TemporaryDirectory(prefix="llmops-upload-") as scratch:
+            stored, kept = _store_all(blobs, staged, files, Path(scratch), options, max_bytes)
+            if kept:
+                _parse(kept, Path(scratch), expected, options)
+        return blobs.publish(prefix, stored, staged=staged)
+    finally:
+        blobs.delete(staged)
+
+
+def _store_all(
+    blobs: Blobs,
+    staged: str,
+    files: Sequence[tuple[str, BinaryIO]],
+    scratch: Path,
+    options: CheckOptions,
+    max_bytes: int,
+) -> tuple[list[StoredFile], list[tuple[str, Path]]]:
+    """What was stored, and the local copies to parse (none when the upload is large)."""
+    stored: list[StoredFile] = []
+    kept: list[tuple[str, Path]] = []
+    for number, (name, stream) in enumerate(files, start=1):
+        head = stream.read(SNIFF_BYTES)
+        fmt = sniff(name, head)
+        copy = scratch / f"part-{number:04d}.{fmt}"
+        left = max_bytes - sum(file.size for file in stored)
+        chunks = _inspected(name, fmt, head, stream, copy, options)
+        stored.append(blobs.write(f"{staged}/part-{number:04d}.{fmt}", chunks, max_bytes=left))
+        kept.append((name, copy))
+    if len({Path(file.path).suffix for file in stored}) > 1:
+        raise InvalidInput("the files have different formats", remedy="Upload files of one format.")
+    small = sum(file.size for file in stored) <= PARSED_AT_ONCE
+    return stored, kept if small else []
+
+
+def _inspected(
+    name: str, fmt: DatasetFormat, head: bytes, stream: BinaryIO, copy: Path, options: CheckOptions
+) -> Iterator[bytes]:
+    """The file's chunks, inspected on the way and copied to `copy` up to PARSED_AT_ONCE bytes."""
+    inspector = ByteInspector(name, fmt, max_line_bytes=options.max_row_bytes)
+    room = PARSED_AT_ONCE
+    with copy.open("wb") as local:
+        chunk = head
+        while chunk:
+            inspector.feed(chunk)
+            if len(chunk) <= room:
+                local.write(chunk)
+            room -= len(chunk)
+            yield chunk
+            chunk = stream.read(_CHUNK)
+    inspector.finish()
+
+
+def _parse(
+    files: list[tuple[str, Path]], scratch: Path, expected: ExpectedSchema | None, options: CheckOptions
+) -> None:
+    folder = scratch / "rows"
+    folder.mkdir()
+    _, report, _ = check_structure(files, folder, expected=expected, options=options)
+    if report.passed:
+        return
+    details = [
+        field_problem(_place(problem.row, problem.column), problem.message, problem.remedy)
+        for problem in report.problems[:_SHOWN_PROBLEMS]
+    ]
+    first = details[0]["problem"] if details else "the files cannot be read as rows"
+    raise ValidationFailed(
+        f"{report.problem_count} problem(s) in the files; the first: {first}",
+        remedy="Mend the file and upload it again; nothing was stored.",
+        details=details,
+    )
+
+
+def _place(row: int | None, column: str | None) -> str:
+    parts = [f"row {row}" if row is not None else "", f"column {column}" if column else ""]
+    return ", ".join(part for part in parts if part) or "files"

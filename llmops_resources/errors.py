@@ -1,0 +1,114 @@
+"""One tree of errors; every error knows its kind, and one place turns the kind into HTTP.
+
+    PlatformError
+    ├── InvalidInput        400  the request cannot be read as what it should be
+    ├── NotAuthenticated    401  nobody we know
+    ├── Forbidden           403  somebody we know, who may not
+    ├── NotFound            404
+    ├── Conflict            409  the state or a dependency stands in the way
+    ├── TooLarge            413
+    ├── UnsupportedFormat   415
+    ├── ValidationFailed    422  readable, but fields are wrong; lists every one of them
+    ├── TooManyRequests     429  knows after how many seconds to come back
+    ├── UpstreamFailed      502  a model server or provider answered wrongly
+    ├── Unavailable         503  something we depend on is down
+    └── UpstreamTimeout     504  a model server or provider did not answer in time
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar, TypedDict
+
+
+class Kind(StrEnum):
+    """The class of an error, which decides its HTTP status and whether the client or we are at fault."""
+
+    INVALID_INPUT = "invalid_input"
+    NOT_AUTHENTICATED = "not_authenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    VALIDATION_FAILED = "validation_failed"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UPSTREAM_FAILED = "upstream_failed"
+    UNAVAILABLE = "unavailable"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+
+
+class FieldProblem(TypedDict):
+    """One wrong field: where it is, what is wrong, and what would be right."""
+
+    path: str
+    problem: str
+    remedy: str
+
+
+class PlatformError(Exception):
+    """An error meant for a person: what is wrong, and what to do about it."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, message: str, *, remedy: str = "", details: Sequence[FieldProblem] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details: tuple[FieldProblem, ...] = tuple(details or ())
+
+
+class InvalidInput(PlatformError):
+    kind = Kind.INVALID_INPUT
+
+
+class NotAuthenticated(PlatformError):
+    kind = Kind.NOT_AUTHENTICATED
+
+
+class Forbidden(PlatformError):
+    kind = Kind.FORBIDDEN
+
+
+class NotFound(PlatformError):
+    kind = Kind.NOT_FOUND
+
+
+class Conflict(PlatformError):
+    kind = Kind.CONFLICT
+
+
+class TooLarge(PlatformError):
+    kind = Kind.TOO_LARGE
+
+
+class UnsupportedFormat(PlatformError):
+    kind = Kind.UNSUPPORTED_FORMAT
+
+
+class ValidationFailed(PlatformError):
+    kind = Kind.VALIDATION_FAILED
+
+
+class TooManyRequests(PlatformError):
+    kind = Kind.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, *, retry_after: float, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
+
+
+class UpstreamFailed(PlatformError):
+    kind = Kind.UPSTREAM_FAILED
+
+
+class Unavailable(PlatformError):
+    kind = Kind.UNAVAILABLE
+
+
+class UpstreamTimeout(PlatformError):
+    kind = Kind.UPSTREAM_TIMEOUT
+
+
+def field_problem(path: str, problem: str, remedy: str) -> FieldProblem:
+    """One entry of `details`."""
+    return {"path": path, "problem": problem, "remedy": remedy}

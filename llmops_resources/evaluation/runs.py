@@ -1,0 +1,286 @@
+"""Evaluation runs as work: requested for a model and an approved benchmark, finished with figures as evidence."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+from sqlalchemy import select
+
+from llmops_resources import pages, work
+from llmops_resources.catalog import approvals, evidence, versions
+from llmops_resources.catalog.evidence import EvidenceKind
+from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
+from llmops_resources.catalog.versions import Version
+from llmops_resources.database import Transaction
+from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
+from llmops_resources.evaluation.tables import EvaluationRow
+from llmops_resources.pages import Page, Position
+from llmops_resources.values import Value
+from llmops_resources.work import WorkItem, WorkState, WorkStatus
+
+ROOM = "evaluation"
+METRICS = ("exact_match", "f1", "bleu", "perplexity")
+
+
+class RunType(StrEnum):
+    AUTOMATED = "automated"
+
+
+class Suite(Value):
+    """How the model is asked and scored. `sample_size` None means every row; `max_new_tokens` bounds an answer."""
+
+    prompt_column: str = "question"
+    answer_column: str = "answer"
+    metrics: tuple[str, ...] = METRICS
+    sample_size: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    max_new_tokens: int = Field(default=48, ge=1, le=1024)
+
+
+class Score(Value):
+    """A metric: its value, how many samples it stands on, and its 95 % bootstrap interval."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+
+class Sample(Value):
+    """One question with what was expected and what came; `scores` is empty when it could not be scored."""
+
+    index: int
+    input: str
+    expected: str
+    actual: str | None
+    scores: dict[str, float]
+
+
+class Counts(Value):
+    total: int
+    scored: int
+    unscored: int
+
+
+class Result(Value):
+    """What an evaluation found, and the protocol that makes it comparable."""
+
+    metrics: dict[str, Score]
+    protocol: dict[str, Any]
+    samples: tuple[Sample, ...]
+    counts: Counts
+
+
+class Evaluation(Value):
+    """An evaluation run."""
+
+    id: UUID
+    run_type: RunType
+    model_id: UUID
+    model_name: str
+    model_version: str
+    model_digest: str
+    dataset_id: UUID
+    dataset_name: str
+    dataset_version: str
+    dataset_digest: str
+    training_job_id: UUID | None
+    suite: Suite
+    result: Result | None
+    state: WorkState
+    dagster_asset_key: tuple[str, ...]
+
+
+class EvaluationTask(Value):
+    """What the run that claimed an evaluation needs."""
+
+    evaluation: Evaluation
+    model: Version
+    dataset: Version
+
+
+def request(
+    tx: Transaction,
+    *,
+    model_id: UUID | str,
+    dataset_id: UUID | str,
+    suite: Suite | None = None,
+    training_job_id: UUID | None = None,
+) -> Evaluation:
+    """Request an evaluation. The benchmark must be approved; the model must have files and not be rejected.
+
+    A model is evaluated before its approval, because the figures are what the reviewer decides on.
+    """
+    model = versions.get(tx, model_id, Kind.MODEL)
+    if model.type is ModelType.EXTERNAL:
+        raise Conflict("external models cannot be evaluated yet", remedy="Evaluate a model that has files here.")
+    if model.status in {Status.REJECTED, Status.DEPRECATED}:
+        raise Conflict(f"{model.name} {model.version} is {model.status}", remedy="Evaluate a version in use.")
+    dataset = approvals.approved_dataset(tx, dataset_id)
+    suite = suite or Suite()
+    unknown = [name for name in suite.metrics if name not in METRICS]
+    if unknown:
+        remedy = f"Choose among {', '.join(METRICS)}."
+        raise ValidationFailed(
+            "unknown metrics", details=[field_problem("metrics", f"{name!r} is unknown", remedy) for name in unknown]
+        )
+    row = EvaluationRow(
+        run_type=RunType.AUTOMATED,
+        model_id=model.id,
+        model_digest=model.manifest.digest,
+        dataset_id=dataset.version.id,
+        dataset_digest=dataset.digest,
+        training_job_id=training_job_id,
+        suite=suite.json_dict(),
+        requested_by=tx.actor.id,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    tx.audit("evaluation.request", "evaluation", row.id, model=str(model.id), dataset=str(dataset.version.id))
+    return _value(tx, row)
+
+
+def request_after_training(
+    tx: Transaction, *, job_id: UUID, model_id: UUID, dataset_id: UUID, metrics: tuple[str, ...]
+) -> Evaluation | None:
+    """The automatic evaluation of a finished job, at most once a job; None when it was requested before."""
+    if tx.session.scalar(select(EvaluationRow.id).filter_by(training_job_id=job_id, model_id=model_id)):
+        return None
+    suite = Suite(metrics=metrics or METRICS)
+    return request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite, training_job_id=job_id)
+
+
+def request_again(tx: Transaction, model_name: str, benchmark_name: str) -> Evaluation:
+    """The standing recipe: the last evaluation of these names once more, on the newest versions."""
+    for row in tx.session.scalars(select(EvaluationRow).order_by(EvaluationRow.requested_at.desc())):
+        old = _value(tx, row)
+        if (old.model_name, old.dataset_name) == (model_name, benchmark_name):
+            newest_model = next(m for m in versions.of_name(tx, Kind.MODEL, model_name) if m.digest)
+            newest_data = approvals.newest_approved(tx, Kind.DATASET, benchmark_name)
+            dataset_id = newest_data.id if newest_data else old.dataset_id
+            return request(tx, model_id=newest_model.id, dataset_id=dataset_id, suite=old.suite)
+    raise NotFound(
+        f"{model_name} was never evaluated on {benchmark_name}", remedy="Request an evaluation of the two first."
+    )
+
+
+def get(tx: Transaction, run_id: UUID | str) -> Evaluation:
+    """One evaluation. Raises NotFound."""
+    return _value(tx, work.read(tx, EvaluationRow, run_id, "evaluation"))
+
+
+def search(
+    tx: Transaction,
+    *,
+    model_id: UUID | None = None,
+    dataset_id: UUID | None = None,
+    status: WorkStatus | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Position | None = None,
+    limit: int = 50,
+) -> Page[Evaluation]:
+    """Evaluations, newest first."""
+    query = select(EvaluationRow)
+    exact = {"model_id": model_id, "dataset_id": dataset_id, "status": status}
+    query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    if since is not None:
+        query = query.where(EvaluationRow.requested_at >= since)
+    if until is not None:
+        query = query.where(EvaluationRow.requested_at < until)
+    order = (EvaluationRow.requested_at, EvaluationRow.id)
+    return pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: _value(tx, row))
+
+
+def name_pairs(tx: Transaction) -> list[tuple[str, str]]:
+    """Every (model name, benchmark name) that was ever evaluated, in order of first appearance."""
+    pairs: dict[tuple[str, str], None] = {}
+    for row in tx.session.scalars(select(EvaluationRow).order_by(EvaluationRow.requested_at)):
+        value = _value(tx, row)
+        pairs[value.model_name, value.dataset_name] = None
+    return list(pairs)
+
+
+def active(tx: Transaction) -> list[WorkItem]:
+    """Evaluations that still need a run."""
+    query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE)).order_by(EvaluationRow.queued_at)
+    return [work.item(tx, row, ROOM, _value(tx, row).dagster_asset_key) for row in tx.session.scalars(query)]
+
+
+def claim(tx: Transaction, evaluation_id: UUID, *, attempt: int, run_id: str) -> EvaluationTask:
+    """Take the evaluation for a run that holds its lease."""
+    row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
+    work.claim(row, attempt=attempt, run_id=run_id)
+    dataset = approvals.approved_dataset(tx, row.dataset_id)
+    model = versions.get(tx, row.model_id, Kind.MODEL)
+    if dataset.digest != row.dataset_digest or model.digest != row.model_digest:
+        raise Conflict("an input changed after the request", remedy="Request the evaluation again.")
+    tx.audit("evaluation.start", "evaluation", row.id, run=run_id, attempt=attempt)
+    return EvaluationTask(evaluation=_value(tx, row), model=model, dataset=dataset.version)
+
+
+def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str) -> Evaluation:
+    """Keep the result and attach its figures to the model as evidence."""
+    row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
+    work.succeed(row, run_id=run_id)
+    row.result = result.json_dict()
+    summary = {
+        "benchmark": str(row.dataset_id),
+        "metrics": {name: score.json_dict() for name, score in result.metrics.items()},
+        "counts": result.counts.json_dict(),
+    }
+    evidence.attach(
+        tx,
+        row.model_id,
+        EvidenceKind.EVALUATION,
+        digest=row.model_digest,
+        source_id=row.id,
+        passed=None,
+        summary=summary,
+    )
+    return _value(tx, row)
+
+
+def fail(tx: Transaction, evaluation_id: UUID, error: str, *, run_id: str | None = None) -> None:
+    """The evaluation could not be done."""
+    row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
+    if run_id is not None:
+        work.check_run(row, run_id)
+    work.fail(row, error)
+    tx.audit("evaluation.fail", "evaluation", row.id, error=error[:500])
+
+
+def report_progress(tx: Transaction, evaluation_id: UUID, fraction: float, message: str) -> None:
+    """Show how far the evaluation is."""
+    work.report_progress(tx, EvaluationRow, evaluation_id, fraction, message)
+
+
+def retry_dead(tx: Transaction, evaluation_id: UUID, *, attempt: int, reason: str) -> bool:
+    """Put an evaluation whose process died back into the queue."""
+    row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
+    again = work.retry_dead(row, attempt=attempt, reason=reason)
+    tx.audit("evaluation.retry", "evaluation", row.id, attempt=row.attempt, reason=reason)
+    return again
+
+
+def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
+    model, dataset = versions.get(tx, row.model_id), versions.get(tx, row.dataset_id)
+    return Evaluation(
+        id=row.id,
+        run_type=RunType(row.run_type),
+        model_id=model.id,
+        model_name=model.name,
+        model_version=model.version,
+        model_digest=row.model_digest,
+        dataset_id=dataset.id,
+        dataset_name=dataset.name,
+        dataset_version=dataset.version,
+        dataset_digest=row.dataset_digest,
+        training_job_id=row.training_job_id,
+        suite=Suite.model_validate(row.suite),
+        result=Result.model_validate(row.result) if row.result else None,
+        state=work.state(row),
+        dagster_asset_key=("evaluations", model.name, dataset.name),
+    )

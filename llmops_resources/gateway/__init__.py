@@ -1,0 +1,1 @@
+"""Routes and usage of the one chat API."""

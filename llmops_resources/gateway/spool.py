@@ -1,0 +1,154 @@
+"""The spool: usage records in local files, so that a killed process loses none that it acknowledged.
+
+A record is one line, `<crc32 as 8 hex digits> <JSON>\\n`, appended with a single write(2). The page cache outlives the
+process, so `kill -9` loses nothing; a power cut may cost the last moments, since nothing is fsynced per call.
+The writer holds flock(2) on its open segment. A segment that can be locked is therefore closed or orphaned, whichever
+process wrote it, and is safe to move to the database and delete.
+"""
+
+import fcntl
+import os
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from llmops_resources.errors import Unavailable
+from llmops_resources.gateway.usage import UsageRecord
+
+SUFFIX = ".usage"
+_DECODER = msgspec.json.Decoder(UsageRecord)
+_CRC_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a segment's bytes hold. `damaged` counts lines that were complete once and do not check out now."""
+
+    records: list[UsageRecord]
+    damaged: int
+
+
+def frame(record: UsageRecord) -> bytes:
+    """One record as its line."""
+    body = msgspec.json.encode(record)
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def parse(data: bytes) -> Segment:
+    """The records of a segment. A tail without its newline was never acknowledged and is left out."""
+    *lines, _torn = data.split(b"\n")
+    records, damaged = [], 0
+    for line in lines:
+        record = _record(line)
+        if record is None:
+            damaged += 1
+        else:
+            records.append(record)
+    return Segment(records, damaged)
+
+
+class Spool:
+    """The append side: one open segment per process, rotated by the thread that drains.
+
+    Thread-safe. Open it after forking: two processes must not share a segment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._file = -1
+        self._written = 0
+        self._segments = 0
+
+    def append(self, record: UsageRecord) -> None:
+        """Write a record; when this returns, it survives the death of the process.
+
+        Raises Unavailable when the disk does not take it.
+        """
+        line = frame(record)
+        with self._lock:
+            try:
+                if self._file < 0:
+                    self._file = self._open()
+                written = os.write(self._file, line)
+            except OSError as error:
+                self._close()
+                raise _unwritable(error) from error
+            self._written += written
+            if written != len(line):
+                self._close()  # the torn line stays the last one of its segment
+                raise _unwritable(OSError("the disk took only a part of the record"))
+
+    @property
+    def written(self) -> int:
+        """Bytes in the open segment."""
+        return self._written
+
+    def rotate(self) -> None:
+        """Close the open segment, so that it can be drained; the next record opens another."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> int:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            self._segments += 1
+            name = f"{os.getpid()}-{os.urandom(4).hex()}-{self._segments:06d}{SUFFIX}"
+            file = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:
+                return file
+            os.close(file)  # a drain found it empty before it was locked, and removed it
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._written = -1, 0
+
+
+def idle_segments(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Every segment nobody writes to, oldest first, with a descriptor that holds its lock while it is handled."""
+    found = sorted(folder.glob(f"*{SUFFIX}"), key=_modified)
+    for path in found:
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process drained it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            continue
+        try:
+            if os.fstat(file).st_nlink:
+                yield path, file
+        finally:
+            os.close(file)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _record(line: bytes) -> UsageRecord | None:
+    checksum, separator, body = line[:_CRC_DIGITS], line[_CRC_DIGITS : _CRC_DIGITS + 1], line[_CRC_DIGITS + 1 :]
+    if separator != b" " or checksum != b"%08x" % zlib.crc32(body):
+        return None
+    try:
+        return _DECODER.decode(body)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _unwritable(error: OSError) -> Unavailable:
+    return Unavailable(
+        f"the usage of this call could not be written down: {error.strerror or error}",
+        remedy="Free space on the disk that holds LLMOPS_HOME; calls are answered again as soon as it can be written.",
+    )

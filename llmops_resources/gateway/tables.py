@@ -1,0 +1,36 @@
+"""Rows of the gateway."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from sqlalchemy import Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from llmops_resources.database import Base
+
+
+class UsageRow(Base):
+    """One call that reached a model server; telemetry that is booked, never changed.
+
+    No foreign keys: the record was true when it was spooled, and nothing that happens later may keep it out.
+    """
+
+    __tablename__ = "usage_records"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (Index("ix_usage_records_route_at", "route", "at"), Index("ix_usage_records_page", "at", "id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)  # the idempotency key
+    request_id: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    route: Mapped[str] = mapped_column(String(64))
+    endpoint_id: Mapped[UUID]
+    model_id: Mapped[UUID] = mapped_column(index=True)
+    model_digest: Mapped[str] = mapped_column(String(80))
+    actor_id: Mapped[str] = mapped_column(index=True)
+    prompt_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    estimated: Mapped[bool]
+    latency_ms: Mapped[float]
+    status: Mapped[str] = mapped_column(String(16))
+    streamed: Mapped[bool]

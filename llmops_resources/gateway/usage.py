@@ -1,0 +1,132 @@
+"""Usage: what each call to a model server took. Written to the spool first, moved here in batches."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from llmops_resources import pages
+from llmops_resources.database import Transaction
+from llmops_resources.gateway.tables import UsageRow
+from llmops_resources.pages import Page, Position
+from llmops_resources.values import Value
+
+
+class Outcome(StrEnum):
+    """How a call ended: answered, failed by the model server, or given up by the client."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. `id` is the idempotency key; tokens are the model server's own count unless `estimated`."""
+
+    id: UUID
+    request_id: str
+    at: datetime
+    route: str
+    endpoint_id: UUID
+    model_id: UUID
+    model_digest: str
+    actor_id: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    latency_ms: float
+    status: Outcome
+    streamed: bool
+
+
+class Usage(Value):
+    """A booked record as the API returns it; `at` is UTC, the latency spans the whole call."""
+
+    id: UUID
+    request_id: str
+    at: datetime
+    route: str
+    endpoint_id: UUID
+    model_id: UUID
+    model_digest: str
+    actor_id: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    latency_ms: float
+    status: Outcome
+    streamed: bool
+
+
+class UsageSummary(Value):
+    """The sums of one route; latencies are percentiles over the calls that succeeded, None without any."""
+
+    route: str
+    calls: int
+    failed: int
+    cancelled: int
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    last_call_at: datetime
+
+
+def record_batch(tx: Transaction, records: Sequence[UsageRecord]) -> int:
+    """Book records; one that is booked already changes nothing. Returns how many were new."""
+    if not records:
+        return 0
+    rows = [msgspec.structs.asdict(record) for record in records]
+    statement = insert(UsageRow).on_conflict_do_nothing(index_elements=["id"]).returning(UsageRow.id)
+    return len(tx.session.execute(statement, rows).all())
+
+
+def search(
+    tx: Transaction,
+    *,
+    route: str | None = None,
+    actor_id: str | None = None,
+    since: datetime | None = None,
+    after: Position | None = None,
+    limit: int = 50,
+) -> Page[Usage]:
+    """Booked records, newest first."""
+    exact = {"route": route, "actor_id": actor_id}
+    query = select(UsageRow).filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    if since is not None:
+        query = query.where(UsageRow.at >= since)
+    return pages.fetch(tx, query, (UsageRow.at, UsageRow.id), after=after, limit=limit, value=_value)
+
+
+def summary(tx: Transaction, *, route: str | None = None, since: datetime | None = None) -> list[UsageSummary]:
+    """Sums per route, by name."""
+    succeeded = UsageRow.status == Outcome.SUCCEEDED
+    latency = func.percentile_cont
+    query = (
+        select(
+            UsageRow.route,
+            func.count().label("calls"),
+            func.count().filter(UsageRow.status == Outcome.FAILED).label("failed"),
+            func.count().filter(UsageRow.status == Outcome.CANCELLED).label("cancelled"),
+            func.sum(UsageRow.prompt_tokens).label("prompt_tokens"),
+            func.sum(UsageRow.completion_tokens).label("completion_tokens"),
+            latency(0.5).within_group(UsageRow.latency_ms).filter(succeeded).label("latency_ms_p50"),
+            latency(0.95).within_group(UsageRow.latency_ms).filter(succeeded).label("latency_ms_p95"),
+            func.max(UsageRow.at).label("last_call_at"),
+        )
+        .group_by(UsageRow.route)
+        .order_by(UsageRow.route)
+    )
+    if route is not None:
+        query = query.where(UsageRow.route == route)
+    if since is not None:
+        query = query.where(UsageRow.at >= since)
+    return [UsageSummary(**row) for row in tx.session.execute(query).mappings()]
+
+
+def _value(row: UsageRow) -> Usage:
+    return Usage(**{name: getattr(row, name) for name in Usage.model_fields})

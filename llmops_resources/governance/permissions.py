@@ -1,0 +1,82 @@
+"""Which role may do what: one table. No match means denied."""
+
+from enum import StrEnum
+
+from llmops_resources.database import Actor
+from llmops_resources.errors import Forbidden
+
+
+class Role(StrEnum):
+    ADMIN = "admin"
+    RESEARCHER = "researcher"
+    ML_ENGINEER = "ml_engineer"
+    DATA_ENGINEER = "data_engineer"
+    REVIEWER = "reviewer"
+    SERVICE_DEVELOPER = "service_developer"
+    PROMPT_DESIGNER = "prompt_designer"
+    OPERATOR = "operator"
+    SECURITY_ADMIN = "security_admin"
+    VIEWER = "viewer"
+
+
+class Permission(StrEnum):
+    """Grammar: `<resource>:<verb>`."""
+
+    SELF_READ = "self:read"
+    CATALOG_READ = "catalog:read"
+    DATASET_WRITE = "dataset:write"
+    MODEL_WRITE = "model:write"
+    VERSION_APPROVE = "version:approve"
+    TRAINING_READ = "training:read"
+    TRAINING_SUBMIT = "training:submit"
+    METRICS_WRITE = "metrics:write"
+    EVALUATION_READ = "evaluation:read"
+    EVALUATION_RUN = "evaluation:run"
+    SERVING_READ = "serving:read"
+    SERVING_DEPLOY = "serving:deploy"
+    CHAT = "serving:chat"
+    USAGE_READ = "usage:read"
+    AUDIT_READ = "audit:read"
+    PIPELINES_VIEW = "pipelines:view"
+
+
+_EVERYONE = frozenset(Role)
+_BUILDERS = frozenset({Role.RESEARCHER, Role.ML_ENGINEER, Role.DATA_ENGINEER})
+
+ROLES: dict[Permission, frozenset[Role]] = {
+    Permission.SELF_READ: _EVERYONE,
+    Permission.CATALOG_READ: _EVERYONE,
+    Permission.DATASET_WRITE: _BUILDERS | {Role.ADMIN},
+    Permission.MODEL_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.VERSION_APPROVE: frozenset({Role.ADMIN, Role.REVIEWER}),
+    Permission.TRAINING_READ: _EVERYONE,
+    Permission.TRAINING_SUBMIT: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.METRICS_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.EVALUATION_READ: _EVERYONE,
+    Permission.EVALUATION_RUN: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER, Role.REVIEWER}),
+    Permission.SERVING_READ: _EVERYONE,
+    Permission.SERVING_DEPLOY: frozenset({Role.ADMIN, Role.SERVICE_DEVELOPER, Role.OPERATOR}),
+    Permission.CHAT: _EVERYONE - {Role.VIEWER},
+    Permission.USAGE_READ: frozenset({Role.ADMIN, Role.OPERATOR, Role.SECURITY_ADMIN}),
+    Permission.AUDIT_READ: frozenset({Role.ADMIN, Role.SECURITY_ADMIN}),
+    Permission.PIPELINES_VIEW: frozenset({Role.ADMIN, Role.OPERATOR, Role.ML_ENGINEER, Role.DATA_ENGINEER}),
+}
+
+
+def may(actor: Actor, permission: Permission) -> bool:
+    """Whether one of the actor's roles grants the permission; parts of the platform itself may do their work.
+
+    A job's token grants nothing but recording the metrics of its own job, which the route checks beside this.
+    """
+    if actor.job_id is not None:
+        return permission is Permission.METRICS_WRITE
+    return actor.is_system or bool(actor.roles & {role.value for role in ROLES.get(permission, frozenset())})
+
+
+def require(actor: Actor, permission: Permission) -> None:
+    """Raises Forbidden, naming the roles that would do."""
+    if not may(actor, permission):
+        needed = ", ".join(sorted(ROLES.get(permission, frozenset()))) or "nobody"
+        raise Forbidden(
+            f"{actor.id} may not {permission}", remedy=f"Ask for one of these roles: {needed}; or ask such a person."
+        )

@@ -1,0 +1,68 @@
+"""The composition root: Settings → Platform, opened once per process and handed to everything that needs a door."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from llmops_resources import database, work
+from llmops_resources.blobs import Blobs, open_blobs
+from llmops_resources.checks.options import CheckOptions
+from llmops_resources.database import Actor, Transaction
+from llmops_resources.governance import audit
+from llmops_resources.postgres import database_url
+from llmops_resources.settings import Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The doors of one process."""
+
+    settings: Settings
+    engine: Engine
+    blobs: Blobs
+
+    def transaction(self, actor: Actor) -> AbstractContextManager[Transaction]:
+        """One unit of work: rows, audit entries and requests commit together, or nothing does."""
+        return database.unit_of_work(self.engine, actor, audit.append, single_user=self.settings.single_user)
+
+    def check_options(self) -> CheckOptions:
+        """What the settings ask of every data check."""
+        return CheckOptions(
+            quality_threshold=float(self.settings.quality_threshold),
+            blocking_types=self.settings.pii_blocking_types,
+            ner_sample_rows=self.settings.pii_ner_sample_rows,
+            spacy_model=self.settings.pii_spacy_model,
+            max_row_bytes=self.settings.max_row_bytes,
+        )
+
+    def lease(self, row_id: UUID) -> AbstractContextManager[None]:
+        """Hold a work row's lease while the block runs. Raises Conflict when another process holds it."""
+        return work.lease(self.engine, row_id)
+
+
+@contextmanager
+def open_platform(settings: Settings, *, application: str = "llmops") -> Iterator[Platform]:
+    """Open the doors, and close them at the end.
+
+    Raises InvalidInput for unsafe settings, Unavailable when there is no database to be found.
+    """
+    settings.check()
+    engine = database.connect(database_url(settings), application=application)
+    try:
+        yield Platform(settings=settings, engine=engine, blobs=open_blobs_of(settings))
+    finally:
+        engine.dispose()
+
+
+def open_blobs_of(settings: Settings) -> Blobs:
+    """The object store the settings name."""
+    return open_blobs(
+        settings.objects,
+        endpoint=settings.object_store_endpoint,
+        access_key=settings.aws_access_key_id,
+        secret_key=settings.aws_secret_access_key,
+        region=settings.aws_region,
+    )

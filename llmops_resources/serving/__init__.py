@@ -1,0 +1,1 @@
+"""Endpoints: what is wanted, what is observed, and the step between."""

@@ -1,0 +1,276 @@
+"""Endpoints: the desired state, its revisions, and what was observed of it."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from llmops_resources import pages, work
+from llmops_resources.catalog import approvals, versions
+from llmops_resources.database import Transaction
+from llmops_resources.errors import NotFound, ValidationFailed, field_problem
+from llmops_resources.pages import Page, Position
+from llmops_resources.serving.tables import DeploymentRow, EndpointRow, ObservedRow
+from llmops_resources.values import Value, utc_now
+
+CHANNEL = "llmops_routes"
+ROUTE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_FULL_ROUTE = "/llm-ops/v1/serve/"
+
+
+class Environment(StrEnum):
+    DEV = "dev"
+    STG = "stg"
+    PROD = "prod"
+
+
+class EndpointStatus(StrEnum):
+    DEPLOYING = "deploying"
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Replicas(Value):
+    total: int
+    ready: int
+    available: int
+
+
+class Endpoint(Value):
+    """An endpoint as wanted and as last observed."""
+
+    id: UUID
+    environment: Environment
+    route: str
+    model_id: UUID
+    model_name: str
+    version: str
+    model_digest: str
+    backend: str
+    min_replicas: int
+    max_replicas: int
+    rollback_plan: str | None
+    revision: int
+    status: EndpointStatus
+    status_detail: str
+    base_url: str | None
+    replicas: Replicas
+    last_health_check: datetime | None
+    runtime_image: str | None
+    prompt_policy_id: str | None
+    created_by: str
+    created_at: datetime
+    dagster_asset_key: tuple[str, ...]
+
+
+class Observation(Value):
+    """What a backend saw of one endpoint's revision."""
+
+    endpoint_id: UUID
+    revision: int
+    status: EndpointStatus
+    detail: str = ""
+    base_url: str | None = None
+    ready: int = 0
+    total: int = 0
+
+
+def normalize_route(route: str) -> str:
+    """The bare name of a route given bare, as an absolute path or in full. Raises ValidationFailed."""
+    name = route.strip().removeprefix(_FULL_ROUTE).strip("/")
+    if not ROUTE.fullmatch(name):
+        remedy = "Use 1–63 lower-case letters, digits or '-', such as support-chat."
+        raise ValidationFailed(
+            "the route is not usable", details=[field_problem("route", f"{route!r} is not a route", remedy)]
+        )
+    return name
+
+
+def deploy(
+    tx: Transaction,
+    *,
+    model_id: UUID | str,
+    environment: Environment,
+    backend: str,
+    route: str | None = None,
+    version: str | None = None,
+    min_replicas: int = 1,
+    max_replicas: int = 1,
+    rollback_plan: str | None = None,
+    config: dict[str, Any] | None = None,
+) -> Endpoint:
+    """Ask for an approved model to be served at a route; a live route gets a new revision.
+
+    Raises Conflict when the model is not approved, ValidationFailed for bad fields.
+    """
+    model = approvals.approved_model(tx, model_id)
+    name = normalize_route(route or model.version.name.replace("_", "-"))
+    _check_request(model.version, version, environment, min_replicas, max_replicas, rollback_plan)
+    row = tx.session.scalar(_live().filter_by(environment=environment, route=name).with_for_update())
+    if row is None:
+        row = EndpointRow(environment=environment, route=name, created_by=tx.actor.id, backend=backend)
+        tx.session.add(row)
+    row.model_id, row.model_digest, row.backend = model.version.id, model.digest, backend
+    row.min_replicas, row.max_replicas = min_replicas, max_replicas
+    row.rollback_plan, row.config = rollback_plan or row.rollback_plan, config or row.config or {}
+    add_revision(tx, row, "endpoint.deploy")
+    return value(tx, row)
+
+
+def get(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
+    """One endpoint that was not deleted. Raises NotFound."""
+    return value(tx, load(tx, endpoint_id, lock=False))
+
+
+def search(
+    tx: Transaction,
+    *,
+    environment: Environment | None = None,
+    model_id: UUID | None = None,
+    route: str | None = None,
+    status: EndpointStatus | None = None,
+    after: Position | None = None,
+    limit: int = 50,
+) -> Page[Endpoint]:
+    """Live endpoints, newest first."""
+    exact = {"environment": environment, "model_id": model_id, "route": route}
+    query = _live().filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    if status is not None:
+        shown = func.coalesce(ObservedRow.status, EndpointStatus.DEPLOYING.value)
+        same_revision = and_(ObservedRow.endpoint_id == EndpointRow.id, ObservedRow.revision == EndpointRow.revision)
+        query = query.outerjoin(ObservedRow, same_revision).where(shown == status)
+    order = (EndpointRow.created_at, EndpointRow.id)
+    return pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: value(tx, row))
+
+
+def delete(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
+    """Take an endpoint away; its backend stops it, its history stays."""
+    row = load(tx, endpoint_id)
+    gone = value(tx, row)
+    row.deleted_at = utc_now()
+    for deployment in tx.session.scalars(
+        select(DeploymentRow).filter_by(endpoint_id=row.id).where(DeploymentRow.status.in_(work.ACTIVE))
+    ):
+        work.cancel(deployment)
+    work.notify(tx, CHANNEL)
+    tx.audit("endpoint.delete", "endpoint", row.id, route=row.route, environment=row.environment)
+    return gone
+
+
+def observe(tx: Transaction, seen: Observation) -> None:
+    """Write down what the backend saw; telemetry, not audited. Wakes the gateway when the status changed."""
+    before = tx.session.get(ObservedRow, seen.endpoint_id)
+    changed = before is None or (before.status, before.base_url, before.revision) != (
+        seen.status,
+        seen.base_url,
+        seen.revision,
+    )
+    values = {**seen.model_dump(), "checked_at": utc_now()}
+    statement = insert(ObservedRow).values(values)
+    tx.session.execute(statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=values))
+    if changed:
+        work.notify(tx, CHANNEL)
+
+
+def add_revision(tx: Transaction, row: EndpointRow, action: str) -> None:
+    """Record the endpoint's present wishes as its next revision and request the work of making them true."""
+    row.revision = (row.revision or 0) + 1
+    tx.session.flush()
+    for older in tx.session.scalars(
+        select(DeploymentRow).filter_by(endpoint_id=row.id).where(DeploymentRow.status.in_(work.ACTIVE))
+    ):
+        work.cancel(older)
+    deployment = DeploymentRow(
+        endpoint_id=row.id,
+        revision=row.revision,
+        model_id=row.model_id,
+        model_digest=row.model_digest,
+        min_replicas=row.min_replicas,
+        max_replicas=row.max_replicas,
+        config=row.config,
+        requested_by=tx.actor.id,
+    )
+    tx.session.add(deployment)
+    tx.session.flush()
+    work.notify(tx, CHANNEL)
+    tx.audit(
+        action, "endpoint", row.id, revision=row.revision, model=str(row.model_id), digest=row.model_digest,
+        route=row.route, environment=row.environment,
+    )  # fmt: skip
+
+
+def load(tx: Transaction, endpoint_id: UUID | str, *, lock: bool = True) -> EndpointRow:
+    """The row of a live endpoint, for this room's verbs. Raises NotFound."""
+    try:
+        query = _live().filter_by(id=UUID(str(endpoint_id)))
+    except ValueError:
+        query = None
+    row = tx.session.scalar(query.with_for_update() if lock else query) if query is not None else None
+    if row is None:
+        raise NotFound(f"there is no endpoint {endpoint_id}", remedy="List the endpoints to find its id.")
+    return row
+
+
+def value(tx: Transaction, row: EndpointRow) -> Endpoint:
+    """The public value of a row, with what was last observed of its present revision."""
+    model = versions.get(tx, row.model_id)
+    seen = tx.session.get(ObservedRow, row.id)
+    current = seen if seen is not None and seen.revision == row.revision else None
+    status = EndpointStatus(current.status) if current else EndpointStatus.DEPLOYING
+    ready, total = (current.ready, current.total) if current else (0, row.min_replicas)
+    return Endpoint(
+        id=row.id,
+        environment=Environment(row.environment),
+        route=row.route,
+        model_id=model.id,
+        model_name=model.name,
+        version=model.version,
+        model_digest=row.model_digest,
+        backend=row.backend,
+        min_replicas=row.min_replicas,
+        max_replicas=row.max_replicas,
+        rollback_plan=row.rollback_plan,
+        revision=row.revision,
+        status=status,
+        status_detail=current.detail if current else "waiting for the backend",
+        base_url=current.base_url if current else None,
+        replicas=Replicas(total=total, ready=ready, available=ready),
+        last_health_check=current.checked_at if current else None,
+        runtime_image=row.config.get("servingRuntimeImage"),
+        prompt_policy_id=row.config.get("promptPolicyId"),
+        created_by=row.created_by,
+        created_at=row.created_at,
+        dagster_asset_key=("endpoints", row.environment, row.route),
+    )
+
+
+def _live() -> Select[EndpointRow]:
+    return select(EndpointRow).where(EndpointRow.deleted_at.is_(None))
+
+
+def _check_request(
+    model: versions.Version,
+    version: str | None,
+    environment: Environment,
+    min_replicas: int,
+    max_replicas: int,
+    rollback_plan: str | None,
+) -> None:
+    problems = []
+    if version is not None and version != model.version:
+        remedy = f"Leave it out, or give {model.version}, the version this modelId names."
+        problems.append(field_problem("version", f"{version!r} is not the model's version", remedy))
+    if not 0 <= min_replicas <= max_replicas or max_replicas > 100:
+        remedy = "Use 0 ≤ minReplicas ≤ maxReplicas ≤ 100."
+        problems.append(field_problem("minReplicas", f"{min_replicas} to {max_replicas} is not a range", remedy))
+    if environment is Environment.PROD and not (rollback_plan or "").strip():
+        remedy = "Say how this deployment is undone, or link the runbook."
+        problems.append(field_problem("rollbackPlan", "is required in prod", remedy))
+    if problems:
+        raise ValidationFailed("the deployment request is not complete", details=problems)

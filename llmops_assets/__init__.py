@@ -1,0 +1,1 @@
+"""WORKS: Dagster and the programs it runs; everything that takes longer than a request."""

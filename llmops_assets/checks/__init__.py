@@ -1,0 +1,1 @@
+"""Data sets as assets: checked in a run, with blocking checks."""

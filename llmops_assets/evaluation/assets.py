@@ -1,0 +1,108 @@
+"""An evaluation's asset: a model and a benchmark, to scores that become evidence about the model."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import dagster as dg
+
+from llmops_assets import programs, scratch
+from llmops_assets.claims import ACTOR, Ask, claimed
+from llmops_assets.names import console_link, identifier, markdown_table, upstream_ins
+from llmops_resources.database import Transaction
+from llmops_resources.errors import UpstreamFailed
+from llmops_resources.evaluation import runs
+from llmops_resources.evaluation.runs import Evaluation, Result
+from llmops_resources.platform import Platform
+from llmops_resources.values import sha256_of
+
+PROGRAM: Final = "llmops_assets.evaluation.score"
+SHOWN_SAMPLES: Final = 10
+
+
+def build_evaluation(
+    model: str, benchmark: str, upstream: Mapping[tuple[str, ...], list[tuple[str, ...]]]
+) -> dg.AssetsDefinition:
+    """`evaluations/<model>/<benchmark>`, downstream of both."""
+
+    @dg.multi_asset(
+        name=identifier("evaluations", model, benchmark),
+        ins=upstream_ins(upstream.get(("evaluations", model, benchmark), [])),
+        outs={
+            "scores": dg.AssetOut(
+                key=dg.AssetKey(["evaluations", model, benchmark]), dagster_type=dg.Nothing, group_name="evaluations"
+            )
+        },
+        required_resource_keys={"platform"},
+        description=f"Every evaluation of {model} on {benchmark}.",
+    )
+    def evaluation_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return evaluate(context, model, benchmark)
+
+    return evaluation_asset
+
+
+def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> dg.MaterializeResult[Any]:
+    """Score the requested model on the requested benchmark, or the newest of both when nobody asked."""
+    platform: Platform = context.resources.platform
+    with claimed(context, runs, lambda tx: _standing(tx, model, benchmark)) as task:
+        evaluation = task.evaluation
+        with scratch.folder(platform, evaluation.id) as work:
+            (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
+            scratch.fetch(platform, task.model, work / "model")
+            scratch.fetch(platform, task.dataset, work / "data")
+            threads = str(platform.settings.training_threads)
+            programs.run(
+                PROGRAM,
+                work,
+                environment={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                on_event=_Progress(platform, evaluation.id),
+                should_stop=lambda: False,
+            )
+            path = work / "result.json"
+            if not path.exists():
+                raise UpstreamFailed("the evaluation ended without a result", remedy="See the run's log in Dagster.")
+            result = Result.model_validate_json(path.read_bytes())
+        with platform.transaction(ACTOR) as tx:
+            done = runs.finish(tx, evaluation.id, result, run_id=context.run.run_id)
+    return _materialization(platform, done, result)
+
+
+def _standing(tx: Transaction, model: str, benchmark: str) -> Ask:
+    return Ask(runs.request_again(tx, model, benchmark).id)
+
+
+def _materialization(platform: Platform, evaluation: Evaluation, result: Result) -> dg.MaterializeResult[Any]:
+    scores = {
+        name: f"{score.value:.4g}" + (f" ({score.low:.3g}–{score.high:.3g})" if score.low is not None else "")
+        for name, score in result.metrics.items()
+    }
+    return dg.MaterializeResult(
+        asset_key=dg.AssetKey(["evaluations", evaluation.model_name, evaluation.dataset_name]),
+        data_version=dg.DataVersion(sha256_of(result.json_dict())),
+        metadata={
+            "console": console_link(platform, "evaluations", evaluation.id),
+            "model": f"{evaluation.model_name} {evaluation.model_version}",
+            "benchmark": f"{evaluation.dataset_name} {evaluation.dataset_version}",
+            "scores": markdown_table(scores),
+            "scored": result.counts.scored,
+            "unscored": result.counts.unscored,
+            "samples": dg.MetadataValue.json([sample.json_dict() for sample in result.samples[:SHOWN_SAMPLES]]),
+            **{name: score.value for name, score in result.metrics.items()},
+        },
+    )
+
+
+class _Progress:
+    """Writes the program's progress down, at most twice a second."""
+
+    def __init__(self, platform: Platform, evaluation_id: UUID) -> None:
+        self._platform, self._evaluation_id, self._written = platform, evaluation_id, 0.0
+
+    def __call__(self, event: programs.Event) -> None:
+        if event.get("event") != "progress" or time.monotonic() - self._written < 0.5:
+            return
+        self._written = time.monotonic()
+        with self._platform.transaction(ACTOR) as tx:
+            runs.report_progress(tx, self._evaluation_id, float(event["fraction"]), str(event["message"]))

@@ -1,0 +1,195 @@
+"""The program that scores a model on a benchmark: `python -m llmops_assets.evaluation.score WORK_DIR`.
+
+Reads `suite.json`, `model/` and `data/`; writes `result.json`, which exists only when it is complete. A sample that
+cannot be scored (an empty reference, a prompt that leaves no room in the context) is counted and stays out of means.
+Exit status: 0 done, 2 the input is at fault (the reason is on stderr), 143 ended by SIGTERM.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from llmops_assets.evaluation.generate import BATCH, Answer, answer_losses, answers, chat_prompt
+from llmops_assets.training.metrics import Reporter
+from llmops_assets.training.rows import read_rows
+from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
+from llmops_resources.evaluation.scorers import (
+    CONFIDENCE,
+    RESAMPLES,
+    Estimate,
+    Metric,
+    Suite,
+    bleu_signature,
+    bootstrap,
+    bootstrap_bleu,
+    exact_match,
+    f1,
+    interval,
+)
+
+
+def main(work: Path) -> None:
+    """Scores `work/model` as `work/suite.json` says.
+
+    Raises:
+        InvalidInput, ValidationFailed, Unavailable: with what is wrong in the work folder.
+    """
+    began = time.monotonic()
+    with Reporter(os.environ) as reporter:
+        reporter.progress(0.0, "reading the benchmark")
+        suite = _suite(work / "suite.json")
+        columns = {"promptColumn": suite.prompt_column, "answerColumn": suite.answer_column}
+        rows = read_rows(work / "data", columns).rows()
+        chosen = _sample(rows, suite)
+        model, tokenizer = _load(work / "model")
+        prompts = [prompt or "" for _, (prompt, _) in chosen]
+        expected = [answer or "" for _, (_, answer) in chosen]
+        reporter.progress(0.1, f"answering {len(chosen)} prompts")
+        got: list[Answer] = [Answer(None, 0, False)] * len(chosen)
+        if set(suite.metrics) - {Metric.PERPLEXITY}:
+            got = answers(
+                model,
+                tokenizer,
+                prompts,
+                suite.max_new_tokens,
+                lambda part: reporter.progress(0.1 + 0.7 * part, "answering"),
+            )
+        reporter.progress(0.85, "scoring")
+        losses = answer_losses(model, tokenizer, prompts, expected) if Metric.PERPLEXITY in suite.metrics else []
+        result = _result(suite, chosen, got, losses)
+        result["protocol"] = _protocol(suite, model, tokenizer) | {"seconds": round(time.monotonic() - began, 3)}
+        for name, estimate in result["metrics"].items():
+            reporter.metric(name, 0, estimate["value"])
+        part = work / "result.json.part"
+        part.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+        part.rename(work / "result.json")
+        reporter.done()
+
+
+def _suite(path: Path) -> Suite:
+    try:
+        return Suite.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InvalidInput(f"the suite cannot be read: {error}", remedy="write suite.json as a Suite") from error
+
+
+def _sample(rows: list[Any], suite: Suite) -> list[tuple[int, Any]]:
+    """All rows with their numbers, or as many as the suite asks for, drawn by its seed and in file order."""
+    if not rows:
+        raise InvalidInput("the benchmark has no rows", remedy="choose a data set with rows")
+    numbers = range(len(rows))
+    if suite.sample_size is not None and suite.sample_size < len(rows):
+        drawn = random.Random(suite.seed).sample(numbers, suite.sample_size)  # noqa: S311  (statistics, no secret)
+        return [(number, rows[number]) for number in sorted(drawn)]
+    return [(number, rows[number]) for number in numbers]
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    if not (folder / "config.json").is_file():
+        raise Unavailable(f"there is no model in {folder}", remedy="put the model's files there")
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # ours are events
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def _result(
+    suite: Suite,
+    chosen: Sequence[tuple[int, Any]],
+    got: Sequence[Answer],
+    losses: Sequence[tuple[float, int] | None],
+) -> dict[str, Any]:
+    """Per sample its scores, and over the scored samples the figures with their intervals."""
+    samples: list[dict[str, Any]] = []
+    for at, ((number, (prompt, wanted)), answer) in enumerate(zip(chosen, got, strict=True)):
+        scores: dict[str, float] = {}
+        if prompt and wanted and answer.text is not None:
+            scores = {"exact_match": exact_match(answer.text, wanted), "f1": f1(answer.text, wanted)}
+        loss = losses[at] if losses and prompt and wanted else None
+        if loss is not None:
+            scores["perplexity"] = _perplexity([loss])
+        kept = {name: value for name, value in scores.items() if name in suite.metrics}
+        sample = {"index": number, "input": prompt or "", "expected": wanted or "", "actual": answer.text}
+        samples.append(sample | {"scores": kept})
+    answered = [s for s in samples if s["input"] and s["expected"] and s["actual"] is not None]
+    figures = {metric: _figure(metric, samples, answered, losses, suite.seed) for metric in suite.metrics}
+    scored = len(answered) if suite.metrics == (Metric.BLEU,) else sum(bool(s["scores"]) for s in samples)
+    return {
+        "metrics": {name.value: figure.json_dict() for name, figure in figures.items() if figure is not None},
+        "samples": samples,
+        "counts": {"total": len(samples), "scored": scored, "unscored": len(samples) - scored},
+    }
+
+
+def _figure(
+    metric: Metric,
+    samples: Sequence[dict[str, Any]],
+    answered: Sequence[dict[str, Any]],
+    losses: Sequence[tuple[float, int] | None],
+    seed: int,
+) -> Estimate | None:
+    if metric is Metric.BLEU:
+        return bootstrap_bleu([s["actual"] for s in answered], [s["expected"] for s in answered], seed)
+    if metric is Metric.PERPLEXITY:
+        pairs = zip(samples, losses, strict=True)
+        return interval(
+            [loss for s, loss in pairs if loss is not None and "perplexity" in s["scores"]], _perplexity, seed
+        )
+    return bootstrap([sample["scores"].get(metric.value) for sample in samples], seed)
+
+
+def _perplexity(losses: Sequence[tuple[float, int]]) -> float:
+    """exp of the mean loss a token over all answers together, so that long answers weigh more."""
+    return math.exp(min(sum(loss for loss, _ in losses) / sum(count for _, count in losses), 50.0))
+
+
+def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Everything that another program needs to know to get the same figures."""
+    names = ("torch", "transformers", "tokenizers", "sacrebleu")
+    return {
+        "prompt": chat_prompt(tokenizer, "{prompt}"),
+        "decoding": {"method": "greedy", "maxNewTokens": suite.max_new_tokens, "batchSize": BATCH},
+        "sample": {"size": suite.sample_size, "seed": suite.seed},
+        "exactMatch": "SQuAD v1.1 normalization",
+        "f1": "SQuAD v1.1 word overlap",
+        "bleu": bleu_signature() if Metric.BLEU in suite.metrics else None,
+        "perplexity": "exp of the mean loss a token of the expected answer and its end, given the prompt",
+        "interval": {
+            "method": "percentile bootstrap",
+            "confidence": CONFIDENCE,
+            "resamples": RESAMPLES,
+            "seed": suite.seed,
+        },
+        "precision": str(model.dtype).removeprefix("torch."),
+        "versions": {name: importlib.metadata.version(name) for name in names},
+    }
+
+
+def _end(*_: object) -> None:
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m llmops_assets.evaluation.score WORK_DIR")
+    try:
+        main(Path(sys.argv[1]))
+    except PlatformError as error:
+        print(f"{error}\n{error.remedy}".strip(), file=sys.stderr)
+        sys.exit(2)

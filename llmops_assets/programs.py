@@ -1,0 +1,145 @@
+"""Running a program of this floor as a child process: its events, its end, and that it never outlives its run."""
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+from llmops_assets.claims import Cancelled
+from llmops_resources.errors import InvalidInput, UpstreamFailed
+
+POLL: Final = 0.5  # seconds between two looks at whether the work should stop
+GRACE: Final = 10.0  # seconds between SIGTERM and SIGKILL
+INPUT_AT_FAULT: Final = 2  # exit status of our programs when the input is wrong
+_PR_SET_PDEATHSIG: Final = 1
+
+Event = dict[str, Any]
+
+
+def run(
+    module: str,
+    folder: Path,
+    *,
+    environment: Mapping[str, str],
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
+
+    Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, UpstreamFailed for
+    any other bad end; both with the last lines of its stderr.
+    """
+    with start([sys.executable, "-m", module, str(folder)], environment=environment) as process:
+        try:
+            events: queue.Queue[Event | None] = queue.Queue()
+            said: deque[str] = deque(maxlen=30)
+            readers = [
+                threading.Thread(target=_read_events, args=(process.stdout, events), daemon=True),
+                threading.Thread(target=_read_lines, args=(process.stderr, said), daemon=True),
+            ]
+            for reader in readers:
+                reader.start()
+            _follow(events, on_event, should_stop)
+            status = process.wait(GRACE)
+            readers[1].join(GRACE)
+        finally:
+            stop(process)
+    if status == INPUT_AT_FAULT:
+        raise InvalidInput(
+            _last(said) or f"{module} refused its input", remedy="Correct the input and submit it again."
+        )
+    if status != 0:
+        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        raise UpstreamFailed(f"{module} ended with {ended}: {_last(said)}", remedy="See the run's log in Dagster.")
+
+
+def start(
+    command: list[str], *, environment: Mapping[str, str], output: IO[bytes] | int = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """Start a child in a session of its own that the kernel kills when this thread's process dies (on Linux)."""
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output if output is not subprocess.PIPE else subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_dying_with_parent(),  # noqa: PLW1509  one system call, which takes no lock
+    )
+
+
+def stop(process: subprocess.Popen[str], grace: float = GRACE) -> None:
+    """End a child and everything it started: politely, then by force."""
+    if process.poll() is None:
+        _signal_group(process, signal.SIGTERM)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+
+def _follow(
+    events: "queue.Queue[Event | None]", on_event: Callable[[Event], None], should_stop: Callable[[], bool]
+) -> None:
+    looked = time.monotonic()
+    while True:
+        try:
+            event = events.get(timeout=POLL)
+            if event is None:
+                return
+            on_event(event)
+        except queue.Empty:
+            pass
+        if time.monotonic() - looked >= POLL:
+            looked = time.monotonic()
+            if should_stop():
+                raise Cancelled
+
+
+def _read_events(stream: IO[str] | None, events: "queue.Queue[Event | None]") -> None:
+    for line in stream or ():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # a library printed something of its own
+        if isinstance(event, dict):
+            events.put(event)
+    events.put(None)
+
+
+def _read_lines(stream: IO[str] | None, lines: deque[str]) -> None:
+    for line in stream or ():
+        lines.append(line.rstrip())
+
+
+def _last(lines: deque[str]) -> str:
+    return " ".join(line for line in list(lines)[-5:] if line)[-1500:]
+
+
+def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _dying_with_parent() -> Callable[[], None] | None:
+    """What a child does before it becomes the program. Everything is loaded beforehand: after a fork nothing may be."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask_for_the_signal() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+    return ask_for_the_signal

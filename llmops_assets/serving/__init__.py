@@ -1,0 +1,1 @@
+"""Serving: the local runtime, and the assets that bring endpoints to their desired state."""

@@ -1,0 +1,1 @@
+"""Training: the program that trains, and the assets that run it."""

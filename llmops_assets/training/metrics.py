@@ -1,0 +1,111 @@
+"""What a program tells the world while it works: JSON lines on stdout and, when it has an address, batches over HTTP.
+
+A line is one of
+    {"event": "metric", "name": …, "step": …, "value": …, "unit": …}
+    {"event": "progress", "fraction": 0…1, "message": …}
+    {"event": "done"}
+Recording over HTTP happens on a background thread: it never delays and never fails the work that is measured.
+"""
+
+import contextlib
+import json
+import math
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+BATCH = 200  # metrics a request
+CAPACITY = 50_000  # kept while the API is away; the oldest go first
+PERIOD = 0.5  # seconds between two deliveries
+LAST_DELIVERY = 5.0  # seconds that the end of the program may wait for
+
+
+class Reporter:
+    """Writes events to stdout and delivers metrics to `{API_BASE_URL}/training/jobs/{JOB_ID}/metrics`.
+
+    A context manager: leaving it delivers what is left, within `LAST_DELIVERY` seconds.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        base, job, token = (environment.get(name, "") for name in ("API_BASE_URL", "JOB_ID", "JOB_TOKEN"))
+        self._url = f"{base.rstrip('/')}/training/jobs/{job}/metrics" if base and job and token else ""
+        self._token = token
+        self._waiting: deque[dict[str, Any]] = deque(maxlen=CAPACITY)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._deliver, name="metrics", daemon=True)
+
+    def __enter__(self) -> "Reporter":
+        if self._url:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        if self._url:
+            self._thread.join(LAST_DELIVERY)
+
+    def metric(self, name: str, step: int, value: float, unit: str = "") -> None:
+        """Records one finite figure; JSON has no infinity, so any other is left out."""
+        if not math.isfinite(value):
+            return
+        _print({"event": "metric", "name": name, "step": step, "value": value, "unit": unit})
+        if self._url:
+            now = datetime.now(UTC).isoformat()
+            self._waiting.append({"name": name, "value": value, "unit": unit, "step": step, "recordedAt": now})
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Says how far the whole program is, from 0 to 1."""
+        _print({"event": "progress", "fraction": round(min(max(fraction, 0.0), 1.0), 4), "message": message})
+
+    def done(self) -> None:
+        """Says that the result lies complete on the disk."""
+        _print({"event": "done"})
+
+    def _deliver(self) -> None:
+        pause, deadline = PERIOD, math.inf
+        while True:
+            stopping = self._stopping.wait(pause)
+            if stopping:
+                deadline = min(deadline, time.monotonic() + LAST_DELIVERY)
+            delivered = self._post()
+            if stopping and (not self._waiting or time.monotonic() > deadline):
+                return
+            if stopping and not delivered:
+                time.sleep(PERIOD)
+            # An API that is away is asked less and less often, so that refused calls do not slow the training.
+            pause = PERIOD if delivered else min(pause * 2, 30.0)
+
+    def _post(self) -> bool:
+        """Sends one batch, and drops it when the API has it or will never take it. Whether to go on at full pace."""
+        batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+        if not batch:
+            return True
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url, json.dumps(batch).encode(), headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=LAST_DELIVERY):  # noqa: S310
+                pass
+        except urllib.error.HTTPError as error:
+            if error.code >= 500 or error.code == 429:
+                return False
+            print(f"the API refused {len(batch)} metrics: {error.code} {error.reason}", file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            return False
+        for _ in batch:
+            with contextlib.suppress(IndexError):
+                self._waiting.popleft()
+        return True
+
+
+def _print(event: Mapping[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever listened has gone; the work goes on
+        print(json.dumps(event), flush=True)

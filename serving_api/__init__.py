@@ -1,0 +1,1 @@
+"""ANSWERS: the FastAPI service and the chat gateway."""

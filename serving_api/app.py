@@ -1,0 +1,121 @@
+"""`create_app(platform)`: the routes, the gateway and the console put together. Nothing happens at import."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from llmops_resources.errors import NotFound
+from llmops_resources.platform import Platform
+from serving_api import problems
+from serving_api.chat import description
+from serving_api.chat.app import ChatGateway
+from serving_api.console import Console
+from serving_api.dagster_proxy import DagsterProxy
+from serving_api.dependencies import Requires
+from serving_api.local_guard import LocalGuard
+from serving_api.requests import RequestLog
+from serving_api.routes import (
+    datasets,
+    evaluation,
+    governance,
+    health,
+    lineage,
+    models,
+    observability,
+    serving,
+    training,
+)
+
+BASE = "/llm-ops/v1"
+#: Open on purpose: probes, Prometheus metrics and the API's own description.
+PUBLIC = frozenset({"/health", "/ready", "/metrics", "/openapi.json"})
+
+
+class Dispatch:
+    """Sends chat to the gateway and /dagster to the proxy before FastAPI sees them."""
+
+    def __init__(self, gateway: ChatGateway, dagster: DagsterProxy, rest: ASGIApp) -> None:
+        self.gateway, self.dagster, self.rest = gateway, dagster, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"}:
+            path = scope["path"]
+            if self.gateway.owns(path):
+                await self.gateway(scope, receive, send)
+                return
+            if path == "/dagster" or path.startswith("/dagster/"):
+                await self.dagster(scope, receive, send)
+                return
+        await self.rest(scope, receive, send)
+
+
+def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) -> FastAPI:
+    """The FastAPI part. Raises RuntimeError when a route has no permission."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await gateway.start()
+        await dagster.start()
+        yield
+        await dagster.stop()
+        await gateway.stop()
+
+    api = FastAPI(title="llmops", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    api.state.platform = platform
+    api.state.gateway = gateway
+    problems.install(api)
+    base = APIRouter(prefix=BASE)
+    for room in (datasets, models, lineage, training, evaluation, serving, governance, observability):
+        base.include_router(room.router)
+    api.include_router(base)
+    api.include_router(health.router)
+    naked = sorted(unprotected(api.routes))
+    if naked:
+        raise RuntimeError(f"routes without a permission: {', '.join(naked)}")
+    api.add_api_route(f"{BASE}/{{path:path}}", _nothing_here, methods=list(_ALL), include_in_schema=False)
+    api.mount("/", Console(console_folder(platform)))
+    described = api.openapi()
+    described["paths"].update(description.paths())
+    api.openapi_schema = described
+    return api
+
+
+def create_app(platform: Platform) -> ASGIApp:
+    """Everything that listens on the port."""
+    gateway, dagster = ChatGateway(platform), DagsterProxy(platform)
+    api = create_api(platform, gateway, dagster)
+    return RequestLog(LocalGuard(Dispatch(gateway, dagster, api), platform.settings))
+
+
+def unprotected(routes: Iterable[BaseRoute]) -> Iterator[str]:
+    """Paths of routes that ask for no permission and are not public on purpose, included routers' routes too."""
+    for route in routes:
+        if (included := getattr(route, "original_router", None)) is not None:
+            yield from unprotected(included.routes)
+            continue
+        path = getattr(route, "path", repr(route))
+        if path not in PUBLIC and not (isinstance(route, APIRoute) and _has_permission(route.dependant)):
+            yield path
+
+
+def console_folder(platform: Platform) -> Path:
+    """CONSOLE_DIR, or the build beside this package in a checkout."""
+    return platform.settings.console_dir or Path(__file__).parent.parent / "ui_extensions" / "dist"
+
+
+_ALL = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _nothing_here(path: str) -> Any:
+    raise NotFound(f"there is no route {BASE}/{path}", remedy="See /openapi.json for what there is.")
+
+
+def _has_permission(dependant: Dependant) -> bool:
+    return isinstance(dependant.call, Requires) or any(_has_permission(part) for part in dependant.dependencies)

@@ -1,0 +1,1 @@
+"""The hot path: the only asynchronous code."""

@@ -1,0 +1,92 @@
+"""Who calls. In local mode the caller says so in headers, which is why the API then listens on loopback only."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable, Mapping
+
+from llmops_resources.database import Actor
+from llmops_resources.errors import Forbidden, InvalidInput, PlatformError
+from llmops_resources.governance import audit, keys
+from llmops_resources.governance.permissions import Permission, Role, require
+from llmops_resources.platform import Platform
+from llmops_resources.settings import Settings
+
+LOCAL_ADMIN = "local-admin"
+LOCAL_USER = "local-user"
+#: Headers that say who calls; a proxy to another program must not pass them on.
+IDENTITY_HEADERS = frozenset({"authorization", "x-user-id", "x-user-roles"})
+
+# No colon: `system:…` and `job:…` are not for people to claim.
+_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
+_JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*")
+
+logger = logging.getLogger(__name__)
+
+
+def header_map(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI headers by lower-case name; of a repeated one the first counts, as in Starlette."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return headers
+
+
+def actor_of(settings: Settings, headers: Mapping[str, str]) -> Actor:
+    """The caller behind a request's headers (looked up in lower case).
+
+    A bearer that looks like a JSON Web Token must be a valid job token. Any other bearer is ignored in local mode,
+    since the OpenAI SDKs cannot be stopped from sending one. Raises NotAuthenticated, or InvalidInput for an id or a
+    role that cannot be.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and _JWT.fullmatch(token.strip()):
+        return keys.job_actor(settings.signing_key(), token.strip())
+    user, roles = headers.get("x-user-id"), headers.get("x-user-roles")
+    if user is None and roles is None:
+        return Actor(LOCAL_ADMIN, frozenset({Role.ADMIN.value}))
+    return Actor(_user_id(user), _roles(roles or ""))
+
+
+async def permitted(platform: Platform, headers: Mapping[str, str], permission: Permission, resource: str) -> Actor:
+    """The caller, if the permission is theirs; for the ASGI paths outside FastAPI.
+
+    A denial is written to the audit log, in a thread, before Forbidden is raised.
+    """
+    actor = actor_of(platform.settings, headers)
+    try:
+        require(actor, permission)
+    except Forbidden as error:
+        await asyncio.to_thread(_record_denial, platform, actor, permission, resource, error.message)
+        raise
+    return actor
+
+
+def _record_denial(platform: Platform, actor: Actor, permission: Permission, resource: str, reason: str) -> None:
+    try:
+        with platform.transaction(actor) as tx:
+            audit.deny(tx, permission, permission.split(":", maxsplit=1)[0], resource[:200], reason)
+    except PlatformError as error:
+        # The caller is refused either way; a database that is down must not turn a 403 into something else.
+        logger.error("a denial could not be audited: %s (%s)", reason, error.message)  # noqa: TRY400
+
+
+def _user_id(user: str | None) -> str:
+    if user is None:
+        return LOCAL_USER
+    if not _USER_ID.fullmatch(user):
+        raise InvalidInput(
+            "X-User-Id is not a usable id", remedy="Use up to 128 letters, digits or . _ @ + - without spaces."
+        )
+    return user
+
+
+def _roles(listed: str) -> frozenset[str]:
+    roles = frozenset(part.strip() for part in listed.split(",") if part.strip())
+    known = {role.value for role in Role}
+    if roles - known:
+        shown = ", ".join(sorted(role[:40] for role in roles - known)[:5])
+        raise InvalidInput(
+            f"X-User-Roles names unknown roles: {shown}", remedy=f"Known are: {', '.join(sorted(known))}."
+        )
+    return roles

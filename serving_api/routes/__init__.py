@@ -1,0 +1,1 @@
+"""Request schemas and ten-line handlers, a module a room."""

@@ -1,0 +1,205 @@
+"""Data sets: created, uploaded, checked, previewed, approved."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
+from pydantic import Field
+
+from llmops_resources.catalog import approvals, versions
+from llmops_resources.catalog.approvals import Approval
+from llmops_resources.catalog.lifecycle import Kind, PiiStatus, Status
+from llmops_resources.catalog.versions import Version
+from llmops_resources.checks import uploads, validations
+from llmops_resources.checks.preview import Preview
+from llmops_resources.checks.schema import ExpectedSchema
+from llmops_resources.checks.validations import Validation
+from llmops_resources.database import Actor
+from llmops_resources.errors import Conflict
+from llmops_resources.governance.permissions import Permission
+from serving_api import paging
+from serving_api.dependencies import (
+    Cursor,
+    Doors,
+    IdempotencyKey,
+    Limit,
+    Requires,
+    audited_refusal,
+    create_once,
+    demand,
+)
+from serving_api.envelope import Envelope, ok
+from serving_api.preview import preview_of
+from serving_api.schemas import Body, DecisionBody, StatusChange, StatusInput, permission_to_move
+
+router = APIRouter(prefix="/catalog/datasets", tags=["datasets"])
+Reader = Annotated[Actor, Depends(Requires(Permission.CATALOG_READ))]
+Writer = Annotated[Actor, Depends(Requires(Permission.DATASET_WRITE))]
+Mover = Annotated[Actor, Depends(Requires(Permission.DATASET_WRITE, Permission.VERSION_APPROVE))]
+Approver = Annotated[Actor, Depends(Requires(Permission.VERSION_APPROVE))]
+
+
+class DatasetCreate(Body):
+    name: str
+    version: str
+    owner_team: str
+    change_log: str = ""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    expected_schema: ExpectedSchema | None = Field(default=None, alias="schema")
+    benchmark: bool = False
+
+
+@router.get("")
+def list_datasets(
+    platform: Doors,
+    actor: Reader,
+    response: Response,
+    name: str | None = None,
+    version: str | None = None,
+    owner_team: Annotated[str | None, Query(alias="ownerTeam")] = None,
+    status: StatusInput | None = None,
+    pii_status: Annotated[PiiStatus | None, Query(alias="piiStatus")] = None,
+    min_quality: Annotated[float | None, Query(alias="minQuality", ge=0, le=100)] = None,
+    max_quality: Annotated[float | None, Query(alias="maxQuality", ge=0, le=100)] = None,
+    benchmark: bool | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Envelope[list[Version]]:
+    key = platform.settings.signing_key()
+    filters = {
+        "version": version,
+        "owner_team": owner_team,
+        "status": status,
+        "pii_status": pii_status,
+        "benchmark": benchmark,
+    }
+    with platform.transaction(actor) as tx:
+        page = versions.search(
+            tx,
+            Kind.DATASET,
+            filters=filters,
+            name_contains=name,
+            min_quality=min_quality,
+            max_quality=max_quality,
+            after=paging.decode(cursor, key),
+            limit=limit,
+        )
+    return ok(paging.send(response, page, key))
+
+
+@router.post("")
+def create_dataset(
+    platform: Doors, actor: Writer, request: Request, body: DatasetCreate, key: IdempotencyKey = None
+) -> Envelope[Version]:
+    answer = create_once(
+        platform,
+        actor,
+        request,
+        key,
+        body.model_dump_json(),
+        lambda tx: versions.create(
+            tx,
+            Kind.DATASET,
+            name=body.name,
+            version=body.version,
+            owner_team=body.owner_team,
+            change_log=body.change_log,
+            metadata=body.metadata,
+            expected_schema=body.expected_schema.json_dict() if body.expected_schema else None,
+            benchmark=body.benchmark,
+        ),
+    )
+    return ok(answer, "the data set was created; upload its files next")
+
+
+@router.get("/{dataset_id}")
+def get_dataset(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[Version]:
+    with platform.transaction(actor) as tx:
+        return ok(versions.get(tx, dataset_id, Kind.DATASET))
+
+
+@router.get("/{dataset_id}/versions")
+def list_versions(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[list[Version]]:
+    with platform.transaction(actor) as tx:
+        return ok(versions.of_name(tx, Kind.DATASET, versions.get(tx, dataset_id, Kind.DATASET).name))
+
+
+@router.post("/{dataset_id}/upload")
+def upload_dataset(
+    platform: Doors, actor: Writer, dataset_id: UUID, files: Annotated[list[UploadFile], File()]
+) -> Envelope[Version]:
+    """Store the files, give the version its digest and request its validation; the same files again change nothing."""
+    with platform.transaction(actor) as tx:
+        dataset = versions.get(tx, dataset_id, Kind.DATASET)
+    if dataset.status is not Status.DRAFT and dataset.digest is None:
+        raise Conflict(f"{dataset.name} {dataset.version} is {dataset.status}", remedy="Upload files to drafts only.")
+    prefix = f"datasets/{dataset.id}/{dataset.version}"
+    manifest = uploads.take_in(
+        platform.blobs,
+        prefix,
+        [(file.filename or "", file.file) for file in files],
+        expected=ExpectedSchema.model_validate(dataset.expected_schema) if dataset.expected_schema else None,
+        options=platform.check_options(),
+        max_bytes=platform.settings.max_upload_bytes,
+    )
+    with platform.transaction(actor) as tx:
+        stored = versions.attach_files(tx, dataset.id, manifest, prefix=prefix, uri=platform.blobs.uri(prefix))
+        if stored.pii_status is PiiStatus.PENDING:
+            validations.request(tx, dataset.id)
+    return ok(stored, "the files are stored; their validation has been requested")
+
+
+@router.get("/{dataset_id}/preview")
+def preview_dataset(
+    platform: Doors,
+    actor: Reader,
+    dataset_id: UUID,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> Envelope[Preview]:
+    with platform.transaction(actor) as tx:
+        dataset = versions.get(tx, dataset_id, Kind.DATASET)
+    return ok(preview_of(platform, dataset, offset=offset, limit=limit))
+
+
+@router.get("/{dataset_id}/validation")
+def get_validation(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[Validation]:
+    with platform.transaction(actor) as tx:
+        versions.get(tx, dataset_id, Kind.DATASET)
+        return ok(validations.latest(tx, dataset_id))
+
+
+@router.post("/{dataset_id}/validation")
+def request_validation(platform: Doors, actor: Writer, dataset_id: UUID) -> Envelope[Validation]:
+    with platform.transaction(actor) as tx:
+        return ok(validations.request(tx, dataset_id), "the validation has been requested")
+
+
+@router.get("/{dataset_id}/approvals")
+def list_approvals(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[list[Approval]]:
+    with platform.transaction(actor) as tx:
+        return ok(approvals.history(tx, versions.get(tx, dataset_id, Kind.DATASET).id))
+
+
+@router.post("/{dataset_id}/submit")
+def submit_dataset(platform: Doors, actor: Writer, dataset_id: UUID) -> Envelope[Version]:
+    with platform.transaction(actor) as tx:
+        versions.get(tx, dataset_id, Kind.DATASET)
+        return ok(approvals.submit(tx, dataset_id), "the version is under review")
+
+
+@router.patch("/{dataset_id}/status")
+def change_status(platform: Doors, actor: Mover, dataset_id: UUID, body: StatusChange) -> Envelope[Version]:
+    demand(platform, actor, permission_to_move(body.status, Permission.DATASET_WRITE), str(dataset_id))
+    with audited_refusal(platform, actor, "dataset.status", str(dataset_id)), platform.transaction(actor) as tx:
+        versions.get(tx, dataset_id, Kind.DATASET)
+        return ok(approvals.change_status(tx, dataset_id, body.status, body.notes))
+
+
+@router.post("/{dataset_id}/versions/{version}/approve")
+def decide(
+    platform: Doors, actor: Approver, dataset_id: UUID, version: str, body: DecisionBody
+) -> Envelope[Version]:
+    with audited_refusal(platform, actor, "dataset.approve", str(dataset_id)), platform.transaction(actor) as tx:
+        target = versions.of_entry(tx, dataset_id, Kind.DATASET, version)
+        return ok(approvals.decide(tx, target.id, body.decision, digest=body.digest, notes=body.notes))

@@ -1,0 +1,91 @@
+"""Evaluation runs."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+
+from llmops_resources.database import Actor
+from llmops_resources.evaluation import runs
+from llmops_resources.evaluation.runs import METRICS, Evaluation, RunType, Suite
+from llmops_resources.governance.permissions import Permission
+from llmops_resources.work import WorkStatus
+from serving_api import paging
+from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
+from serving_api.envelope import Envelope, ok
+from serving_api.schemas import Body
+
+router = APIRouter(prefix="/evaluation/runs", tags=["evaluation"])
+Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
+Runner = Annotated[Actor, Depends(Requires(Permission.EVALUATION_RUN))]
+
+
+class EvaluationCreate(Body):
+    model_id: UUID
+    dataset_id: UUID
+    run_type: RunType = RunType.AUTOMATED
+    metrics: list[str] = Field(default_factory=lambda: list(METRICS), min_length=1)
+    sample_size: Annotated[int | None, Field(ge=1)] = None
+    seed: int = 0
+    prompt_column: str = "question"
+    answer_column: str = "answer"
+    max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 48
+
+
+@router.get("")
+def list_evaluations(
+    platform: Doors,
+    actor: Reader,
+    response: Response,
+    model_id: Annotated[UUID | None, Query(alias="modelId")] = None,
+    dataset_id: Annotated[UUID | None, Query(alias="datasetId")] = None,
+    status: WorkStatus | None = None,
+    start_date: Annotated[datetime | None, Query(alias="startDate")] = None,
+    end_date: Annotated[datetime | None, Query(alias="endDate")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Envelope[list[Evaluation]]:
+    key = platform.settings.signing_key()
+    with platform.transaction(actor) as tx:
+        page = runs.search(
+            tx,
+            model_id=model_id,
+            dataset_id=dataset_id,
+            status=status,
+            since=start_date,
+            until=end_date,
+            after=paging.decode(cursor, key),
+            limit=limit,
+        )
+    return ok(paging.send(response, page, key))
+
+
+@router.post("")
+def create_evaluation(
+    platform: Doors, actor: Runner, request: Request, body: EvaluationCreate, key: IdempotencyKey = None
+) -> Envelope[Evaluation]:
+    suite = Suite(
+        prompt_column=body.prompt_column,
+        answer_column=body.answer_column,
+        metrics=tuple(body.metrics),
+        sample_size=body.sample_size,
+        seed=body.seed,
+        max_new_tokens=body.max_new_tokens,
+    )
+    answer = create_once(
+        platform,
+        actor,
+        request,
+        key,
+        body.model_dump_json(),
+        lambda tx: runs.request(tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite),
+    )
+    return ok(answer, "the evaluation is queued")
+
+
+@router.get("/{run_id}")
+def get_evaluation(platform: Doors, actor: Reader, run_id: UUID) -> Envelope[Evaluation]:
+    with platform.transaction(actor) as tx:
+        return ok(runs.get(tx, run_id))

@@ -1,0 +1,160 @@
+"""The HTTP client: envelopes in, data out; a refusal becomes `Refused` with the server's words and remedy."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import httpx
+
+from llmops_resources.errors import InvalidInput, Unavailable
+
+BASE = "/llm-ops/v1"
+Data = Any  # JSON
+
+
+class Refused(Exception):
+    """The API said no: its message, its remedy, and the wrong fields if there are any."""
+
+    def __init__(self, status: int, message: str, remedy: str, details: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.status, self.message, self.remedy, self.details = status, message, remedy, details
+
+
+class Api:
+    """A connection to one platform. All methods raise Refused, or Unavailable when nobody answers."""
+
+    def __init__(self, address: str, *, user: str | None = None, roles: str | None = None) -> None:
+        headers = {name: value for name, value in (("X-User-Id", user), ("X-User-Roles", roles)) if value}
+        self.address = address
+        # localhost may mean ::1 first, where nothing listens
+        self._client = httpx.Client(
+            base_url=address.replace("//localhost", "//127.0.0.1") + BASE,
+            headers=headers,
+            timeout=httpx.Timeout(60.0, connect=5.0),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        self._client.close()
+
+    def get(self, path: str, **query: Any) -> Data:
+        """GET; query parameters that are None are left out."""
+        return self._send("GET", path, params={name: value for name, value in query.items() if value is not None})
+
+    def post(self, path: str, body: Any = None, *, key: str | None = None) -> Data:
+        """POST JSON, under an idempotency key if given."""
+        return self._send("POST", path, json=body, headers={"Idempotency-Key": key} if key else None)
+
+    def patch(self, path: str, body: Any) -> Data:
+        """PATCH JSON."""
+        return self._send("PATCH", path, json=body)
+
+    def delete(self, path: str) -> Data:
+        """DELETE."""
+        return self._send("DELETE", path)
+
+    def everything(self, path: str, **query: Any) -> Iterator[Data]:
+        """Every entry of a list, page after page."""
+        cursor: str | None = None
+        while True:
+            params = {name: value for name, value in {**query, "cursor": cursor}.items() if value is not None}
+            answer = self._answer("GET", path, params=params)
+            yield from _data(answer)
+            cursor = answer.headers.get("X-Next-Cursor")
+            if cursor is None:
+                return
+
+    def upload(self, path: str, files: Sequence[Path], advance: Callable[[int], None]) -> Data:
+        """POST files as multipart/form-data, streamed; `advance` is told about bytes as they are read.
+
+        Raises InvalidInput for a file that cannot be read.
+        """
+        with ExitStack() as stack:
+            parts = []
+            for file in files:
+                try:
+                    stream = stack.enter_context(file.open("rb"))
+                except OSError as error:
+                    raise InvalidInput(f"{file} cannot be read: {error.strerror}", remedy="Check the path.") from error
+                parts.append(("files", (file.name, Counted(stream, advance), "application/octet-stream")))
+            return self._send("POST", path, files=parts, timeout=600.0)
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Data]:
+        """POST and read server-sent events, decoded, until `[DONE]`."""
+        try:
+            with self._client.stream("POST", path, json=body, timeout=httpx.Timeout(300.0, connect=5.0)) as answer:
+                if answer.is_error:
+                    answer.read()
+                    _data(answer)
+                for line in answer.iter_lines():
+                    payload = line.removeprefix("data:").strip()
+                    if line.startswith("data:") and payload != "[DONE]":
+                        yield json.loads(payload)
+        except httpx.HTTPError as error:
+            raise self._silence(error) from error
+
+    def _send(self, method: str, path: str, **request: Any) -> Data:
+        return _data(self._answer(method, path, **request))
+
+    def _answer(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise self._silence(error) from error
+
+    def _silence(self, error: httpx.HTTPError) -> Unavailable:
+        return Unavailable(
+            f"the API at {self.address} does not answer ({error or type(error).__name__})",
+            remedy="Start the platform with `llmops up --detach`, or set API_HOST and API_PORT to where it runs.",
+        )
+
+
+class Counted:
+    """A file that tells how many bytes were read from it."""
+
+    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._stream, self._advance = stream, advance
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        data = self._stream.read(size)
+        self._advance(len(data))
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move in the file."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._stream.tell()
+
+    def fileno(self) -> int:
+        """For the client, to learn the size."""
+        return self._stream.fileno()
+
+
+def _data(answer: httpx.Response) -> Data:
+    try:
+        envelope = answer.json()
+    except ValueError:
+        envelope = None
+    if not isinstance(envelope, dict) or "status" not in envelope:
+        raise Refused(
+            answer.status_code,
+            f"{answer.request.url} answered {answer.status_code} with something that is not of this platform",
+            "Check API_HOST and API_PORT: another program may listen there.",
+        )
+    if answer.is_success and envelope["status"] == "success":
+        return envelope.get("data")
+    extra = envelope.get("data") or {}
+    remedy = str(extra.get("remedy", "")) if isinstance(extra, dict) else ""
+    message = str(envelope.get("message", "")).removesuffix(remedy).rstrip(" ")
+    problems = extra.get("errors", []) if isinstance(extra, dict) else []
+    raise Refused(answer.status_code, message or f"refused with {answer.status_code}", remedy, problems)

@@ -1,0 +1,254 @@
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/vue-query';
+import { computed, type MaybeRefOrGetter, toValue } from 'vue';
+
+import { api, idempotencyKey, unwrap, unwrapPage, type Schema } from '../../api/client';
+import { useList } from '../../api/lists';
+import { upload } from '../../api/upload';
+
+export type Version = Schema<'Version'>;
+export type Kind = Version['kind'];
+export type Decision = 'approve' | 'reject' | 'request_changes';
+export type LineageGraph = Schema<'Graph'>;
+export type Preview = Schema<'Preview'>;
+
+const PATHS = { dataset: 'datasets', model: 'models' } as const;
+
+/** An empty filter is no filter. */
+function given(value: string): string | undefined {
+  return value === '' ? undefined : value;
+}
+
+export interface DatasetFilters {
+  name: string;
+  ownerTeam: string;
+  piiStatus: string;
+  status: string;
+  minQuality: string;
+}
+
+export function useDatasets(filters: MaybeRefOrGetter<DatasetFilters>) {
+  return useList<Version>({
+    key: () => ['datasets', { ...toValue(filters) }],
+    fetch: async (cursor, signal) => {
+      const chosen = toValue(filters);
+      const query = {
+        name: given(chosen.name),
+        ownerTeam: given(chosen.ownerTeam),
+        piiStatus: given(chosen.piiStatus) as Version['piiStatus'] & string,
+        status: given(chosen.status) as Version['status'],
+        minQuality: chosen.minQuality === '' ? undefined : Number(chosen.minQuality),
+        cursor,
+      };
+      return unwrapPage(await api.GET('/llm-ops/v1/catalog/datasets', { params: { query }, signal }));
+    },
+    refreshAfter: (items) => (items.some((item) => item.piiStatus === 'pending' && item.digest) ? 5_000 : false),
+  });
+}
+
+export interface ModelFilters {
+  name: string;
+  type: string;
+  ownerTeam: string;
+  status: string;
+}
+
+export function useModels(filters: MaybeRefOrGetter<ModelFilters>) {
+  return useList<Version>({
+    key: () => ['models', { ...toValue(filters) }],
+    fetch: async (cursor, signal) => {
+      const chosen = toValue(filters);
+      const query = {
+        name: given(chosen.name),
+        type: given(chosen.type) as Version['type'] & string,
+        ownerTeam: given(chosen.ownerTeam),
+        status: given(chosen.status) as Version['status'],
+        cursor,
+      };
+      return unwrapPage(await api.GET('/llm-ops/v1/catalog/models', { params: { query }, signal }));
+    },
+  });
+}
+
+/** Every version of a kind that a form may offer, newest first, at most 500. */
+export function useChoices(kind: Kind, status?: Version['status']) {
+  return useQuery({
+    queryKey: [PATHS[kind], 'choices', status ?? 'any'],
+    queryFn: async ({ signal }) => {
+      const query = { status, limit: 500 };
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets', { params: { query }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models', { params: { query }, signal }));
+    },
+  });
+}
+
+/** Names for ids: jobs and evaluations name the versions they used by id. */
+export function useVersionNames() {
+  const datasets = useChoices('dataset');
+  const models = useChoices('model');
+  const names = computed(() => {
+    const all = [...(datasets.data.value ?? []), ...(models.data.value ?? [])];
+    return new Map(all.map((version) => [version.id, `${version.name} ${version.version}`]));
+  });
+  return (id: string | null | undefined) => (id ? (names.value.get(id) ?? id.slice(0, 8)) : '—');
+}
+
+export function useVersion(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: [PATHS[kind], 'one', id],
+    queryFn: async ({ signal }) => {
+      const value = toValue(id);
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: value } }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: value } }, signal }));
+    },
+    refetchInterval: ({ state }) => (state.data?.piiStatus === 'pending' && state.data.digest ? 2_000 : false),
+  });
+}
+
+/** Every version of the same name, newest first. */
+export function useHistory(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: [PATHS[kind], 'history', id],
+    queryFn: async ({ signal }) => {
+      const value = toValue(id);
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/versions', { params: { path: { dataset_id: value } }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/versions', { params: { path: { model_id: value } }, signal }));
+    },
+  });
+}
+
+/** The decisions about a version, newest first. */
+export function useApprovals(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: [PATHS[kind], 'approvals', id],
+    queryFn: async ({ signal }) => {
+      const value = toValue(id);
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/approvals', { params: { path: { dataset_id: value } }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/approvals', { params: { path: { model_id: value } }, signal }));
+    },
+  });
+}
+
+export function usePreview(
+  id: MaybeRefOrGetter<string>,
+  offset: MaybeRefOrGetter<number>,
+  limit: number,
+  enabled: MaybeRefOrGetter<boolean>,
+) {
+  return useQuery({
+    queryKey: ['datasets', 'preview', id, offset, limit],
+    enabled: () => toValue(enabled),
+    placeholderData: keepPreviousData,
+    queryFn: async ({ signal }) =>
+      unwrap(
+        await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/preview', {
+          params: { path: { dataset_id: toValue(id) }, query: { offset: toValue(offset), limit } },
+          signal,
+        }),
+      ),
+  });
+}
+
+export function useLineage(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['lineage', kind, id],
+    queryFn: async ({ signal }) =>
+      unwrap(
+        await api.GET('/llm-ops/v1/catalog/lineage/{kind}/{version_id}', {
+          params: { path: { kind, version_id: toValue(id) }, query: { direction: 'both' } },
+          signal,
+        }),
+      ),
+  });
+}
+
+export interface NewDataset {
+  name: string;
+  version: string;
+  ownerTeam: string;
+  changeLog: string;
+  metadata: Record<string, unknown>;
+  benchmark: boolean;
+}
+
+/** Creating a thing and uploading its files may be repeated after a failure: the key stays the same for one form. */
+export async function createDataset(body: NewDataset, key: string): Promise<Version> {
+  return unwrap(await api.POST('/llm-ops/v1/catalog/datasets', { body, headers: { 'Idempotency-Key': key } }));
+}
+
+export interface NewModel {
+  name: string;
+  version: string;
+  type: NonNullable<Version['type']>;
+  ownerTeam: string;
+  metadata: Record<string, unknown>;
+}
+
+export async function createModel(body: NewModel, key: string): Promise<Version> {
+  return unwrap(await api.POST('/llm-ops/v1/catalog/models', { body, headers: { 'Idempotency-Key': key } }));
+}
+
+export function uploadFiles(id: string, files: File[], onProgress: (fraction: number) => void): Promise<void> {
+  return upload(`/llm-ops/v1/catalog/datasets/${id}/upload`, files, onProgress);
+}
+
+/** The generated card of a model (Markdown), empty when it has none. */
+export function useCard(id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['models', 'card', id],
+    queryFn: async ({ signal }) =>
+      unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/card', { params: { path: { model_id: toValue(id) } }, signal })),
+  });
+}
+
+/** Fill in the card of a draft; fields that are not given stay. */
+export function useChangeCard(id: MaybeRefOrGetter<string>) {
+  return useChange(async (metadata: Record<string, unknown>) =>
+    unwrap(await api.PATCH('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: toValue(id) } }, body: { metadata } })),
+  );
+}
+
+/** Hand a draft in for review. */
+export function useSubmitForReview(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async () => {
+    const value = toValue(id);
+    return kind === 'dataset'
+      ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/submit', { params: { path: { dataset_id: value } } }))
+      : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/submit', { params: { path: { model_id: value } } }));
+  });
+}
+
+/** Decide about exactly the files that are on the screen: their digest goes along. */
+export function useDecide(kind: Kind) {
+  return useChange(async (given: { version: Version; decision: Decision; notes: string }) => {
+    const { version, decision, notes } = given;
+    const body = { decision, notes, digest: version.digest };
+    return kind === 'dataset'
+      ? unwrap(
+          await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/versions/{version}/approve', {
+            params: { path: { dataset_id: version.id, version: version.version } },
+            body,
+          }),
+        )
+      : unwrap(
+          await api.POST('/llm-ops/v1/catalog/models/{model_id}/versions/{version}/approve', {
+            params: { path: { model_id: version.id, version: version.version } },
+            body,
+          }),
+        );
+  });
+}
+
+function useChange<Given>(change: (given: Given) => Promise<Version>) {
+  const cache = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSettled: () =>
+      Promise.all([['datasets'], ['models'], ['lineage']].map((queryKey) => cache.invalidateQueries({ queryKey }))),
+  });
+}
+
+export { idempotencyKey };

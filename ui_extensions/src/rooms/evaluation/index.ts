@@ -1,0 +1,23 @@
+import type { Room } from '../../shell/room';
+
+export default {
+  group: 'evaluation.group',
+  navigation: [{ label: 'evaluation.list.title', icon: 'i-lucide-clipboard-check', to: '/evaluation/runs' }],
+  routes: [
+    { path: '/evaluation', redirect: '/evaluation/runs' },
+    { path: '/evaluation/runs', name: 'evaluations', component: () => import('./EvaluationListPage.vue'), meta: { title: 'evaluation.list.title' } },
+    {
+      path: '/evaluation/runs/new',
+      name: 'evaluation-create',
+      component: () => import('./EvaluationCreatePage.vue'),
+      meta: { title: 'evaluation.create.title' },
+    },
+    {
+      path: '/evaluation/runs/:id',
+      name: 'evaluation',
+      component: () => import('./EvaluationDetailPage.vue'),
+      props: true,
+      meta: { title: 'evaluation.run.title' },
+    },
+  ],
+} satisfies Room;

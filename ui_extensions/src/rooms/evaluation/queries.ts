@@ -1,0 +1,50 @@
+import { useQuery } from '@tanstack/vue-query';
+import { type MaybeRefOrGetter, toValue } from 'vue';
+
+import { api, unwrap, unwrapPage, type Schema } from '../../api/client';
+import { useList } from '../../api/lists';
+import { isActive } from '../../kit/status';
+
+export type Evaluation = Schema<'Evaluation'>;
+export type Score = Schema<'Score'>;
+export type Sample = Schema<'Sample'>;
+export type EvaluationRequest = Schema<'EvaluationCreate'>;
+
+/** The metrics an automated evaluation can compute. */
+export const METRICS = ['exact_match', 'f1', 'bleu', 'perplexity'] as const;
+
+export interface EvaluationFilters {
+  status: string;
+  modelId: string;
+  datasetId: string;
+}
+
+export function useEvaluations(filters: MaybeRefOrGetter<EvaluationFilters>) {
+  return useList<Evaluation>({
+    key: () => ['evaluations', { ...toValue(filters) }],
+    fetch: async (cursor, signal) => {
+      const { status, modelId, datasetId } = toValue(filters);
+      const query = {
+        status: (status || undefined) as Evaluation['state']['status'] | undefined,
+        modelId: modelId || undefined,
+        datasetId: datasetId || undefined,
+        cursor,
+      };
+      return unwrapPage(await api.GET('/llm-ops/v1/evaluation/runs', { params: { query }, signal }));
+    },
+    refreshAfter: (items) => (items.some((run) => isActive(run.state.status)) ? 5_000 : false),
+  });
+}
+
+export function useEvaluation(id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['evaluations', 'one', id],
+    queryFn: async ({ signal }) =>
+      unwrap(await api.GET('/llm-ops/v1/evaluation/runs/{run_id}', { params: { path: { run_id: toValue(id) } }, signal })),
+    refetchInterval: ({ state }) => (isActive(state.data?.state.status) ? 1_500 : false),
+  });
+}
+
+export async function createEvaluation(body: EvaluationRequest, key: string): Promise<Evaluation> {
+  return unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body, headers: { 'Idempotency-Key': key } }));
+}

@@ -1,0 +1,26 @@
+import type { Bar } from '../../kit/BarsChart.vue';
+import type { Evaluation, Score } from './queries';
+
+/** A metric as the API names it with its score, in the order of the suite. */
+export function scoresOf(run: Evaluation): [name: string, score: Score][] {
+  const order = run.suite.metrics ?? [];
+  const place = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  return Object.entries(run.result?.metrics ?? {}).sort(([a], [b]) => place(a) - place(b));
+}
+
+/** Perplexity has no upper end and BLEU runs to 100; only shares between 0 and 1 belong on one axis. */
+export function isShare(name: string): boolean {
+  return name !== 'perplexity' && name !== 'bleu';
+}
+
+/** The shares among the scores as bars with their intervals. */
+export function shareBars(run: Evaluation, label: (name: string) => string): Bar[] {
+  return scoresOf(run)
+    .filter(([name]) => isShare(name))
+    .map(([name, score]) => ({ name: label(name), value: score.value, low: score.low, high: score.high }));
+}
+
+/** The message key of a metric's name. */
+export function metricKey(name: string): string {
+  return `evaluation.metrics.${name}`;
+}

@@ -1,0 +1,12 @@
+import type { Room } from '../../shell/room';
+
+export default {
+  group: 'training.group',
+  navigation: [{ label: 'training.list.title', icon: 'i-lucide-cpu', to: '/training/jobs' }],
+  routes: [
+    { path: '/training', redirect: '/training/jobs' },
+    { path: '/training/jobs', name: 'jobs', component: () => import('./JobListPage.vue'), meta: { title: 'training.list.title' } },
+    { path: '/training/jobs/new', name: 'job-submit', component: () => import('./JobSubmitPage.vue'), meta: { title: 'training.submit.title' } },
+    { path: '/training/jobs/:id', name: 'job', component: () => import('./JobDetailPage.vue'), props: true, meta: { title: 'training.job.title' } },
+  ],
+} satisfies Room;

@@ -1,0 +1,30 @@
+"""The whole API on a real port, in a thread of the test process, over a fresh database."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import uvicorn
+
+from llmops_resources.platform import Platform
+from serving_api.app import create_app
+
+
+@pytest.fixture
+def api(platform: Platform) -> Iterator[httpx.Client]:
+    """A client of the running API, with its base path."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_app(platform), host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=30) as client:
+        yield client
+    server.should_exit = True
+    thread.join(timeout=10)

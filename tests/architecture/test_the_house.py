@@ -1,0 +1,134 @@
+"""The rules of the house, kept by tests: who imports whom, who may call what, what is documented."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from llmops_resources.governance.permissions import ROLES, Permission
+from llmops_resources.platform import Platform
+from llmops_resources.settings import Settings
+from serving_api import openapi
+from serving_api.app import create_api, unprotected
+from serving_api.chat import description
+from serving_api.chat.app import RULES, ChatGateway
+from serving_api.dagster_proxy import DagsterProxy
+
+ROOT = Path(__file__).parents[2]
+FLOORS = ("llmops_resources", "llmops_assets", "serving_api", "llmops_cli")
+DOCUMENTS = ("env.example", "docs/ENV_SETUP.md")
+
+
+def _setting_names() -> list[str]:
+    return [name.upper() for name in Settings.model_fields]
+
+
+def _modules() -> list[Path]:
+    return [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py") if "migrations/versions" not in str(path)]
+
+
+def test_the_import_rule_holds() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_route_asks_for_a_permission(platform: Platform) -> None:
+    api = create_api(platform, ChatGateway(platform), DagsterProxy(platform))
+    open_on_purpose = {"/llm-ops/v1/{path:path}", ""}  # the 404 of the base path, and the console's files
+    assert set(unprotected(api.routes)) == open_on_purpose
+
+
+def test_a_route_without_a_permission_is_found_however_deep_it_is_included() -> None:
+    api, outer, inner = FastAPI(docs_url=None, redoc_url=None), APIRouter(prefix="/a"), APIRouter(prefix="/b")
+    inner.add_api_route("/naked", lambda: None)
+    outer.include_router(inner)
+    api.include_router(outer)
+    assert [path for path in unprotected(api.routes) if "naked" in path]
+
+
+def test_every_route_of_the_gateway_is_described_and_asks_for_a_permission() -> None:
+    described = {
+        (method.upper(), path.replace("{route}", "name"))
+        for path, methods in description.paths().items()
+        for method in methods
+    }
+    unmatched = [(m, p) for m, p in described if not any(r.method == m and r.path.fullmatch(p) for r in RULES)]
+    unused = [r for r in RULES if not any(r.method == m and r.path.fullmatch(p) for m, p in described)]
+    assert (unmatched, unused) == ([], [])
+    assert all(isinstance(rule.permission, Permission) for rule in RULES)
+
+
+def test_every_permission_is_granted_to_somebody_and_always_to_the_admin() -> None:
+    assert set(ROLES) == set(Permission)
+    assert all("admin" in roles for roles in ROLES.values())
+
+
+def test_the_checked_in_api_description_is_fresh() -> None:
+    assert openapi.FILE.read_bytes() == openapi.rendered(), "run: .venv/bin/python -m serving_api.openapi"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_setting_is_documented(document: str) -> None:
+    text = (ROOT / document).read_text()
+    missing = [name for name in _setting_names() if not re.search(rf"\b{name}\b", text)]
+    assert missing == []
+
+
+def test_the_example_environment_names_no_setting_that_does_not_exist() -> None:
+    named = re.findall(r"^#?\s?([A-Z][A-Z0-9_]+)=", (ROOT / "env.example").read_text(), flags=re.MULTILINE)
+    assert set(named) <= set(_setting_names())
+    assert named
+
+
+def test_the_example_environment_is_accepted_as_it_stands(tmp_path: Path) -> None:
+    example = (ROOT / "env.example").read_text().replace("\n# ", "\n")
+    lines = [line for line in example.splitlines() if re.fullmatch(r"[A-Z_0-9]+=.*", line)]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    Settings(_env_file=tmp_path / ".env")
+
+
+def test_nothing_heavy_is_imported_by_the_api_or_by_the_definitions_floor() -> None:
+    code = (
+        "import sys, serving_api.app, llmops_assets.definitions, llmops_cli.main;"
+        "print([m for m in ('torch', 'transformers', 'spacy', 'presidio_analyzer', 'kserve') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_middleware_that_slows_every_request_is_installed(platform: Platform) -> None:
+    api = create_api(platform, ChatGateway(platform), DagsterProxy(platform))
+    assert not api.user_middleware
+
+
+def test_no_module_outgrows_a_reader() -> None:
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in _modules()}
+    assert {path: lines for path, lines in sizes.items() if lines > 400} == {}
+
+
+def test_no_module_is_called_by_a_name_that_means_nothing() -> None:
+    empty_words = {"utils", "util", "common", "helpers", "misc", "manager", "service", "repository"}
+    assert [path for path in _modules() if path.stem in empty_words] == []
+
+
+def test_importing_every_module_of_the_light_floors_reads_no_environment_and_opens_nothing(tmp_path: Path) -> None:
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in _modules()
+        if path.parts[len(ROOT.parts)] in {"llmops_resources", "serving_api"}
+        and path.name not in {"env.py", "__main__.py"}
+    ]
+    for name in names:
+        importlib.import_module(name)
+    environment = {"PATH": os.environ["PATH"], "API_PORT": "not a number", "LLMOPS_HOME": str(tmp_path / "untouched")}
+    code = "import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in names)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT)
+    assert not (tmp_path / "untouched").exists()

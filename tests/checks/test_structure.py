@@ -1,0 +1,222 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.problems import Problems
+from llmops_resources.checks.readers import UnreadableError, read_csv
+from llmops_resources.checks.schema import ExpectedColumn, ExpectedSchema
+from llmops_resources.checks.spool import ColumnType, SpooledFile, SpoolWriter
+
+StructureOf = Callable[..., tuple]
+DECLARED = ExpectedSchema(
+    columns=(
+        ExpectedColumn(name="id", type=ColumnType.INTEGER),
+        ExpectedColumn(name="text"),
+        ExpectedColumn(name="note", required=False, nullable=True),
+    )
+)
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_ragged_rows_are_named_and_the_others_kept(structure_of: StructureOf) -> None:
+    report, spool = structure_of({"d.csv": 'a,b\n1,x\n2\n3,"y,\nz"\n4,5,6\n'})
+    assert not report.passed
+    assert [(p.kind, p.row) for p in report.problems] == [("ragged_row", 2), ("ragged_row", 4)]
+    assert spool.scan().collect().rows() == [("1", "x"), ("3", "y,\nz")]
+    assert spool.place(1) == ("d.csv", 3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.lists(
+                st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+                min_size=width,
+                max_size=width,
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+)
+def test_a_well_formed_csv_is_never_called_ragged(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    folder = tmp_path_factory.mktemp("csv")
+    header = [f"column {i}" for i in range(len(rows[0]))]
+    with (folder / "d.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    problems, writer = Problems(10), SpoolWriter(folder, budget=10**9)
+    read, _ = read_csv(folder / "d.csv", "d.csv", writer, problems, CheckOptions())
+    assert problems.total == 0
+    back = pl.read_parquet(folder / "part-000000.parquet").rows()
+    assert [tuple(cell or "" for cell in row) for row in back] == [tuple(row) for row in rows]
+    assert read.rows == len(rows)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_row_numbers_skip_over_unreadable_rows(readable: list[bool]) -> None:
+    skipped = tuple(number for number, good in enumerate(readable, 1) if not good)
+    file = SpooledFile(name="d", rows=sum(readable), skipped=skipped)
+    numbers = [number for number, good in enumerate(readable, 1) if good]
+    assert [file.number(index) for index in range(file.rows)] == numbers
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("a,a\n1,2\n", "duplicate_column"),
+        ("a,\n1,2\n", "empty_header"),
+        ("a;b\n1;2\n", "delimiter"),
+        ("a,b\n", "no_rows"),
+        ("\n\n", "no_header"),
+        ('a,b\n1,"x\n2,3\n', "malformed_csv"),
+        (",".join(f"c{i}" for i in range(1001)) + "\n", "too_many_columns"),
+    ],
+)
+def test_a_csv_with_a_broken_frame_is_refused(structure_of: StructureOf, content: str, kind: str) -> None:
+    report, spool = structure_of({"d.csv": content})
+    assert list(report.counts) == [kind]
+    assert report.problems[0].remedy
+    assert spool is None
+
+
+def test_types_of_csv_columns_are_inferred_and_leading_zeros_stay_text(structure_of: StructureOf) -> None:
+    _, spool = structure_of({"d.csv": "i,n,b,z,e\n1,1.5,true,007,\n-2,3,false,8,\n"})
+    assert [column.type for column in spool.columns] == ["integer", "number", "boolean", "string", "null"]
+
+
+def test_each_bad_json_line_is_reported_with_its_row(structure_of: StructureOf) -> None:
+    lines = [
+        '{"a":1}',
+        "[1]",
+        '{"a":1,"a":2}',
+        '{"a":1,"\\u0061":2}',
+        '{"a":"\\ud800"}',
+        '{"a":NaN}',
+        '{"a":',
+        '{"a":18446744073709551615}',
+    ]
+    report, spool = structure_of({"d.jsonl": "\n".join([*lines, '{"b":{"a":1},"a":2}'])})
+    assert [p.row for p in report.problems if p.kind == "malformed_json"] == [2, 3, 4, 5, 6, 7, 8]
+    assert spool.scan().collect().rows() == [("1", None), ("2", '{"a":1}')]
+
+
+def test_json_nested_beyond_the_limit_is_refused(structure_of: StructureOf) -> None:
+    report, _ = structure_of(
+        {"d.jsonl": '{"a":1}\n{"a":' + "[" * 100_000 + "]" * 100_000 + '}\n{"a":' + '{"b":' * 40 + "1" + "}" * 41}
+    )
+    assert [p.row for p in report.problems] == [2, 3]
+
+
+def test_a_key_that_appears_late_becomes_a_column(structure_of: StructureOf) -> None:
+    lines = [json.dumps({"a": i}) for i in range(300)] + ['{"a": 300, "late": "here"}']
+    report, spool = structure_of({"d.jsonl": "\n".join(lines)})
+    assert report.passed
+    assert [column.name for column in spool.columns] == ["a", "late"]
+    assert spool.scan().collect()["late"].drop_nulls().to_list() == ["here"]
+
+
+def test_a_column_of_two_types_is_named_with_the_row(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.jsonl": '{"a":1}\n{"a":2.5}\n{"a":"x"}\n'})
+    assert [(p.kind, p.row, p.column) for p in report.problems] == [("mixed_types", 3, "a")]
+
+
+def test_a_truncated_parquet_file_is_refused_with_the_remedy(structure_of: StructureOf) -> None:
+    whole = parquet(pa.table({"a": list(range(100))}))
+    for damaged in (whole[:-20], whole[:40] + b"\xff" * 60 + whole[100:-8] + whole[-8:], whole[:200] + whole[260:]):
+        report, spool = structure_of({"d.parquet": damaged})
+        assert not report.passed
+        assert report.problems[0].remedy
+        assert spool is None
+
+
+def test_nested_parquet_values_are_kept_as_json(structure_of: StructureOf) -> None:
+    report, spool = structure_of({"d.parquet": parquet(pa.table({"m": [[{"role": "user", "content": "안녕"}], None]}))})
+    assert report.passed
+    assert spool.scan().collect()["m"].to_list() == ['[{"role":"user","content":"안녕"}]', None]
+    assert spool.columns[0].type == "list"
+
+
+def test_a_parquet_file_that_promises_absurdly_many_values_is_refused(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.parquet": parquet(pa.table({"a": pa.nulls(30_000_000)}))})
+    assert list(report.counts) == ["bomb"]
+
+
+def test_a_parser_that_runs_out_of_memory_is_a_problem_and_not_a_crash(structure_of: StructureOf) -> None:
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), ["x" * 1_000_000])
+    report, spool = structure_of({"d.parquet": parquet(pa.table({"a": cells}))}, parser_memory_bytes=2 * 1024**3)
+    assert not report.passed
+    assert report.problem_count == 1
+    assert spool is None
+
+
+def test_a_parser_that_takes_too_long_is_stopped(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.csv": "a\n1\n"}, parser_seconds=0.01)
+    assert "took longer" in report.problems[0].message
+
+
+def test_a_binary_column_is_refused_because_it_cannot_be_scanned(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.parquet": parquet(pa.table({"a": [b"\x00"], "b": ["x"]}))})
+    assert [(p.kind, p.column) for p in report.problems] == [("unsupported_type", "a")]
+
+
+def test_unknown_missing_and_mistyped_columns_are_each_named(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.csv": "id,txet\n1,a\n"}, DECLARED)
+    assert {(p.kind, p.column) for p in report.problems} == {("missing_column", "text"), ("unknown_column", "txet")}
+    assert report.compliant_rows == 0
+    report, _ = structure_of({"d.csv": "id,text\n1,a\n,b\nx,c\n4,\n"}, DECLARED)
+    assert {(p.kind, p.row, p.column) for p in report.problems} == {
+        ("empty_cell", 2, "id"),
+        ("wrong_type", 3, "id"),
+        ("empty_cell", 4, "text"),
+    }
+    assert report.compliant_rows == 1
+
+
+def test_a_parquet_column_of_another_type_breaks_the_schema(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.parquet": parquet(pa.table({"id": [1.5], "text": ["x"]}))}, DECLARED)
+    assert [(p.kind, p.column) for p in report.problems] == [("wrong_type", "id")]
+
+
+def test_what_keeps_to_the_schema_passes(structure_of: StructureOf) -> None:
+    for name, content in {
+        "d.csv": "id,text\n1,a\n",
+        "d.jsonl": '{"id":1,"text":"a","note":null}\n',
+        "d.parquet": parquet(pa.table({"id": [1], "text": ["a"]})),
+    }.items():
+        report, _ = structure_of({name: content}, DECLARED)
+        assert report.passed, report.problems
+        assert report.compliant_rows == 1
+
+
+def test_files_of_different_formats_or_columns_are_refused(structure_of: StructureOf) -> None:
+    assert "mixed_formats" in structure_of({"a.csv": "a\n1\n", "b.jsonl": '{"a":1}\n'})[0].counts
+    assert "columns_differ" in structure_of({"a.csv": "a\n1\n", "b.csv": "b\n1\n"})[0].counts
+
+
+def test_the_problem_list_is_capped_and_the_count_is_not(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.csv": "a,b\n1,2\n" + "1\n" * 500}, problems_per_kind=5)
+    assert len(report.problems) == 5
+    assert report.problem_count == report.unreadable_rows == 500
+
+
+def test_a_header_of_blank_lines_only_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("\n")
+    with pytest.raises(UnreadableError):
+        read_csv(path, "d.csv", SpoolWriter(tmp_path, budget=1), Problems(1), CheckOptions())

@@ -1,0 +1,69 @@
+"""Shared fixtures: a real PostgreSQL cloned from a migrated template for every test, and real object storage."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from llmops_resources import database, migrate, postgres
+from llmops_resources.database import Actor
+from llmops_resources.platform import Platform, open_platform
+from llmops_resources.settings import Settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of this test session, with a migrated database `template_llmops` to clone."""
+    data = tmp_path_factory.mktemp("pg") / "data"
+    url = postgres.start(data, databases=("template_llmops",))
+    engine = database.connect(url)
+    migrate.upgrade(engine)
+    engine.dispose()
+    yield url
+    postgres.stop(data)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    name = f"test_{uuid4().hex}"
+    admin = postgres_url.replace("/template_llmops", "/postgres")
+    with psycopg.connect(_plain(admin), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template_llmops')
+    yield postgres_url.replace("/template_llmops", f"/{name}")
+    with psycopg.connect(_plain(admin), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a home of its own, reading neither .env nor the caller's environment."""
+    return Settings(
+        llmops_home=tmp_path / "home",
+        database_url=database_url,
+        secret_key="a test's signing key, long enough",
+        _env_file=None,
+    )
+
+
+@pytest.fixture
+def platform(settings: Settings) -> Iterator[Platform]:
+    """Open doors to the fresh database and a local object store."""
+    with open_platform(settings, application="test") as doors:
+        yield doors
+
+
+@pytest.fixture
+def admin() -> Actor:
+    """The local admin."""
+    return Actor("local-admin", frozenset({"admin"}))
+
+
+def _plain(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://")

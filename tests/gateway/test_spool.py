@@ -1,0 +1,263 @@
+"""The spool: framing that survives torn and damaged bytes, and a process that is killed while it writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import DataError
+
+from llmops_resources.database import Actor
+from llmops_resources.errors import Unavailable
+from llmops_resources.gateway import usage
+from llmops_resources.gateway.drain import Deliver, Drainer, drain
+from llmops_resources.gateway.spool import SUFFIX, Spool, frame, parse
+from llmops_resources.gateway.usage import Outcome, UsageRecord
+from llmops_resources.platform import Platform
+
+
+def a_record(**changes: object) -> UsageRecord:
+    fields: dict[str, object] = {
+        "id": uuid4(), "request_id": "r-1", "at": datetime(2026, 11, 23, tzinfo=UTC), "route": "support",
+        "endpoint_id": UUID(int=1), "model_id": UUID(int=2), "model_digest": "sha256:00", "actor_id": "local-admin",
+        "prompt_tokens": 3, "completion_tokens": 5, "estimated": False, "latency_ms": 12.5,
+        "status": Outcome.SUCCEEDED, "streamed": False,
+    }  # fmt: skip
+    return UsageRecord(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+records = st.builds(
+    a_record,
+    id=st.uuids(),
+    request_id=st.text(max_size=40),
+    actor_id=st.text(max_size=20),
+    prompt_tokens=st.integers(0, 2**31 - 1),
+    streamed=st.booleans(),
+)
+
+
+@given(st.lists(records, max_size=8))
+def test_what_is_framed_is_parsed_again(written: list[UsageRecord]) -> None:
+    segment = parse(b"".join(map(frame, written)))
+
+    assert segment.records == written
+    assert segment.damaged == 0
+
+
+@given(st.lists(records, max_size=5), st.data())
+def test_a_torn_tail_costs_only_the_record_that_was_never_acknowledged(
+    written: list[UsageRecord], data: st.DataObject
+) -> None:
+    lines = [frame(record) for record in written]
+    whole = b"".join(lines)
+    cut = data.draw(st.integers(0, len(whole)))
+    acknowledged = sum(len(b"".join(lines[: n + 1])) <= cut for n in range(len(lines)))
+
+    segment = parse(whole[:cut])
+
+    assert segment.records == written[:acknowledged]
+    assert segment.damaged == 0
+
+
+@given(st.lists(records, min_size=1, max_size=5), st.data())
+def test_a_flipped_bit_never_invents_a_record_and_is_noticed(written: list[UsageRecord], data: st.DataObject) -> None:
+    damaged = bytearray(b"".join(map(frame, written)))
+    place = data.draw(st.integers(0, len(damaged) - 2))
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+
+    segment = parse(bytes(damaged))
+
+    assert all(record in written for record in segment.records)
+    assert segment.damaged >= 1
+    assert len(written) - len(segment.records) in {1, 2}
+
+
+def test_a_segment_in_use_is_left_alone_and_a_closed_one_is_drained(tmp_path: Path) -> None:
+    spool, seen = Spool(tmp_path), []
+    spool.append(a_record(request_id="first"))
+
+    assert drain(tmp_path, seen.extend) == 0
+    spool.rotate()
+    spool.append(a_record(request_id="second"))
+
+    assert drain(tmp_path, seen.extend) == 1
+    assert [record.request_id for record in seen] == ["first"]
+    spool.rotate()
+    drain(tmp_path, seen.extend)
+    assert [record.request_id for record in seen] == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_outlives_a_delivery_that_fails(tmp_path: Path) -> None:
+    spool, seen = Spool(tmp_path), []
+
+    def refuse(_records: Sequence[UsageRecord]) -> None:
+        raise Unavailable("the database is away")
+
+    spool.append(a_record())
+    spool.rotate()
+    with pytest.raises(Unavailable):
+        drain(tmp_path, refuse)
+
+    assert drain(tmp_path, seen.extend) == 1
+
+
+def test_a_record_the_database_never_takes_does_not_block_the_others(tmp_path: Path) -> None:
+    spool, seen = Spool(tmp_path), []
+
+    def picky(batch: Sequence[UsageRecord]) -> None:
+        if any(record.request_id == "poison" for record in batch):
+            raise DataError("insert", {}, Exception("invalid byte"))
+        seen.extend(batch)
+
+    for name in ("poison", "fine"):
+        spool.append(a_record(request_id=name))
+        spool.rotate()
+    drain(tmp_path, picky)
+
+    assert [record.request_id for record in seen] == ["fine"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".refused"]
+
+
+def test_a_damaged_segment_gives_what_is_good_and_is_kept(tmp_path: Path) -> None:
+    seen: list[UsageRecord] = []
+    good, bad = a_record(), a_record()
+    (tmp_path / f"1-a-1{SUFFIX}").write_bytes(frame(bad).replace(b"local", b"loyal") + frame(good))
+
+    drain(tmp_path, seen.extend)
+
+    assert seen == [good]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".damaged"]
+
+
+def test_a_disk_that_takes_nothing_is_told_with_the_remedy(tmp_path: Path) -> None:
+    blocked = tmp_path / "spool"
+    blocked.write_text("a file where the folder should be")
+
+    with pytest.raises(Unavailable) as refused:
+        Spool(blocked).append(a_record())
+
+    assert "Free space" in refused.value.remedy
+
+
+def test_two_drains_at_once_lose_and_double_nothing(platform: Platform) -> None:
+    folder = platform.settings.home / "spool"
+    written = [a_record() for _ in range(60)]
+    spool = Spool(folder)
+    for number, record in enumerate(written):
+        spool.append(record)
+        if number % 3 == 0:
+            spool.rotate()
+    spool.rotate()
+
+    threads = [threading.Thread(target=drain, args=(folder, booking(platform))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert booked_ids(platform) == sorted(record.id for record in written)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_killed_process_loses_nothing_it_acknowledged_and_nothing_is_doubled(platform: Platform) -> None:
+    folder = platform.settings.home / "spool"
+    program = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from uuid import uuid4
+        import msgspec
+        from llmops_resources.gateway.spool import Spool
+        from tests.gateway.test_spool import a_record
+        spool, count = Spool(Path(sys.argv[1])), 0
+        while True:
+            record = a_record()
+            spool.append(record)
+            print(record.id, flush=True)  # the acknowledgement
+            count += 1
+            if count % 50 == 0:
+                spool.rotate()
+        """
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert writer.stdout is not None
+    acknowledged = [UUID(writer.stdout.readline().strip()) for _ in range(180)]
+    drain(folder, booking(platform))  # while it still writes
+    os.kill(writer.pid, signal.SIGKILL)
+    acknowledged += [UUID(line) for line in writer.stdout.read().splitlines() if len(line) == 36]
+    writer.wait()
+    writer.stdout.close()
+
+    doubled = next(path for path in folder.iterdir()).read_bytes()  # as after a kill between commit and delete
+    drain(folder, booking(platform))
+    (folder / f"again{SUFFIX}").write_bytes(doubled)
+    drain(folder, booking(platform))
+
+    booked = booked_ids(platform)
+    assert set(acknowledged) <= set(booked)
+    assert len(booked) - len(acknowledged) <= 1  # the one it was killed on, written but not yet acknowledged
+    assert len(booked) == len(set(booked))
+    assert list(folder.iterdir()) == []
+
+
+def test_usage_waits_in_the_spool_while_the_database_is_away(platform: Platform) -> None:
+    spool, deliver, away = Spool(platform.settings.home / "spool"), booking(platform), threading.Event()
+    away.set()
+    tried = threading.Event()
+
+    def sometimes(batch: Sequence[UsageRecord]) -> None:
+        tried.set()
+        if away.is_set():
+            raise Unavailable("the database is away")
+        deliver(batch)
+
+    drainer = Drainer(spool, sometimes, interval=0.02)
+    spool.append(a_record())
+    drainer.start()
+    assert tried.wait(5)
+    for _ in range(5):
+        spool.append(a_record())
+    assert booked_ids(platform) == []
+    away.clear()
+    drainer.stop()
+
+    assert len(booked_ids(platform)) == 6
+
+
+def test_usage_is_summed_by_route(platform: Platform) -> None:
+    with platform.transaction(Actor("system:test")) as tx:
+        twice = a_record(route="a", latency_ms=10.0)
+        usage.record_batch(tx, [twice, a_record(route="a", status=Outcome.FAILED), a_record(route="b")])
+        assert usage.record_batch(tx, [twice]) == 0
+        sums = usage.summary(tx)
+        page = usage.search(tx, route="a", limit=1)
+
+    assert [(s.route, s.calls, s.failed, s.prompt_tokens) for s in sums] == [("a", 2, 1, 6), ("b", 1, 0, 3)]
+    assert sums[0].latency_ms_p50 == 10.0
+    assert page.total == 2
+    assert page.next is not None
+
+
+def booking(platform: Platform) -> Deliver:
+    def deliver(batch: Sequence[UsageRecord]) -> None:
+        with platform.transaction(Actor("system:gateway")) as tx:
+            usage.record_batch(tx, batch)
+
+    return deliver
+
+
+def booked_ids(platform: Platform) -> list[UUID]:
+    with platform.transaction(Actor("system:test")) as tx:
+        return sorted(item.id for item in usage.search(tx, limit=10_000).items)

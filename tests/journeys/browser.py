@@ -36,8 +36,9 @@ class Console:
         expect(self.heading()).to_be_visible()
 
     def heading(self, name: str | re.Pattern[str] | None = None) -> Locator:
-        """The page's one heading of the first level."""
-        return self.page.get_by_role("heading", level=1, name=name)
+        """The page's one heading of the first level, by its exact words or a pattern."""
+        # Exact, since "web_base 1" would also be found in "Training of web_base 1", one page too early.
+        return self.page.get_by_role("heading", level=1, name=name, exact=True)
 
     def button(self, name: str) -> Locator:
         """A button by its exact words."""

@@ -16,6 +16,12 @@ from tests.journeys.running import RunningPlatform, wait_for
 pytestmark = [pytest.mark.journey, pytest.mark.slow]
 Walked = tuple[RunningPlatform, dict[str, Any]]
 GRAPH = "{ assetNodes { assetKey { path } dependencyKeys { path } } }"
+LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+LAUNCH = """mutation ($runs: [ExecutionParams!]!) { launchMultipleRuns(executionParamsList: $runs) { __typename
+  ... on LaunchMultipleRunsResult { launchMultipleRunsResult { __typename
+    ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } } } }"""
+RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { status
+  assetMaterializations { assetKey { path } metadataEntries { label } } } } }"""
 
 
 def test_the_journey_ends_in_an_answer_with_its_usage_recorded(walked: Walked) -> None:
@@ -88,10 +94,9 @@ def test_the_asset_graph_connects_the_raw_data_to_the_endpoint_under_the_users_n
     platform, _ = walked
 
     def graph() -> dict[str, set[str]] | None:
-        answer = httpx.post(f"{platform.root}/dagster/graphql", json={"query": GRAPH}, timeout=60).json()
         nodes = {
             "/".join(node["assetKey"]["path"]): {"/".join(key["path"]) for key in node["dependencyKeys"]}
-            for node in answer["data"]["assetNodes"]
+            for node in _graphql(platform, GRAPH)["assetNodes"]
         }
         return nodes if "models/tiny_base" in nodes.get("models/tiny_chat", set()) else None
 
@@ -130,6 +135,33 @@ def test_materializing_a_model_from_a_shell_makes_a_new_version_with_lineage(wal
 
 
 @pytest.mark.parametrize(
+    ("asset", "newest"),
+    [
+        ("datasets/corpus", "/catalog/datasets/{datasets[corpus][id]}/validation"),
+        ("models/tiny_base", "/training/jobs"),
+        ("evaluations/tiny_chat/benchmark", "/evaluation/runs"),
+        ("endpoints/dev/tiny-chat", "/serving/endpoints/{endpoint[id]}/deployments"),
+    ],
+)
+def test_the_button_materialize_in_the_dagster_ui_does_the_work_again(walked: Walked, asset: str, newest: str) -> None:
+    platform, made = walked
+    before = _newest(platform.get(newest.format(**made)))
+    run_id = _materialize(platform, asset.split("/"))
+
+    def ended() -> Any:
+        run = _graphql(platform, RUN, id=run_id)["runOrError"]
+        return run if run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} else None
+
+    run = wait_for(ended, 180, f"the run of {asset}")
+    assert run["status"] == "SUCCESS"
+    made_now = {"/".join(event["assetKey"]["path"]): event for event in run["assetMaterializations"]}
+    assert {"console"} <= {entry["label"] for entry in made_now[asset]["metadataEntries"]}
+    after = _newest(platform.get(newest.format(**made)))
+    assert after["id"] != before["id"]
+    assert after["state"]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
     ("route", "status", "words"), [("nobody", 404, "nobody"), ("Not A Route", 404, ""), ("tiny-chat/extra", 404, "")]
 )
 def test_chat_on_an_unknown_route_is_refused_in_the_envelope(
@@ -147,3 +179,29 @@ def test_everything_the_platform_prints_of_its_state_is_also_machine_readable(wa
     state = json.loads(platform.llmops("status", "--json").stdout)
     assert {process["health"] for process in state["processes"]} == {"healthy"}
     assert re.match(r"http://", state["consoleUrl"])
+
+
+def _newest(listed: Any) -> Any:
+    return listed[0] if isinstance(listed, list) else listed
+
+
+def _materialize(platform: RunningPlatform, path: list[str]) -> str:
+    """What the button sends; the run's id."""
+    (repository,) = _graphql(platform, LOCATIONS)["repositoriesOrError"]["nodes"]
+    selector = {
+        "repositoryLocationName": repository["location"]["name"],
+        "repositoryName": repository["name"],
+        "pipelineName": "__ASSET_JOB",
+        "assetSelection": [{"path": path}],
+    }
+    launched = _graphql(platform, LAUNCH, runs=[{"selector": selector, "runConfigData": "{}", "mode": "default"}])
+    (result,) = launched["launchMultipleRuns"]["launchMultipleRunsResult"]
+    assert result["__typename"] == "LaunchRunSuccess", result
+    return str(result["run"]["runId"])
+
+
+def _graphql(platform: RunningPlatform, query: str, **variables: Any) -> Any:
+    body = {"query": query, "variables": variables}
+    answer = httpx.post(f"{platform.root}/dagster/graphql", json=body, timeout=60).json()
+    assert "errors" not in answer, answer["errors"]
+    return answer["data"]

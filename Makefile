@@ -58,7 +58,7 @@ check: install
 		$(MAKE) $(STAMPS)/node_modules && cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && \
 		npm run check && npm test; fi
 
-bench: install
+bench: install $(STAMPS)/bench
 	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python "$$figure"; done
 
 types: install $(STAMPS)/node_modules
@@ -89,9 +89,16 @@ $(STAMPS)/installed: pyproject.toml $(STAMPS)/locked
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+# What we are measured against lives in an environment of its own, since some of it wants older libraries.
+$(STAMPS)/bench: locks/bench.txt | $(STAMPS)/venv
+	test -x .venv-bench/bin/python || "$(PYTHON)" -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/bench.txt
+	touch $@
+
 lock: install
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/api.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train --extra dev -c locks/api.txt -o locks/dev.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench.txt locks/bench.in
 
 # torch is pinned in locks/torch.txt, by hand; no line may name where packages came from
 LOCK_OPTIONS := --quiet --no-header --generate-hashes --strip-extras --resolver backtracking --unsafe-package torch \

@@ -27,6 +27,10 @@ class Permission(StrEnum):
     DATASET_WRITE = "dataset:write"
     MODEL_WRITE = "model:write"
     VERSION_APPROVE = "version:approve"
+    VERSION_DELETE = "version:delete"
+    VERSION_RECALL = "version:recall"
+    PROMPT_WRITE = "prompt:write"
+    SECRET_WRITE = "secret:write"  # noqa: S105  the name of a permission
     TRAINING_READ = "training:read"
     TRAINING_SUBMIT = "training:submit"
     METRICS_WRITE = "metrics:write"
@@ -49,6 +53,10 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.DATASET_WRITE: _BUILDERS | {Role.ADMIN},
     Permission.MODEL_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
     Permission.VERSION_APPROVE: frozenset({Role.ADMIN, Role.REVIEWER}),
+    Permission.VERSION_DELETE: _BUILDERS | {Role.ADMIN},
+    Permission.VERSION_RECALL: frozenset({Role.ADMIN, Role.REVIEWER, Role.SECURITY_ADMIN}),
+    Permission.PROMPT_WRITE: frozenset({Role.ADMIN, Role.PROMPT_DESIGNER, Role.SERVICE_DEVELOPER}),
+    Permission.SECRET_WRITE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN, Role.SERVICE_DEVELOPER}),
     Permission.TRAINING_READ: _EVERYONE,
     Permission.TRAINING_SUBMIT: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
     Permission.METRICS_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.journeys.browser import Console, console
 from tests.journeys.journey import Journey
 from tests.journeys.running import RunningPlatform, running
 
@@ -14,3 +15,10 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningPl
     """A platform on which the journey was walked once."""
     with running(tmp_path_factory.mktemp("journey") / "home") as platform:
         yield platform, Journey(platform).walk()
+
+
+@pytest.fixture
+def visitor(walked: tuple[RunningPlatform, dict[str, Any]]) -> Iterator[Console]:
+    """A browser of its own for each test; closed before the next one begins."""
+    with console(walked[0].root) as opened:
+        yield opened

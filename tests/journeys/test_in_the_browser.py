@@ -2,13 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 from tests.journeys.journey import FINETUNE, PRETRAIN, benchmark, corpus, pairs
 from tests.journeys.running import RunningPlatform
 
@@ -22,13 +21,6 @@ LISTS = [
     "/serving/chat", "/governance/approvals", "/governance/audit", "/nowhere",
 ]  # fmt: skip
 WORK, ROLLOUT = 300_000, 180_000  # milliseconds
-
-
-@pytest.fixture
-def visitor(walked: Walked) -> Iterator[Console]:
-    """A browser of its own for each test; closed before the next one begins."""
-    with console(walked[0].root) as opened:
-        yield opened
 
 
 def test_the_whole_journey_from_an_upload_to_a_chat_is_walked_in_the_console_alone(visitor: Console) -> None:

@@ -1,0 +1,14 @@
+"""resumable uploads"""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("downgrades are refused: restore the backup taken before the upgrade")

@@ -1,0 +1,14 @@
+"""imports and conversions of models"""
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    raise NotImplementedError("downgrades are refused: restore the backup taken before the upgrade")

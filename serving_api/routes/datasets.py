@@ -6,8 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 from pydantic import Field
 
-from llmops_resources.catalog import approvals, versions
-from llmops_resources.catalog.approvals import Approval
+from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind, PiiStatus, Status
 from llmops_resources.catalog.versions import Version
 from llmops_resources.checks import uploads, validations
@@ -18,25 +17,15 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
 from llmops_resources.governance.permissions import Permission
 from serving_api import paging
-from serving_api.dependencies import (
-    Cursor,
-    Doors,
-    IdempotencyKey,
-    Limit,
-    Requires,
-    audited_refusal,
-    create_once,
-    demand,
-)
+from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.preview import preview_of
-from serving_api.schemas import Body, DecisionBody, StatusChange, StatusInput, permission_to_move
+from serving_api.routes.reviews import add_review_routes
+from serving_api.schemas import Body, StatusInput
 
 router = APIRouter(prefix="/catalog/datasets", tags=["datasets"])
 Reader = Annotated[Actor, Depends(Requires(Permission.CATALOG_READ))]
 Writer = Annotated[Actor, Depends(Requires(Permission.DATASET_WRITE))]
-Mover = Annotated[Actor, Depends(Requires(Permission.DATASET_WRITE, Permission.VERSION_APPROVE))]
-Approver = Annotated[Actor, Depends(Requires(Permission.VERSION_APPROVE))]
 
 
 class DatasetCreate(Body):
@@ -118,12 +107,6 @@ def get_dataset(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[Ve
         return ok(versions.get(tx, dataset_id, Kind.DATASET))
 
 
-@router.get("/{dataset_id}/versions")
-def list_versions(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[list[Version]]:
-    with platform.transaction(actor) as tx:
-        return ok(versions.of_name(tx, Kind.DATASET, versions.get(tx, dataset_id, Kind.DATASET).name))
-
-
 @router.post("/{dataset_id}/upload")
 def upload_dataset(
     platform: Doors, actor: Writer, dataset_id: UUID, files: Annotated[list[UploadFile], File()]
@@ -175,31 +158,4 @@ def request_validation(platform: Doors, actor: Writer, dataset_id: UUID) -> Enve
         return ok(validations.request(tx, dataset_id), "the validation has been requested")
 
 
-@router.get("/{dataset_id}/approvals")
-def list_approvals(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[list[Approval]]:
-    with platform.transaction(actor) as tx:
-        return ok(approvals.history(tx, versions.get(tx, dataset_id, Kind.DATASET).id))
-
-
-@router.post("/{dataset_id}/submit")
-def submit_dataset(platform: Doors, actor: Writer, dataset_id: UUID) -> Envelope[Version]:
-    with platform.transaction(actor) as tx:
-        versions.get(tx, dataset_id, Kind.DATASET)
-        return ok(approvals.submit(tx, dataset_id), "the version is under review")
-
-
-@router.patch("/{dataset_id}/status")
-def change_status(platform: Doors, actor: Mover, dataset_id: UUID, body: StatusChange) -> Envelope[Version]:
-    demand(platform, actor, permission_to_move(body.status, Permission.DATASET_WRITE), str(dataset_id))
-    with audited_refusal(platform, actor, "dataset.status", str(dataset_id)), platform.transaction(actor) as tx:
-        versions.get(tx, dataset_id, Kind.DATASET)
-        return ok(approvals.change_status(tx, dataset_id, body.status, body.notes))
-
-
-@router.post("/{dataset_id}/versions/{version}/approve")
-def decide(
-    platform: Doors, actor: Approver, dataset_id: UUID, version: str, body: DecisionBody
-) -> Envelope[Version]:
-    with audited_refusal(platform, actor, "dataset.approve", str(dataset_id)), platform.transaction(actor) as tx:
-        target = versions.of_entry(tx, dataset_id, Kind.DATASET, version)
-        return ok(approvals.decide(tx, target.id, body.decision, digest=body.digest, notes=body.notes))
+add_review_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)

@@ -6,32 +6,21 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BeforeValidator, Field
 
-from llmops_resources.catalog import approvals, evidence, versions
-from llmops_resources.catalog.approvals import Approval
+from llmops_resources.catalog import evidence, versions
 from llmops_resources.catalog.evidence import Evidence
 from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Actor
 from llmops_resources.governance.permissions import Permission
 from serving_api import paging
-from serving_api.dependencies import (
-    Cursor,
-    Doors,
-    IdempotencyKey,
-    Limit,
-    Requires,
-    audited_refusal,
-    create_once,
-    demand,
-)
+from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
-from serving_api.schemas import Body, DecisionBody, StatusChange, StatusInput, permission_to_move
+from serving_api.routes.reviews import add_review_routes
+from serving_api.schemas import Body, StatusInput
 
 router = APIRouter(prefix="/catalog/models", tags=["models"])
 Reader = Annotated[Actor, Depends(Requires(Permission.CATALOG_READ))]
 Writer = Annotated[Actor, Depends(Requires(Permission.MODEL_WRITE))]
-Mover = Annotated[Actor, Depends(Requires(Permission.MODEL_WRITE, Permission.VERSION_APPROVE))]
-Approver = Annotated[Actor, Depends(Requires(Permission.VERSION_APPROVE))]
 TypeInput = Annotated[ModelType, BeforeValidator(lambda value: "fine-tuned" if value == "fine_tuned" else value)]
 
 
@@ -101,13 +90,7 @@ def get_model(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[Versio
 def change_card(platform: Doors, actor: Writer, model_id: UUID, body: CardChange) -> Envelope[Version]:
     """Fill in the model card of a draft."""
     with platform.transaction(actor) as tx:
-        return ok(versions.change_card(tx, model_id, body.metadata))
-
-
-@router.get("/{model_id}/versions")
-def list_versions(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[list[Version]]:
-    with platform.transaction(actor) as tx:
-        return ok(versions.of_name(tx, Kind.MODEL, versions.get(tx, model_id, Kind.MODEL).name))
+        return ok(versions.change_card(tx, versions.get(tx, model_id, Kind.MODEL).id, body.metadata))
 
 
 @router.get("/{model_id}/evidence")
@@ -128,31 +111,4 @@ def get_card(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[str]:
     return ok(platform.blobs.read_range(key, 0, 262_144).decode(errors="replace"))
 
 
-@router.get("/{model_id}/approvals")
-def list_approvals(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[list[Approval]]:
-    with platform.transaction(actor) as tx:
-        return ok(approvals.history(tx, versions.get(tx, model_id, Kind.MODEL).id))
-
-
-@router.post("/{model_id}/submit")
-def submit_model(platform: Doors, actor: Writer, model_id: UUID) -> Envelope[Version]:
-    with platform.transaction(actor) as tx:
-        versions.get(tx, model_id, Kind.MODEL)
-        return ok(approvals.submit(tx, model_id), "the version is under review")
-
-
-@router.patch("/{model_id}/status")
-def change_status(platform: Doors, actor: Mover, model_id: UUID, body: StatusChange) -> Envelope[Version]:
-    demand(platform, actor, permission_to_move(body.status, Permission.MODEL_WRITE), str(model_id))
-    with audited_refusal(platform, actor, "model.status", str(model_id)), platform.transaction(actor) as tx:
-        versions.get(tx, model_id, Kind.MODEL)
-        return ok(approvals.change_status(tx, model_id, body.status, body.notes))
-
-
-@router.post("/{model_id}/versions/{version}/approve")
-def decide(
-    platform: Doors, actor: Approver, model_id: UUID, version: str, body: DecisionBody
-) -> Envelope[Version]:
-    with audited_refusal(platform, actor, "model.approve", str(model_id)), platform.transaction(actor) as tx:
-        target = versions.of_entry(tx, model_id, Kind.MODEL, version)
-        return ok(approvals.decide(tx, target.id, body.decision, digest=body.digest, notes=body.notes))
+add_review_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)

@@ -56,10 +56,11 @@ class Settings(BaseSettings):
     serving_backend: ServingBackend = ServingBackend.LOCAL
     runtime_threads: int = 1
     training_threads: int = 2
+    outbound_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     console_dir: Path | None = None
     log_level: str = "INFO"
 
-    @field_validator("pii_blocking_types", mode="before")
+    @field_validator("pii_blocking_types", "outbound_allowed_hosts", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -1,0 +1,303 @@
+"""The only door for HTTP to addresses that people give us: model providers, webhooks.
+
+An address is looked at twice. `check_url` reads it when it is saved. The session of `open_session` reads it again at
+each request and, for a name, lets aiohttp connect only to the addresses that it has itself looked up and found
+public, so that a name whose answer changes between the two is refused as well. No redirect is followed, no proxy of
+the environment is used, nothing is decompressed, and time and bytes are bounded.
+
+OUTBOUND_ALLOWED_HOSTS names the private hosts that are meant, such as an Ollama in the cluster.
+"""
+
+import asyncio
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from llmops_resources.errors import (
+    PlatformError,
+    Unavailable,
+    UpstreamFailed,
+    UpstreamTimeout,
+    ValidationFailed,
+    field_problem,
+)
+from llmops_resources.values import canonical_json
+
+MAX_URL: Final = 2048
+MAX_BYTES: Final = 1024**2
+_LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
+_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+_INWARD: Final = (".localhost", ".local", ".internal", ".home.arpa")
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_MOVED: Final = frozenset({300, 301, 302, 303, 305, 307, 308})
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+#: Every address of a host name, as getaddrinfo spells them. Raises OSError.
+Lookup: TypeAlias = Callable[[str], Collection[str]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer read whole: its status, its bytes (not decompressed), and the seconds it took."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+
+def check_url(url: str, *, allowed_hosts: Collection[str], path: str = "endpoint") -> None:
+    """Refuse an address that we would not connect to. Looks nothing up: a name's addresses are judged at connect.
+
+    `allowed_hosts` are `host` or `host:port`; `path` is the field the answer names. Raises ValidationFailed.
+    """
+    problem = _unreadable(url) or _problem(URL(url), allowed_hosts)
+    if problem is not None:
+        what, remedy = problem
+        raise ValidationFailed("the address cannot be used", details=[field_problem(path, what, remedy)])
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, also looking into addresses that carry another one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    carried = address.ipv4_mapped or address.sixtofour
+    if address in _NAT64:
+        carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if carried is not None:
+        return is_public(carried)
+    return address.is_global and address in _GLOBAL_UNICAST
+
+
+def open_session(
+    *,
+    allowed_hosts: Collection[str],
+    connect: float = 5.0,
+    silence: float = 120.0,
+    total: float = 600.0,
+    lookup: Lookup | None = None,
+) -> aiohttp.ClientSession:
+    """A session that reaches public addresses and the allowed hosts, and nothing else. Open it inside its event loop.
+
+    `connect`, `silence` (between two reads) and `total` are seconds. A request raises ValidationFailed for an address
+    that `check_url` would refuse, UpstreamFailed for a name that leads to a private address and for a redirect, and
+    what aiohttp raises (see `meaning`). The caller bounds the bytes it reads.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=_Resolver(allowed_hosts, lookup or _look_up), limit=256),
+        middlewares=(_guard(allowed_hosts),),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=silence, connect=total),
+        headers={"Accept-Encoding": "identity", "User-Agent": "llmops"},
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+def post_json(
+    url: str,
+    body: Any,
+    *,
+    allowed_hosts: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 10.0,
+    max_bytes: int = MAX_BYTES,
+    lookup: Lookup | None = None,
+) -> Reply:
+    """POST a JSON body and read the answer, whatever its status; for threads without an event loop.
+
+    Raises ValidationFailed for a refused address, UpstreamFailed, UpstreamTimeout or Unavailable as `meaning` says,
+    UpstreamFailed past `max_bytes`.
+    """
+    given = {"Content-Type": "application/json", **(headers or {})}
+    content = canonical_json(body)
+    return _call("POST", url, content, given, allowed_hosts, seconds, max_bytes, lookup)
+
+
+def get(
+    url: str,
+    *,
+    allowed_hosts: Collection[str],
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 10.0,
+    max_bytes: int = MAX_BYTES,
+    lookup: Lookup | None = None,
+) -> Reply:
+    """GET an address and read the answer; raises as `post_json` does."""
+    return _call("GET", url, None, dict(headers or {}), allowed_hosts, seconds, max_bytes, lookup)
+
+
+def meaning(error: aiohttp.ClientError | TimeoutError, who: str = "the other side") -> PlatformError:
+    """What a failed request means, in words that carry nothing of the answer or of the request's headers."""
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeout(f"{who} did not answer in time", remedy="Try again; see whether it is busy or down.")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return UpstreamFailed(
+            f"{who} has no certificate that this machine trusts", remedy="Use an address with a valid certificate."
+        )
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Unavailable(f"{who} cannot be reached", remedy="Check the address, and that it is up.")
+    return UpstreamFailed(f"{who} broke off or did not speak HTTP", remedy="Try again; check the address.")
+
+
+def _call(
+    method: str,
+    url: str,
+    content: bytes | None,
+    headers: dict[str, str],
+    allowed_hosts: Collection[str],
+    seconds: float,
+    max_bytes: int,
+    lookup: Lookup | None,
+) -> Reply:
+    check_url(url, allowed_hosts=allowed_hosts)
+
+    async def call() -> Reply:
+        session = open_session(allowed_hosts=allowed_hosts, silence=seconds, total=seconds, lookup=lookup)
+        async with session, session.request(method, url, data=content, headers=headers) as response:
+            body = await _bounded(response, max_bytes)
+            return Reply(response.status, body, time.monotonic() - started)
+
+    started = time.monotonic()
+    try:
+        return asyncio.run(call())
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise meaning(error) from None  # the cause's text may hold what the other side sent
+
+
+async def _bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        response.close()
+        raise UpstreamFailed("the answer is compressed, which was not asked for", remedy="Send it uncompressed.")
+    parts, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > max_bytes:
+            response.close()
+            raise UpstreamFailed(f"the answer is larger than {max_bytes} bytes", remedy="Ask for less.")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _guard(allowed_hosts: Collection[str]) -> aiohttp.ClientMiddlewareType:
+    """Looks at every address about to be asked, literal addresses above all: those never reach the resolver."""
+
+    async def guard(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        check_url(str(request.url), allowed_hosts=allowed_hosts)
+        response = await send(request)
+        if response.status in _MOVED:
+            response.close()
+            raise UpstreamFailed("the address answers with a redirect", remedy="Give the address it leads to.")
+        return response
+
+    return guard
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up and keeps back every answer that holds an address we would not connect to."""
+
+    def __init__(self, allowed_hosts: Collection[str], lookup: Lookup) -> None:
+        self._allowed_hosts = allowed_hosts
+        self._lookup = lookup
+        self._threads = ThreadPoolExecutor(8, "outbound-names")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of `host`, in every family. Raises OSError without any, UpstreamFailed for a private one."""
+        _ = family
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host)
+        addresses = [ipaddress.ip_address(text) for text in found]
+        allowed = _is_allowed(host.lower().rstrip("."), port, self._allowed_hosts)
+        refused = [address for address in addresses if not (_is_usable(address) if allowed else is_public(address))]
+        if refused:
+            raise UpstreamFailed(
+                f"{host} leads to an address inside a private network",
+                remedy="Use a public host, or let an operator name it in OUTBOUND_ALLOWED_HOSTS.",
+            )
+        return [_result(host, port, address) for address in addresses]
+
+    async def close(self) -> None:
+        """Let go of the threads without waiting for a name server."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(host: str, port: int, address: Address) -> ResolveResult:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    return {
+        "hostname": host, "host": str(address), "port": port, "family": family, "proto": 0,
+        "flags": socket.AI_NUMERICHOST,
+    }  # fmt: skip
+
+
+def _look_up(host: str) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _unreadable(url: str) -> tuple[str, str] | None:
+    if len(url) > MAX_URL:
+        return f"is longer than {MAX_URL} characters", "Give a shorter address."
+    if any(character <= " " or character in "\\\x7f" for character in url):
+        return "contains a space, a control character or a backslash", "Give one plain address."
+    try:
+        URL(url)
+    except ValueError:
+        return "cannot be read as an address", "Give an address such as https://api.example.com/v1."
+    return None
+
+
+def _problem(url: URL, allowed_hosts: Collection[str]) -> tuple[str, str] | None:
+    """What is wrong with an address, and what would be right; aiohttp connects by the same parsed value."""
+    return next(((what, remedy) for wrong, what, remedy in _rules(url, allowed_hosts) if wrong), None)
+
+
+def _rules(url: URL, allowed_hosts: Collection[str]) -> Iterator[tuple[bool, str, str]]:
+    """Whether it is wrong, what is wrong, and the remedy, in the order of reading."""
+    host, port = (url.raw_host or "").lower().rstrip("."), url.port or 0
+    literal = _literal(host)
+    named = literal is None
+    ask = "Give an address such as https://api.example.com/v1."
+    yield url.scheme not in {"https", "http"} or not host, "is not an https address", ask
+    user = url.raw_user is not None or url.raw_password is not None
+    yield user, "carries a user name or a password", "Leave them out; a key belongs into its own field."
+    yield bool(url.raw_fragment), "ends in a fragment", "Leave out the # and what follows it."
+    odd = not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
+    yield named and odd, "spells its host in an odd way", "Write a host name, or a plain dotted IP address."
+    inside = "leads into a private network"
+    operator = "Use a public host, or let an operator name it in OUTBOUND_ALLOWED_HOSTS."
+    if _is_allowed(host, port, allowed_hosts):
+        yield literal is not None and not _is_usable(literal), inside, operator
+        return
+    yield literal is not None and not is_public(literal), inside, operator
+    yield named and ("." not in host or host.endswith(_INWARD)), inside, operator
+    yield url.scheme != "https", "is not encrypted", "Use https; an operator can allow http for a named host."
+    yield port != 443 and port < 1024, f"uses port {port}, another service's", "Use port 443, or one above 1023."
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_allowed(host: str, port: int, allowed_hosts: Collection[str]) -> bool:
+    shown = f"[{host}]" if ":" in host else host
+    names = {entry.strip().lower() for entry in allowed_hosts}
+    return not names.isdisjoint({host, shown, f"{shown}:{port}"})
+
+
+def _is_usable(address: Address) -> bool:
+    """What even an allowed host may not be: link-local, where clouds keep their metadata, and what is no host."""
+    return not (address.is_link_local or address.is_multicast or address.is_unspecified)

@@ -17,10 +17,12 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar, TypedDict
+from typing import ClassVar
+
+from typing_extensions import TypedDict
 
 
-class Kind(StrEnum):
+class ErrorKind(StrEnum):
     """The class of an error, which decides its HTTP status and whether the client or we are at fault."""
 
     INVALID_INPUT = "invalid_input"
@@ -48,7 +50,7 @@ class FieldProblem(TypedDict):
 class PlatformError(Exception):
     """An error meant for a person: what is wrong, and what to do about it."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[ErrorKind]
 
     def __init__(self, message: str, *, remedy: str = "", details: Sequence[FieldProblem] | None = None) -> None:
         super().__init__(message)
@@ -58,39 +60,39 @@ class PlatformError(Exception):
 
 
 class InvalidInput(PlatformError):
-    kind = Kind.INVALID_INPUT
+    kind = ErrorKind.INVALID_INPUT
 
 
 class NotAuthenticated(PlatformError):
-    kind = Kind.NOT_AUTHENTICATED
+    kind = ErrorKind.NOT_AUTHENTICATED
 
 
 class Forbidden(PlatformError):
-    kind = Kind.FORBIDDEN
+    kind = ErrorKind.FORBIDDEN
 
 
 class NotFound(PlatformError):
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class Conflict(PlatformError):
-    kind = Kind.CONFLICT
+    kind = ErrorKind.CONFLICT
 
 
 class TooLarge(PlatformError):
-    kind = Kind.TOO_LARGE
+    kind = ErrorKind.TOO_LARGE
 
 
 class UnsupportedFormat(PlatformError):
-    kind = Kind.UNSUPPORTED_FORMAT
+    kind = ErrorKind.UNSUPPORTED_FORMAT
 
 
 class ValidationFailed(PlatformError):
-    kind = Kind.VALIDATION_FAILED
+    kind = ErrorKind.VALIDATION_FAILED
 
 
 class TooManyRequests(PlatformError):
-    kind = Kind.TOO_MANY_REQUESTS
+    kind = ErrorKind.TOO_MANY_REQUESTS
 
     def __init__(self, message: str, *, retry_after: float, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -98,15 +100,15 @@ class TooManyRequests(PlatformError):
 
 
 class UpstreamFailed(PlatformError):
-    kind = Kind.UPSTREAM_FAILED
+    kind = ErrorKind.UPSTREAM_FAILED
 
 
 class Unavailable(PlatformError):
-    kind = Kind.UNAVAILABLE
+    kind = ErrorKind.UNAVAILABLE
 
 
 class UpstreamTimeout(PlatformError):
-    kind = Kind.UPSTREAM_TIMEOUT
+    kind = ErrorKind.UPSTREAM_TIMEOUT
 
 
 def field_problem(path: str, problem: str, remedy: str) -> FieldProblem:

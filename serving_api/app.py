@@ -19,6 +19,7 @@ from serving_api.chat.app import ChatGateway
 from serving_api.console import Console
 from serving_api.dagster_proxy import DagsterProxy
 from serving_api.dependencies import Requires
+from serving_api.envelope import FAILURES
 from serving_api.local_guard import LocalGuard
 from serving_api.requests import RequestLog
 from serving_api.routes import (
@@ -71,7 +72,7 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     api.state.platform = platform
     api.state.gateway = gateway
     problems.install(api)
-    base = APIRouter(prefix=BASE)
+    base = APIRouter(prefix=BASE, responses=FAILURES)
     for room in (datasets, models, lineage, training, evaluation, serving, governance, observability):
         base.include_router(room.router)
     api.include_router(base)

@@ -8,27 +8,27 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from llmops_resources.errors import FieldProblem, Kind, PlatformError, TooManyRequests, Unavailable, field_problem
+from llmops_resources.errors import ErrorKind, FieldProblem, PlatformError, TooManyRequests, Unavailable, field_problem
 
-STATUS: dict[Kind, int] = {
-    Kind.INVALID_INPUT: 400,
-    Kind.NOT_AUTHENTICATED: 401,
-    Kind.FORBIDDEN: 403,
-    Kind.NOT_FOUND: 404,
-    Kind.CONFLICT: 409,
-    Kind.TOO_LARGE: 413,
-    Kind.UNSUPPORTED_FORMAT: 415,
-    Kind.VALIDATION_FAILED: 422,
-    Kind.TOO_MANY_REQUESTS: 429,
-    Kind.UPSTREAM_FAILED: 502,
-    Kind.UNAVAILABLE: 503,
-    Kind.UPSTREAM_TIMEOUT: 504,
+STATUS: dict[ErrorKind, int] = {
+    ErrorKind.INVALID_INPUT: 400,
+    ErrorKind.NOT_AUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.UNSUPPORTED_FORMAT: 415,
+    ErrorKind.VALIDATION_FAILED: 422,
+    ErrorKind.TOO_MANY_REQUESTS: 429,
+    ErrorKind.UPSTREAM_FAILED: 502,
+    ErrorKind.UNAVAILABLE: 503,
+    ErrorKind.UPSTREAM_TIMEOUT: 504,
 }
 
 logger = logging.getLogger(__name__)
 
 
-def status_of(kind: Kind) -> int:
+def status_of(kind: ErrorKind) -> int:
     """The HTTP status of a kind of error."""
     return STATUS[kind]
 
@@ -69,7 +69,7 @@ def _invalid_request(_request: Request, error: Exception) -> Response:
     body = {
         "status": "fail",
         "message": f"{len(problems)} field(s) of the request are wrong: " + "; ".join(p["path"] for p in problems[:10]),
-        "data": {"kind": Kind.VALIDATION_FAILED, "remedy": "Correct the listed fields.", "errors": problems},
+        "data": {"kind": ErrorKind.VALIDATION_FAILED, "remedy": "Correct the listed fields.", "errors": problems},
     }
     return Response(orjson.dumps(body), 422, media_type="application/json")
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import orjson
 
-from llmops_resources.errors import Kind, PlatformError
+from llmops_resources.errors import ErrorKind, PlatformError
 from llmops_resources.gateway import completions
 from llmops_resources.gateway.completions import ChunkFacts, Tokens
 from serving_api.problems import envelope_bytes, status_of
@@ -53,12 +53,12 @@ class Enveloped:
 
 
 _OPENAI_TYPES = {
-    Kind.NOT_AUTHENTICATED: "authentication_error",
-    Kind.FORBIDDEN: "permission_error",
-    Kind.TOO_MANY_REQUESTS: "rate_limit_error",
-    Kind.UPSTREAM_FAILED: "server_error",
-    Kind.UNAVAILABLE: "server_error",
-    Kind.UPSTREAM_TIMEOUT: "server_error",
+    ErrorKind.NOT_AUTHENTICATED: "authentication_error",
+    ErrorKind.FORBIDDEN: "permission_error",
+    ErrorKind.TOO_MANY_REQUESTS: "rate_limit_error",
+    ErrorKind.UPSTREAM_FAILED: "server_error",
+    ErrorKind.UNAVAILABLE: "server_error",
+    ErrorKind.UPSTREAM_TIMEOUT: "server_error",
 }
 
 
@@ -72,7 +72,7 @@ class OpenAI:
 
     def failure(self, error: PlatformError) -> tuple[int, bytes]:
         # OpenAI knows no 422: its clients expect a wrong field as a 400 that names it.
-        status = 400 if error.kind is Kind.VALIDATION_FAILED else status_of(error.kind)
+        status = 400 if error.kind is ErrorKind.VALIDATION_FAILED else status_of(error.kind)
         message = f"{error.message}. {error.remedy}" if error.remedy else error.message
         if error.details:
             message += " " + " ".join(f"{d['path']}: {d['problem']}. {d['remedy']}" for d in error.details[:10])
@@ -80,7 +80,7 @@ class OpenAI:
             "message": message,
             "type": _OPENAI_TYPES.get(error.kind, "invalid_request_error"),
             "param": error.details[0]["path"] if error.details else None,
-            "code": "model_not_found" if error.kind is Kind.NOT_FOUND else str(error.kind),
+            "code": "model_not_found" if error.kind is ErrorKind.NOT_FOUND else str(error.kind),
         }
         return status, orjson.dumps({"error": body})
 

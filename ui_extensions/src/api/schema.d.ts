@@ -509,6 +509,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serve/{route}/chat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Chat with the model at a route */
+        post: operations["chat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serve/{route}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ask the route's model server whether it is ready */
+        get: operations["route_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serving/endpoints": {
         parameters: {
             query?: never;
@@ -684,6 +718,74 @@ export interface paths {
          * @description Prometheus text format.
          */
         get: operations["metrics_metrics_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openai/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** OpenAI's chat completions; `model` is the route */
+        post: operations["openai_chat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openai/v1/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** OpenAI's completions; `model` is the route */
+        post: operations["openai_completions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openai/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The routes that can be chatted with */
+        get: operations["openai_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openai/v1/models/{route}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One route as an OpenAI model */
+        get: operations["openai_model"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1424,6 +1526,12 @@ export interface components {
          */
         Environment: "dev" | "stg" | "prod";
         /**
+         * ErrorKind
+         * @description The class of an error, which decides its HTTP status and whether the client or we are at fault.
+         * @enum {string}
+         */
+        ErrorKind: "invalid_input" | "not_authenticated" | "forbidden" | "not_found" | "conflict" | "too_large" | "unsupported_format" | "validation_failed" | "too_many_requests" | "upstream_failed" | "unavailable" | "upstream_timeout";
+        /**
          * Evaluation
          * @description An evaluation run.
          */
@@ -1574,6 +1682,43 @@ export interface components {
             columns: components["schemas"]["ExpectedColumn"][];
         };
         /**
+         * Failure
+         * @description `{"status": "fail", …}`; the message ends with the remedy. No details when the error has no kind of its own.
+         */
+        Failure: {
+            data: components["schemas"]["FailureDetails"] | null;
+            /** Message */
+            message: string;
+            /**
+             * Status
+             * @constant
+             */
+            status: "fail";
+        };
+        /**
+         * FailureDetails
+         * @description What a program may decide by: the kind of error; and every bad field.
+         */
+        FailureDetails: {
+            /** Errors */
+            errors: components["schemas"]["FieldProblem"][];
+            kind: components["schemas"]["ErrorKind"];
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * FieldProblem
+         * @description One wrong field: where it is, what is wrong, and what would be right.
+         */
+        FieldProblem: {
+            /** Path */
+            path: string;
+            /** Problem */
+            problem: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
          * Graph
          * @description Everything reachable from `root`.
          */
@@ -1587,11 +1732,6 @@ export interface components {
              * Format: uuid
              */
             root: string;
-        };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
         };
         /**
          * Job
@@ -2264,19 +2404,6 @@ export interface components {
             report: components["schemas"]["ValidationReport"] | null;
             state: components["schemas"]["WorkState"];
         };
-        /** ValidationError */
-        ValidationError: {
-            /** Context */
-            ctx?: Record<string, never>;
-            /** Input */
-            input?: unknown;
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-        };
         /**
          * ValidationReport
          * @description Everything a check found. `reasons` says why it did not pass; `format` is None when that was not clear.
@@ -2463,13 +2590,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_AuditEntry__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2490,6 +2626,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_ChainVerdict_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2525,13 +2679,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Version__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2561,13 +2724,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2592,13 +2764,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2623,13 +2804,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Approval__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2657,13 +2847,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Preview_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2692,13 +2891,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2723,13 +2931,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2758,13 +2975,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2789,13 +3015,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Validation_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2820,13 +3055,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Validation_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2851,13 +3095,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Version__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2887,13 +3140,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2921,13 +3183,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Graph_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2959,13 +3230,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Version__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -2995,13 +3275,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3026,13 +3315,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3061,13 +3359,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3092,13 +3399,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Approval__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3123,13 +3439,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_str_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3154,13 +3479,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Evidence__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3189,13 +3523,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3220,13 +3563,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3251,13 +3603,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Version__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3287,13 +3648,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3326,13 +3696,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Evaluation__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3362,13 +3741,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Evaluation_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3393,13 +3781,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Evaluation_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3420,6 +3817,24 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Me_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3450,13 +3865,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Usage__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3482,13 +3906,116 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_UsageSummary__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the endpoint's route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    max_tokens?: number;
+                    messages: {
+                        content: string;
+                        /** @enum {string} */
+                        role: "system" | "user" | "assistant";
+                    }[];
+                    seed?: number;
+                    stop?: string | string[];
+                    /** @description answer as server-sent events */
+                    stream?: boolean;
+                    temperature?: number;
+                    top_p?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: {
+                            choices: {
+                                /** @enum {string} */
+                                finish_reason: "stop" | "length";
+                                index: number;
+                                message: {
+                                    content: string;
+                                    /** @enum {string} */
+                                    role: "system" | "user" | "assistant";
+                                };
+                            }[];
+                            /** @description Unix seconds */
+                            created: number;
+                            id: string;
+                            model: string;
+                            usage: {
+                                completion_tokens: number;
+                                prompt_tokens: number;
+                                total_tokens: number;
+                            };
+                        };
+                        message: string;
+                        /** @constant */
+                        status: "success";
+                    };
+                    "text/event-stream": string;
+                };
+            };
+        };
+    };
+    route_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the endpoint's route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: Record<string, never>;
+                        message: string;
+                        /** @constant */
+                        status: "success";
+                    };
                 };
             };
         };
@@ -3520,13 +4047,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Endpoint__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3556,13 +4092,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3587,13 +4132,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3618,13 +4172,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3649,13 +4212,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Deployment__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3680,13 +4252,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3711,13 +4292,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3745,13 +4335,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Metric__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3781,13 +4380,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Job__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3817,13 +4425,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Job_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3848,13 +4465,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Job_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3879,13 +4505,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Job_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3914,13 +4549,22 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_list_Metric__"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
                 };
             };
         };
@@ -3941,6 +4585,134 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    openai_chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    max_tokens?: number;
+                    messages: {
+                        content: string;
+                        /** @enum {string} */
+                        role: "system" | "user" | "assistant";
+                    }[];
+                    seed?: number;
+                    stop?: string | string[];
+                    /** @description answer as server-sent events */
+                    stream?: boolean;
+                    temperature?: number;
+                    top_p?: number;
+                } & {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        choices: {
+                            /** @enum {string} */
+                            finish_reason: "stop" | "length";
+                            index: number;
+                            message: {
+                                content: string;
+                                /** @enum {string} */
+                                role: "system" | "user" | "assistant";
+                            };
+                        }[];
+                        /** @description Unix seconds */
+                        created: number;
+                        id: string;
+                        model: string;
+                        usage: {
+                            completion_tokens: number;
+                            prompt_tokens: number;
+                            total_tokens: number;
+                        };
+                    };
+                    "text/event-stream": string;
+                };
+            };
+        };
+    };
+    openai_completions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "text/event-stream": string;
+                };
+            };
+        };
+    };
+    openai_models: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    openai_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the endpoint's route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
                 };
             };
         };

@@ -1,10 +1,10 @@
 """Rows of the catalog."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llmops_resources.database import Base
@@ -17,8 +17,23 @@ class VersionRow(Base):
     __tablename__ = "catalog_versions"
     __table_args__ = (
         UniqueConstraint("kind", "name", "version", name="uq_catalog_versions_kind_name_version"),
-        Index("ix_catalog_versions_page", "kind", "created_at", "id"),
-    )
+        # Every column that a list filters by, in the order of its pages: a list and its total read this index alone.
+        Index(
+            "ix_catalog_versions_page", "kind", "created_at", "id",
+            postgresql_include=[
+                "name", "version", "type", "status", "owner_team", "pii_status", "quality_score", "benchmark",
+                "deleted_at",
+            ],
+        ),
+        Index(
+            "ix_catalog_versions_inbox", "submitted_at", "id",
+            postgresql_where=text("status = 'under_review' AND deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_catalog_versions_leftovers", "deleted_at",
+            postgresql_where=text("deleted_at IS NOT NULL AND files_removed_at IS NULL"),
+        ),
+    )  # fmt: skip
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     kind: Mapped[str] = mapped_column(String(16))
@@ -42,6 +57,12 @@ class VersionRow(Base):
     pii_status: Mapped[str | None] = mapped_column(String(16))
     quality_score: Mapped[float | None] = mapped_column(Numeric(5, 2, asdecimal=False))
     row_count: Mapped[int | None] = mapped_column(BigInteger)
+    submitted_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+    quarantined_at: Mapped[datetime | None]
+    quarantine_reason: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
+    files_removed_at: Mapped[datetime | None]
 
 
 class ApprovalRow(Base):
@@ -82,3 +103,49 @@ class LineageRow(Base):
     child_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), primary_key=True, index=True)
     role: Mapped[str] = mapped_column(String(32), primary_key=True)
     recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class RecallRow(Base):
+    """A recall of one version and of everything that came from it; open until it is lifted."""
+
+    __tablename__ = "catalog_recalls"
+    __table_args__ = (
+        Index("uq_catalog_recalls_open", "root_id", unique=True, postgresql_where=text("lifted_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    root_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"))
+    reason: Mapped[str]
+    recalled_by: Mapped[str]
+    recalled_at: Mapped[datetime] = mapped_column(default=utc_now)
+    lifted_by: Mapped[str | None]
+    lifted_at: Mapped[datetime | None]
+    lift_notes: Mapped[str | None]
+
+
+class QuarantineRow(Base):
+    """A version that a recall holds; one that several open recalls hold stays in quarantine until all are lifted."""
+
+    __tablename__ = "catalog_quarantines"
+
+    recall_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_recalls.id"), primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), primary_key=True, index=True)
+
+
+class MessageRow(Base):
+    """A message to somebody outside, written with what it tells of and delivered afterwards, at least once."""
+
+    __tablename__ = "outbox_messages"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (
+        Index("ix_outbox_messages_due", "next_attempt_at", postgresql_where=text("settled_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    channel: Mapped[str] = mapped_column(String(32))
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    next_attempt_at: Mapped[datetime] = mapped_column(default=utc_now)
+    attempts: Mapped[int] = mapped_column(default=0)
+    settled_at: Mapped[datetime | None]
+    error: Mapped[str | None]

@@ -149,3 +149,47 @@ class MessageRow(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     settled_at: Mapped[datetime | None]
     error: Mapped[str | None]
+
+
+class UploadRow(Base):
+    """An upload of one version's files in chunks; its bytes wait in the staging folder of the same id."""
+
+    __tablename__ = "catalog_uploads"
+    __table_args__ = (Index("ix_catalog_uploads_page", "version_id", "created_at", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"))
+    status: Mapped[str] = mapped_column(String(16))
+    chunk_size: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    finished_at: Mapped[datetime | None]
+
+
+class UploadFileRow(Base):
+    """One file of an upload: what was announced, and how many of its bytes have arrived without a gap."""
+
+    __tablename__ = "catalog_upload_files"
+    __audited__: ClassVar[bool] = False
+
+    upload_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_uploads.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(1000))
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class UploadChunkRow(Base):
+    """One chunk of a file, stored as the object `key`; the chunks of a file follow one another without a gap."""
+
+    __tablename__ = "catalog_upload_chunks"
+    __audited__: ClassVar[bool] = False
+
+    upload_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_uploads.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    key: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -9,6 +9,7 @@ OUTBOUND_ALLOWED_HOSTS names the private hosts that are meant, such as an Ollama
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import re
 import socket
@@ -89,9 +90,9 @@ def open_session(
 ) -> aiohttp.ClientSession:
     """A session that reaches public addresses and the allowed hosts, and nothing else. Open it inside its event loop.
 
-    `connect`, `silence` (between two reads) and `total` are seconds. A request raises ValidationFailed for an address
-    that `check_url` would refuse, UpstreamFailed for a name that leads to a private address and for a redirect, and
-    what aiohttp raises (see `meaning`). The caller bounds the bytes it reads.
+    `connect`, `silence` (between two reads) and `total` are seconds. A request raises UpstreamFailed for an address
+    that `check_url` would refuse, for a name without a public address and for a redirect, and otherwise what aiohttp
+    raises (see `meaning`). The caller bounds the bytes it reads.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=_Resolver(allowed_hosts, lookup or _look_up), limit=256),
@@ -193,7 +194,8 @@ def _guard(allowed_hosts: Collection[str]) -> aiohttp.ClientMiddlewareType:
     """Looks at every address about to be asked, literal addresses above all: those never reach the resolver."""
 
     async def guard(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        check_url(str(request.url), allowed_hosts=allowed_hosts)
+        if problem := _problem(request.url, allowed_hosts):
+            raise UpstreamFailed(f"the address {problem[0]}", remedy=problem[1])
         response = await send(request)
         if response.status in _MOVED:
             response.close()
@@ -214,16 +216,20 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of `host`, in every family. Raises OSError without any, UpstreamFailed for a private one."""
+        """The addresses of `host`, in every family. Raises UpstreamFailed without any, and when one is not public.
+
+        Both have the same words: whether a name exists inside a private network is nobody's business outside.
+        """
         _ = family
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host)
-        addresses = [ipaddress.ip_address(text) for text in found]
+        addresses: list[Address] = []
+        with contextlib.suppress(OSError):
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host)
+            addresses = [ipaddress.ip_address(text) for text in found]
         allowed = _is_allowed(host.lower().rstrip("."), port, self._allowed_hosts)
-        refused = [address for address in addresses if not (_is_usable(address) if allowed else is_public(address))]
-        if refused:
+        if not addresses or not all(_is_usable(found) if allowed else is_public(found) for found in addresses):
             raise UpstreamFailed(
-                f"{host} leads to an address inside a private network",
-                remedy="Use a public host, or let an operator name it in OUTBOUND_ALLOWED_HOSTS.",
+                "the host's name leads to no public address",
+                remedy="Check the name; a private host must be named in OUTBOUND_ALLOWED_HOSTS by an operator.",
             )
         return [_result(host, port, address) for address in addresses]
 

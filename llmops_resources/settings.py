@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llmops_resources.errors import InvalidInput
@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     auth_mode: AuthMode = AuthMode.LOCAL
     single_user: bool = True
     secret_key: str | None = None
+    secrets_key: str | None = Field(default=None, repr=False)
+    secrets_key_file: Path | None = None
+    secrets_key_previous: str | None = Field(default=None, repr=False)
     api_host: str = "127.0.0.1"
     api_port: int = 8000
     dagster_port: int = 3000
@@ -51,8 +54,15 @@ class Settings(BaseSettings):
         "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS",
         "KR_RRN", "KR_BRN", "KR_DRIVER_LICENSE", "KR_PASSPORT", "KR_ACCOUNT",
     )  # fmt: skip
+    review_webhook_url: str | None = None
+    review_webhook_secret: str | None = None
+    openlineage_url: str | None = None
+    openlineage_api_key: str | None = None
+    openlineage_namespace: str = "llmops"
     max_upload_bytes: int = 10 * 1024**3
     max_row_bytes: int = 16 * 1024**2
+    model_import_root: Path | None = None
+    hf_hub_offline: bool = False
     serving_backend: ServingBackend = ServingBackend.LOCAL
     runtime_threads: int = 1
     training_threads: int = 2
@@ -89,6 +99,12 @@ class Settings(BaseSettings):
     def console_url(self) -> str:
         return f"http://{'localhost' if self.api_host == '127.0.0.1' else self.api_host}:{self.api_port}"
 
+    @property
+    def channels(self) -> frozenset[str]:
+        """The channels of the outbox that have a receiver (`llmops_resources.catalog.outbox.Channel`)."""
+        receivers = {"reviews": self.review_webhook_url, "openlineage": self.openlineage_url}
+        return frozenset(channel for channel, receiver in receivers.items() if receiver)
+
     def check(self) -> None:
         """Refuse a combination that would be unsafe to start with.
 
@@ -98,6 +114,11 @@ class Settings(BaseSettings):
             raise InvalidInput(
                 f"AUTH_MODE=local trusts whoever connects, so API_HOST={self.api_host} is refused",
                 remedy="Set API_HOST=127.0.0.1; signing in over the network needs AUTH_MODE=oidc.",
+            )
+        if self.review_webhook_url and len(self.review_webhook_secret or "") < 32:
+            raise InvalidInput(
+                "REVIEW_WEBHOOK_URL needs REVIEW_WEBHOOK_SECRET, with which its messages are signed",
+                remedy="Set it to at least 32 random characters, and give the same to the receiver.",
             )
 
     def signing_key(self) -> bytes:

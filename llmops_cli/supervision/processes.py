@@ -15,7 +15,6 @@ MARK = "LLMOPS_SUPERVISED_HOME"  # in the environment of every process we start 
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -102,5 +101,6 @@ def environment(settings: Settings, database_url: str, base: Mapping[str, str] =
         "LLMOPS_HOME": str(settings.home),
         "DATABASE_URL": database_url,
         "DAGSTER_HOME": str(settings.home / "dagster"),
+        "HF_HUB_OFFLINE": "1" if settings.hf_hub_offline else "0",  # imports alone ask it; programs are told "1"
         MARK: str(settings.home),
     }

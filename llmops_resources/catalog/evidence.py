@@ -8,8 +8,10 @@ from uuid import UUID
 from sqlalchemy import select
 
 from llmops_resources.catalog import versions
+from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.lifecycle import PiiStatus
 from llmops_resources.catalog.tables import EvidenceRow
+from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.values import Value
 
@@ -18,6 +20,7 @@ class EvidenceKind(StrEnum):
     VALIDATION = "validation"
     TRAINING = "training"
     EVALUATION = "evaluation"
+    AIRLOCK = "airlock"
 
 
 class Evidence(Value):
@@ -51,6 +54,20 @@ def attach(
     tx.session.flush()
     tx.audit(f"evidence.{kind}", "version", version_id, digest=digest, passed=passed, source=str(source_id))
     return _value(row)
+
+
+def attach_airlock(tx: Transaction, model: Version, report: AirlockReport, *, source_id: object) -> Evidence:
+    """Attach what the airlock said about a model's present files. Raises Conflict when it has none."""
+    digest = model.manifest.digest
+    return attach(
+        tx,
+        model.id,
+        EvidenceKind.AIRLOCK,
+        digest=digest,
+        source_id=source_id,
+        passed=report.accepted and not report.needs_conversion,
+        summary={**report.summary, "problems": [problem.json_dict() for problem in report.problems]},
+    )
 
 
 def record_validation(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from llmops_resources.database import Base
 from llmops_resources.values import utc_now
+from llmops_resources.work import WorkRow
 
 
 class VersionRow(Base):
@@ -193,3 +194,44 @@ class UploadChunkRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     key: Mapped[str]
     received_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ImportRow(WorkRow, Base):
+    """A requested import of one model version's files, or the conversion of pickles that were uploaded for it."""
+
+    __tablename__ = "model_imports"
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), index=True)
+    source: Mapped[str] = mapped_column(String(16))
+    location: Mapped[str]
+    revision: Mapped[str | None]
+    resolved: Mapped[str | None]
+    files: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    report: Mapped[dict[str, Any] | None]
+
+
+class SecretRow(Base):
+    """The encrypted secret of one version; `digest` names the configuration it was stored for."""
+
+    __tablename__ = "catalog_secrets"
+
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(80))
+    key_id: Mapped[str] = mapped_column(String(16), index=True)
+    nonce: Mapped[bytes]
+    ciphertext: Mapped[bytes]
+    hint: Mapped[str] = mapped_column(String(8))
+    updated_by: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
+class ConnectionTestRow(Base):
+    """That somebody had us ask a provider whether it answers; what the bounds on such tests are counted by."""
+
+    __tablename__ = "provider_connection_tests"
+    __audited__: ClassVar[bool] = False
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    actor_id: Mapped[str]
+    host: Mapped[str]
+    asked_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)

@@ -86,6 +86,12 @@ _REFUSED: Final = {
 }  # fmt: skip
 
 
+def is_top(path: str) -> bool:
+    """Whether it lies in the model's own folder, or in one of the few folders below it that models have."""
+    folder, _, name = path.rpartition("/")
+    return bool(name) and (not folder or folder in _FOLDERS)
+
+
 def role_of(path: str) -> Role | None:
     """What the file is for, or None when it may not be in a model."""
     name = PurePosixPath(path).name.lower()
@@ -103,8 +109,7 @@ def check_names(paths: list[str], problems: Problems) -> dict[str, Role]:
         return {}
     roles: dict[str, Role] = {}
     for path in paths:
-        parts = path.split("/")
-        if len(parts) > 2 or (len(parts) == 2 and parts[0] not in _FOLDERS):
+        if not is_top(path):
             problems.add(path, "lies in a folder", "Upload the files of the model's own folder, without folders in it.")
         elif path in roles:
             problems.add(path, "is there twice", "Give every file its own name.")

@@ -45,6 +45,7 @@ class _Inspection:
         self._tensors: dict[str, Tensor] = {}
         self._tokens: Tokens | None = None
         self._templates: dict[str, str] = {}
+        self._rendered: dict[str, str] = {}
 
     def run(self) -> None:
         """Every check, in the order in which a person would want to read the problems."""
@@ -165,8 +166,7 @@ class _Inspection:
     def _check_templates(self) -> None:
         for path, values in self._json.items():
             self._templates |= templates.found_in(path, values, self._problems)
-        for place, source in self._templates.items():
-            templates.check_template(place, source, self._problems)
+        self._rendered = templates.check_templates(self._templates, self._problems)
 
     def _summary(self, pickled: list[str]) -> dict[str, Any]:
         dtypes: dict[str, int] = {}
@@ -190,6 +190,6 @@ class _Inspection:
             "layers": seen.layers if seen else None,
             "contextLength": seen.context_length if seen else None,
             "tokenizer": {"kind": self._tokens.kind, "tokens": self._tokens.count} if self._tokens else None,
-            "chatTemplates": len(self._templates),
+            "chatTemplates": self._rendered,
             "readme": any(PurePosixPath(path).name.lower() == "readme.md" for path in self._files),
         }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +22,10 @@ def read_parquet(
     with pq.ParquetFile(
         path, thrift_string_size_limit=_THRIFT_BYTES, thrift_container_size_limit=1_000_000, pre_buffer=False
     ) as file:
-        _check_footer(file.metadata, path.stat().st_size, name, problems, options)
+        if what := promises_too_much(file.metadata, path.stat().st_size, options):
+            advice = "Upload the real data, in several smaller files if needed."
+            problems.add("bomb", f"The file {what}", advice, file=name)
+            raise UnreadableError
         schema = file.schema_arrow
         check_names(schema.names, name, problems, options)
         types = {column.name: type_of_arrow(column.type) for column in schema}
@@ -44,19 +46,17 @@ def read_parquet(
         return SpooledFile(name=name, rows=spool.rows - start), types
 
 
-def _check_footer(meta: Any, size: int, name: str, problems: Problems, options: CheckOptions) -> None:
+def promises_too_much(meta: pq.FileMetaData, size: int, options: CheckOptions) -> str:
+    """What an absurd footer of a file of `size` bytes promises, to follow its name in a sentence; else nothing."""
     decoded = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     values = meta.num_rows * max(meta.num_columns, 1)
     if meta.num_rows > options.max_rows:
-        what = f"promises {meta.num_rows} rows; at most {options.max_rows} are accepted"
-    elif decoded > max(64 * 1024**2, options.max_expansion * size):
-        what = f"would grow from {size} to {decoded} bytes when it is decoded"
-    elif values > max(10_000_000, 100 * size):
-        what = f"promises {values} values in {size} bytes"
-    else:
-        return
-    problems.add("bomb", f"The file {what}", "Upload the real data, in several smaller files if needed.", file=name)
-    raise UnreadableError
+        return f"promises {meta.num_rows} rows; at most {options.max_rows} are accepted"
+    if decoded > max(64 * 1024**2, options.max_expansion * size):
+        return f"would grow from {size} to {decoded} bytes when it is decoded"
+    if values > max(10_000_000, 100 * size):
+        return f"promises {values} values in {size} bytes"
+    return ""
 
 
 def _flat_columns(batch: pa.RecordBatch, types: dict[str, ColumnType]) -> Iterator[tuple[str, pa.Array]]:

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import orjson
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, UOWTransaction
 
-from llmops_resources.errors import Unavailable
+from llmops_resources.errors import InvalidInput, Unavailable
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -66,11 +66,15 @@ class AuditEvent:
 
 @dataclass
 class Transaction:
-    """What a verb gets: the session, the actor, and the audit events that will be committed with the rows."""
+    """What a verb gets: the session, the actor, and the audit events that will be committed with the rows.
+
+    `channels` are the outbox's channels that somebody receives.
+    """
 
     session: Session
     actor: Actor
     single_user: bool = False
+    channels: frozenset[str] = frozenset()
     events: list[AuditEvent] = field(default_factory=list)
     wrote: set[str] = field(default_factory=set)
 
@@ -100,14 +104,19 @@ def connect(url: str, *, pool_size: int = 10, application: str = "llmops") -> En
 
 @contextmanager
 def unit_of_work(
-    engine: Engine, actor: Actor, write_audit: Callable[[Transaction], None], *, single_user: bool
+    engine: Engine,
+    actor: Actor,
+    write_audit: Callable[[Transaction], None],
+    *,
+    single_user: bool,
+    channels: frozenset[str] = frozenset(),
 ) -> Iterator[Transaction]:
     """Open a session, hand it over, and commit once at the end; roll back on any error.
 
     Raises Unavailable when the database cannot be reached, UnauditedWrite when rows were written in silence.
     """
     with _database_errors(), Session(engine, expire_on_commit=False) as session:
-        tx = Transaction(session, actor, single_user)
+        tx = Transaction(session, actor, single_user, channels)
         _watch_writes(session, tx)
         yield tx
         session.flush()
@@ -127,6 +136,19 @@ def _database_errors() -> Iterator[None]:
             "the database cannot be reached",
             remedy="Check `llmops status` and DATABASE_URL, then try again; nothing was changed.",
         ) from error
+    except (DataError, UnicodeEncodeError) as error:
+        raise _unstorable() from error
+    except StatementError as error:  # the driver never got it: a lone surrogate in a JSON column, for one
+        if isinstance(error.orig, UnicodeEncodeError | TypeError):
+            raise _unstorable() from error
+        raise
+
+
+def _unstorable() -> InvalidInput:
+    return InvalidInput(
+        "a value of the request cannot be stored",
+        remedy="Leave out NUL characters and lone surrogates, and numbers or dates beyond what a database holds.",
+    )
 
 
 def _watch_writes(session: Session, tx: Transaction) -> None:

@@ -1,5 +1,6 @@
 """Shared fixtures: a real PostgreSQL cloned from a migrated template for every test, and real object storage."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,13 +33,22 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """A fresh migrated database."""
+    with cloned_database(postgres_url) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def cloned_database(postgres_url: str) -> Iterator[str]:
+    """A fresh migrated database while the block runs."""
     name = f"test_{uuid4().hex}"
     admin = postgres_url.replace("/template_llmops", "/postgres")
     with psycopg.connect(_plain(admin), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template_llmops')
-    yield postgres_url.replace("/template_llmops", f"/{name}")
-    with psycopg.connect(_plain(admin), autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    try:
+        yield postgres_url.replace("/template_llmops", f"/{name}")
+    finally:
+        with psycopg.connect(_plain(admin), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @pytest.fixture

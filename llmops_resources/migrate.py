@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from llmops_resources.errors import Conflict
 
-ROOMS_WITH_TABLES = ("governance", "catalog", "checks", "training", "evaluation", "serving", "gateway")
+ROOMS_WITH_TABLES = ("governance", "catalog", "prompts", "checks", "training", "evaluation", "serving", "gateway")
 _LOCK = 7_265_002
 
 

@@ -1,0 +1,1 @@
+"""Prompt templates: typed, sandboxed, versioned in the catalog like everything that is approved."""

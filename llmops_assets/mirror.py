@@ -65,9 +65,9 @@ def read(tx: Transaction) -> CatalogState:
     """The state the catalog asks for now. A model some job is making counts, though it has no version yet."""
     pairs = set(runs.name_pairs(tx))
     live = _endpoints(tx)
-    models = _names(tx, Kind.MODEL) | set(jobs.output_names(tx))
+    models = {*versions.names(tx, Kind.MODEL), *jobs.output_names(tx)}
     return CatalogState(
-        datasets=tuple(sorted(_names(tx, Kind.DATASET))),
+        datasets=tuple(versions.names(tx, Kind.DATASET)),
         models=tuple(sorted(models)),
         evaluations=tuple(sorted(pairs)),
         endpoints=tuple(sorted(live)),
@@ -155,16 +155,6 @@ def _reaches(downstream: dict[Key, dict[Key, None]], start: Key, goal: Key) -> b
                 seen.add(there)
                 waiting.append(there)
     return False
-
-
-def _names(tx: Transaction, kind: Kind) -> set[str]:
-    names: set[str] = set()
-    after: Position | None = None
-    while True:
-        page = versions.search(tx, kind, filters={}, after=after, limit=500)
-        names |= {version.name for version in page.items}
-        if (after := page.next) is None:
-            return names
 
 
 def _endpoints(tx: Transaction) -> set[tuple[str, str, str]]:

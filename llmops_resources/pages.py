@@ -1,6 +1,6 @@
 """Keyset pages: newest first, stable while rows are added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -33,11 +33,48 @@ def fetch(
     value: Callable[[Any], Item],
 ) -> Page[Item]:
     """One page of the query's rows, ordered by the (time, id) columns given, both descending."""
+    total = _count(tx, query)
+    return _page(tx.session.scalars(_one_more(query, order, after, limit)).all(), total, order, limit, value)
+
+
+def fetch_by_key(
+    tx: Transaction,
+    keys: Select[Any, Any],
+    row: Any,
+    order: tuple[Any, Any],
+    *,
+    after: Position | None,
+    limit: int,
+    value: Callable[[Any], Item],
+) -> Page[Item]:
+    """As `fetch`, for wide rows: `keys` selects the two columns of `order`, and only a page's own rows are read whole.
+
+    With an index that has every filtered column, finding the page and counting touch nothing but that index.
+    """
     at, identifier = order
-    total = tx.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+    page = _one_more(keys, order, after, limit).subquery()
+    whole = select(row).join(page, page.c[identifier.key] == identifier).order_by(at.desc(), identifier.desc())
+    total = _count(tx, keys)
+    return _page(tx.session.scalars(whole).all(), total, order, limit, value)
+
+
+def _count(tx: Transaction, query: Select[*tuple[Any, ...]]) -> int:
+    return tx.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
+
+
+def _one_more(
+    query: Select[*tuple[Any, ...]], order: tuple[Any, Any], after: Position | None, limit: int
+) -> Select[*tuple[Any, ...]]:
+    at, identifier = order
     if after is not None:
         query = query.where(tuple_(at, identifier) < after)
-    rows = tx.session.scalars(query.order_by(at.desc(), identifier.desc()).limit(limit + 1)).all()
+    return query.order_by(at.desc(), identifier.desc()).limit(limit + 1)
+
+
+def _page(
+    rows: Sequence[Any], total: int, order: tuple[Any, Any], limit: int, value: Callable[[Any], Item]
+) -> Page[Item]:
+    at, identifier = order
     last = rows[limit - 1] if len(rows) > limit else None
     position = (getattr(last, at.key), getattr(last, identifier.key)) if last is not None else None
     return Page([value(row) for row in rows[:limit]], total, position)

@@ -26,7 +26,13 @@ class Platform:
 
     def transaction(self, actor: Actor) -> AbstractContextManager[Transaction]:
         """One unit of work: rows, audit entries and requests commit together, or nothing does."""
-        return database.unit_of_work(self.engine, actor, audit.append, single_user=self.settings.single_user)
+        return database.unit_of_work(
+            self.engine,
+            actor,
+            audit.append,
+            single_user=self.settings.single_user,
+            channels=self.settings.channels,
+        )
 
     def check_options(self) -> CheckOptions:
         """What the settings ask of every data check."""

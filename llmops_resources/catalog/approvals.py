@@ -1,8 +1,9 @@
 """Approvals: of content, by digest. Only this module can make an Approved… value.
 
 A decision names the digest the reviewer saw; if the version's files differ, it is refused as stale. The same decision
-again is a no-op. Whoever submitted a version may not approve it, unless SINGLE_USER waives that, which the audit
-entry then says.
+again is a no-op. Whoever submitted a version may not approve it. An admin may, with a written reason, and SINGLE_USER
+waives the rule; the audit entry then says so. An approval publishes: the version is the current one of its name until
+another is approved, or an earlier one is made current again.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from llmops_resources.catalog import evidence, versions
+from llmops_resources.catalog import evidence, notifications, versions
 from llmops_resources.catalog.lifecycle import (
     OUTCOMES,
     Decision,
@@ -21,13 +22,13 @@ from llmops_resources.catalog.lifecycle import (
     PiiStatus,
     Status,
     check_move,
-    missing_card_fields,
+    missing_for_review,
 )
 from llmops_resources.catalog.tables import ApprovalRow, VersionRow
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden, ValidationFailed
-from llmops_resources.values import Value
+from llmops_resources.values import Value, utc_now
 
 _PROOF = object()
 
@@ -67,17 +68,23 @@ class Approval(Value):
 
 
 def submit(tx: Transaction, version_id: UUID | str) -> Version:
-    """draft → under_review. Raises ValidationFailed or Conflict naming everything that is still missing."""
+    """draft → under_review. Raises Conflict, or ValidationFailed naming everything that is still missing."""
     row = versions.load(tx, version_id)
     if row.status == Status.UNDER_REVIEW:
         return versions.value(row)
     check_move(Status(row.status), Status.UNDER_REVIEW)
-    if row.digest is None and row.type != ModelType.EXTERNAL:
-        raise Conflict(f"{row.name} {row.version} has no files yet", remedy="Upload its files, then submit it.")
-    if row.kind == Kind.MODEL and (problems := missing_card_fields(row.card)):
-        raise ValidationFailed("the model card is not complete", details=problems)
-    row.status, row.submitted_by = Status.UNDER_REVIEW, tx.actor.id
+    problems = missing_for_review(
+        Kind(row.kind),
+        has_content=row.digest is not None or row.type == ModelType.EXTERNAL,
+        card=row.card,
+        change_log=row.change_log,
+        earlier=_version_before(tx, row),
+    )
+    if problems:
+        raise ValidationFailed(f"{row.name} {row.version} is not ready for review", details=problems)
+    row.status, row.submitted_by, row.submitted_at = Status.UNDER_REVIEW, tx.actor.id, utc_now()
     tx.audit(f"{row.kind}.submit", row.kind, row.id, digest=row.digest)
+    notifications.tell(tx, "review.requested", versions.value(row))
     return versions.value(row)
 
 
@@ -96,12 +103,16 @@ def decide(
             f"the files of {row.name} {row.version} are not the ones you reviewed",
             remedy=f"Reload: its digest is now {row.digest}.",
         )
-    if row.status == target and decision is not Decision.REQUEST_CHANGES:
+    if row.status == target and _is_last_decision(tx, row, decision):
         return versions.value(row)
     check_move(Status(row.status), target)
-    waived = _check_reviewer(tx, row, decision)
+    if row.status != Status.UNDER_REVIEW:  # rejected → draft is the owner's move, and no second decision
+        raise Conflict(f"{row.name} {row.version} is {row.status} already", remedy="Reload to see who decided.")
+    waived = _check_reviewer(tx, row, decision, notes)
     if decision is Decision.APPROVE:
+        _check_not_recalled(versions.value(row))
         _check_evidence(tx, row)
+        row.published_at = utc_now()
     row.status = target
     tx.session.add(
         ApprovalRow(
@@ -110,8 +121,9 @@ def decide(
     )
     details = {"decision": decision, "digest": row.digest, "notes": notes}
     if waived:
-        details["waived"] = "SINGLE_USER=true lets the submitter decide"
+        details["waived"] = waived
     tx.audit(f"{row.kind}.{decision}", row.kind, row.id, **details)
+    notifications.tell(tx, "review.decided", versions.value(row), decision=decision, notes=notes)
     return versions.value(row)
 
 
@@ -162,21 +174,41 @@ def approved_model(tx: Transaction, version_id: UUID | str) -> ApprovedModel:
     return ApprovedModel(_approved(tx, version_id, Kind.MODEL), _PROOF)
 
 
-def newest_approved(tx: Transaction, kind: Kind, name: str) -> Version | None:
-    """The youngest approved version of a name."""
-    return next((v for v in versions.of_name(tx, kind, name) if v.status is Status.APPROVED), None)
+def current(tx: Transaction, kind: Kind, name: str) -> Version | None:
+    """The version of a name that is in use: the last one that was approved or made current again."""
+    usable = [v for v in versions.of_name(tx, kind, name) if v.status is Status.APPROVED and not v.quarantined_at]
+    return max(usable, key=lambda v: (v.published_at or v.created_at, v.id), default=None)
+
+
+def make_current(tx: Transaction, version_id: UUID | str, notes: str = "") -> Version:
+    """Go back, or forward, to another approved version of its name; the standing recipes use it from then on.
+
+    Making the current one current changes nothing. Raises NotFound, or Conflict when it is not approved.
+    """
+    row = versions.load(tx, version_id)
+    version = _approved(tx, row.id, Kind(row.kind))
+    before = current(tx, version.kind, version.name)
+    if before is not None and before.id == row.id:
+        return version
+    row.published_at = utc_now()
+    tx.audit(
+        f"{row.kind}.make_current", row.kind, row.id, version=row.version, notes=notes,
+        before=before.version if before else None, digest=row.digest,
+    )  # fmt: skip
+    return versions.value(row)
 
 
 def is_live(tx: Transaction, version_id: UUID, digest: str) -> bool:
     """Whether exactly these bytes are approved now: the version is approved and the digest is the approved one."""
     row = tx.session.get(VersionRow, version_id)
-    if row is None or row.status != Status.APPROVED or row.digest != digest:
+    if row is None or row.status != Status.APPROVED or row.digest != digest or row.quarantined_at or row.deleted_at:
         return False
     return _last_approved_digest(tx, version_id) == digest
 
 
 def _approved(tx: Transaction, version_id: UUID | str, kind: Kind) -> Version:
     version = versions.get(tx, version_id, kind)
+    _check_not_recalled(version)
     if version.status is not Status.APPROVED:
         raise Conflict(
             f"{kind} {version.name} {version.version} is {version.status}, not approved",
@@ -200,16 +232,43 @@ def _last_approved_digest(tx: Transaction, version_id: UUID) -> str | None:
     return tx.session.scalar(query)
 
 
-def _check_reviewer(tx: Transaction, row: VersionRow, decision: Decision) -> bool:
-    """Whether the four-eyes rule was waived. Raises Forbidden when it applies and is broken."""
-    if decision is not Decision.APPROVE or tx.actor.id not in {row.submitted_by, row.created_by}:
-        return False
-    if not tx.single_user:
-        raise Forbidden(
-            f"{tx.actor.id} submitted {row.name} {row.version} and may not approve it",
-            remedy="Ask another reviewer to decide.",
+def _is_last_decision(tx: Transaction, row: VersionRow, decision: Decision) -> bool:
+    """Whether this very decision brought the version where it is, so that repeating it changes nothing."""
+    query = select(ApprovalRow.decision, ApprovalRow.digest).filter_by(version_id=row.id)
+    last = tx.session.execute(query.order_by(ApprovalRow.decided_at.desc()).limit(1)).first()
+    return last is not None and (last.decision, last.digest) == (decision, row.digest or "")
+
+
+def _version_before(tx: Transaction, row: VersionRow) -> str | None:
+    """The version of the same name that was created last before this one."""
+    versions_before = select(VersionRow.version).filter_by(kind=row.kind, name=row.name, deleted_at=None)
+    versions_before = versions_before.where(VersionRow.created_at < row.created_at)
+    return tx.session.scalar(versions_before.order_by(VersionRow.created_at.desc()).limit(1))
+
+
+def _check_not_recalled(version: Version) -> None:
+    if version.quarantined_at is not None:
+        raise Conflict(
+            f"{version.kind} {version.name} {version.version} was recalled: {version.quarantine_reason}",
+            remedy="Use another version; a reviewer can lift the recall once its reason is gone.",
         )
-    return True
+
+
+def _check_reviewer(tx: Transaction, row: VersionRow, decision: Decision, notes: str) -> str:
+    """Why the four-eyes rule does not count here, "" when it is kept. Raises Forbidden when it is broken."""
+    if decision is not Decision.APPROVE or tx.actor.id not in {row.submitted_by, row.created_by}:
+        return ""
+    if tx.single_user:
+        return "SINGLE_USER=true lets the submitter decide"
+    is_admin = "admin" in tx.actor.roles
+    if is_admin and notes.strip():
+        return f"an admin approved their own submission: {notes.strip()}"
+    raise Forbidden(
+        f"{tx.actor.id} submitted {row.name} {row.version} and may not approve it",
+        remedy="Give the reason in the notes, or ask another reviewer to decide."
+        if is_admin
+        else "Ask another reviewer to decide.",
+    )
 
 
 def _check_evidence(tx: Transaction, row: VersionRow) -> None:

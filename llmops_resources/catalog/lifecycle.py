@@ -8,6 +8,7 @@ from llmops_resources.errors import Conflict, FieldProblem, field_problem
 class Kind(StrEnum):
     DATASET = "dataset"
     MODEL = "model"
+    PROMPT = "prompt"
 
 
 class ModelType(StrEnum):
@@ -67,6 +68,20 @@ def check_move(current: Status, to: Status) -> None:
         raise Conflict(
             f"a version that is {current} cannot become {to}", remedy=f"Moves possible from {current}: {possible}."
         )
+
+
+def missing_for_review(
+    kind: Kind, *, has_content: bool, card: dict[str, object], change_log: str, earlier: str | None
+) -> list[FieldProblem]:
+    """Everything that must still be given before review; `earlier` is the version before this one, if there is one."""
+    problems = [] if has_content else [field_problem("files", "are missing", "Upload its files.")]
+    if kind is Kind.MODEL:
+        problems += missing_card_fields(card)
+    if kind is Kind.PROMPT and not str(card.get("purpose") or "").strip():
+        problems.append(field_problem("metadata.purpose", "is required before review", "Say what the prompt is for."))
+    if kind in {Kind.DATASET, Kind.PROMPT} and earlier is not None and not change_log.strip():
+        problems.append(field_problem("changeLog", "is required", f"Say what changed since version {earlier}."))
+    return problems
 
 
 def missing_card_fields(card: dict[str, object]) -> list[FieldProblem]:

@@ -1,12 +1,17 @@
-"""Lineage between exact versions; acyclic, because a version's parents exist before it does."""
+"""Lineage between exact versions; acyclic, because a version's parents exist before it does.
+
+What the rooms above did with a version (an evaluation, an endpoint) is no version, but hangs on the graph as a leaf;
+`node` is the shape in which a room hands its leaves over, so that all of them can be asked for in one query.
+"""
 
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import CTE, ColumnElement, Select, String, Uuid, cast, literal, null, select
 from sqlalchemy.dialects.postgresql import insert
 
-from llmops_resources.catalog import versions
+from llmops_resources.catalog import quarantine, versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.tables import LineageRow, VersionRow
 from llmops_resources.database import Transaction
@@ -14,8 +19,13 @@ from llmops_resources.values import Value
 
 
 class Role(StrEnum):
+    """What a parent is to its child."""
+
     TRAINED_ON = "trained_on"
     FINE_TUNED_FROM = "fine_tuned_from"
+    EVALUATED = "evaluated"
+    BENCHMARK = "benchmark"
+    SERVED = "served"
 
 
 class Direction(StrEnum):
@@ -25,17 +35,22 @@ class Direction(StrEnum):
 
 
 class Node(Value):
-    """A version in the graph."""
+    """A version in the graph, or what was done with one: `kind` is also `evaluation` or `endpoint`.
+
+    An evaluation is called by its benchmark, an endpoint by its route, with its environment for a version.
+    """
 
     id: UUID
-    kind: Kind
+    kind: str
     name: str
     version: str
     status: str
+    quarantined: bool = False
+    deleted: bool = False
 
 
 class Edge(Value):
-    """`child_id` was made from `parent_id`."""
+    """`child_id` was made from `parent_id`, or done with it."""
 
     parent_id: UUID
     child_id: UUID
@@ -61,27 +76,103 @@ class NameEdge(Value):
 
 
 def record(tx: Transaction, *, parent: UUID, child: UUID, role: Role) -> None:
-    """Record an edge; recording it twice changes nothing."""
+    """Record an edge; recording it twice changes nothing. What comes from a recalled version is born in quarantine."""
+    quarantine.keep_recalls_out(tx)
     tx.session.execute(
         insert(LineageRow).values(parent_id=parent, child_id=child, role=role).on_conflict_do_nothing()
     )
     tx.audit("lineage.record", "version", child, parent=str(parent), role=role)
+    quarantine.inherit(tx, parent=parent, child=child)
 
 
 def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) -> Graph:
     """The versions a version came from, the ones that came from it, or both. Raises NotFound."""
     versions.get(tx, root)
-    edges: dict[tuple[UUID, UUID, str], Edge] = {}
+    found = edges(tx, root, direction)
+    ids = {root} | {edge.parent_id for edge in found} | {edge.child_id for edge in found}
+    rows = tx.session.execute(version_nodes(VersionRow.id.in_(ids)).order_by(VersionRow.created_at))
+    return Graph(root=root, nodes=tuple(node_value(row) for row in rows), edges=tuple(found))
+
+
+def edges(tx: Transaction, root: UUID, direction: Direction) -> list[Edge]:
+    """The edges that can be reached from `root`, each once."""
+    found: dict[tuple[UUID, UUID, str], Edge] = {}
     for way in (Direction.UP, Direction.DOWN):
         if direction in {way, Direction.BOTH}:
-            for edge in _reach(tx, root, way):
-                edges[edge.parent_id, edge.child_id, edge.role] = edge
-    ids = {root} | {edge.parent_id for edge in edges.values()} | {edge.child_id for edge in edges.values()}
-    rows = tx.session.scalars(select(VersionRow).where(VersionRow.id.in_(ids)).order_by(VersionRow.created_at))
-    nodes = tuple(
-        Node(id=row.id, kind=Kind(row.kind), name=row.name, version=row.version, status=row.status) for row in rows
+            for row in tx.session.execute(select(_reach(root, way))):
+                edge = Edge(parent_id=row.parent_id, child_id=row.child_id, role=Role(row.role))
+                found[edge.parent_id, edge.child_id, edge.role] = edge
+    return list(found.values())
+
+
+def came_from(root: UUID) -> Select[Any]:
+    """The ids of a version and of everything that came from it, as part of a query."""
+    reached = _reach(root, Direction.DOWN)
+    return select(cast(literal(root), Uuid).label("id")).union(select(reached.c.child_id))  # type: ignore[return-value]
+
+
+def node(
+    kind: str,
+    *,
+    id: Any,  # noqa: A002  the column's name
+    name: Any,
+    version: Any,
+    status: Any,
+    subject: Any,
+    benchmark: Any = None,
+) -> Select[Any]:
+    """The columns of a leaf: what was done with the version `subject`, and on the version `benchmark`."""
+    return select(
+        literal(kind).label("kind"),
+        id.label("id"),
+        cast(name, String).label("name"),
+        cast(version, String).label("version"),
+        cast(status, String).label("status"),
+        literal(False).label("quarantined"),
+        literal(False).label("deleted"),
+        subject.label("subject"),
+        (cast(null(), Uuid) if benchmark is None else benchmark).label("benchmark"),
     )
-    return Graph(root=root, nodes=nodes, edges=tuple(edges.values()))
+
+
+def version_nodes(which: ColumnElement[bool]) -> Select[Any]:
+    """The same columns for versions, which are no leaves."""
+    return select(
+        VersionRow.kind.label("kind"),
+        VersionRow.id.label("id"),
+        cast(VersionRow.name, String).label("name"),
+        cast(VersionRow.version, String).label("version"),
+        cast(VersionRow.status, String).label("status"),
+        VersionRow.quarantined_at.is_not(None).label("quarantined"),
+        VersionRow.deleted_at.is_not(None).label("deleted"),
+        cast(null(), Uuid).label("subject"),
+        cast(null(), Uuid).label("benchmark"),
+    ).where(which)
+
+
+def versions_in(ids: Select[Any]) -> Select[Any]:
+    """The nodes of the versions whose ids a query finds."""
+    return version_nodes(VersionRow.id.in_(ids))
+
+
+def node_value(row: Any) -> Node:
+    """The public value of a row with the columns of `node`."""
+    return Node(
+        id=row.id,
+        kind=row.kind,
+        name=row.name,
+        version=row.version,
+        status=row.status,
+        quarantined=row.quarantined,
+        deleted=row.deleted,
+    )
+
+
+def children(tx: Transaction, version_id: UUID) -> list[Node]:
+    """The versions made from a version that were not deleted."""
+    made = select(LineageRow.child_id).where(LineageRow.parent_id == version_id)
+    alive = version_nodes(VersionRow.id.in_(made) & VersionRow.deleted_at.is_(None))
+    return [node_value(row) for row in tx.session.execute(alive.order_by(VersionRow.created_at))]
 
 
 def name_edges(tx: Transaction) -> list[NameEdge]:
@@ -113,12 +204,10 @@ def name_edges(tx: Transaction) -> list[NameEdge]:
     return list(seen.values())
 
 
-def _reach(tx: Transaction, root: UUID, way: Direction) -> list[Edge]:
+def _reach(root: UUID, way: Direction) -> CTE:
     here, there = LineageRow.child_id, LineageRow.parent_id
     if way is Direction.DOWN:
         here, there = there, here
     reached = select(LineageRow.parent_id, LineageRow.child_id, LineageRow.role).where(here == root).cte(recursive=True)
-    joint = reached.c[there.key]
-    step = select(LineageRow.parent_id, LineageRow.child_id, LineageRow.role).where(here == joint)
-    rows = tx.session.execute(select(reached.union(step)))
-    return [Edge(parent_id=row.parent_id, child_id=row.child_id, role=Role(row.role)) for row in rows]
+    step = select(LineageRow.parent_id, LineageRow.child_id, LineageRow.role).where(here == reached.c[there.key])
+    return reached.union(step)

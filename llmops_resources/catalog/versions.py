@@ -1,4 +1,4 @@
-"""Versions of models and data sets: created, filled with files once, read, listed."""
+"""Versions of models, data sets and prompts: created, filled with content, read, listed."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import Subquery, select
 from sqlalchemy.exc import IntegrityError
 
 from llmops_resources import pages
@@ -23,7 +23,10 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 
 class Version(Value):
-    """A version of a model or data set. `digest` is `sha256:<hex>` over its files, None until they are there."""
+    """A version of a model or data set. `digest` is `sha256:<hex>` over its files, None until they are there.
+
+    Of the approved versions of a name that are not in quarantine, the one with the latest `published_at` is current.
+    """
 
     id: UUID
     kind: Kind
@@ -46,6 +49,10 @@ class Version(Value):
     pii_status: PiiStatus | None
     quality_score: float | None
     row_count: int | None
+    submitted_at: datetime | None
+    published_at: datetime | None
+    quarantined_at: datetime | None
+    quarantine_reason: str | None
     dagster_asset_key: tuple[str, ...]
 
     @property
@@ -92,7 +99,8 @@ def create(
             tx.session.add(row)
     except IntegrityError:
         raise Conflict(
-            f"{kind} {name} {version} exists already", remedy="Versions are immutable: choose another version."
+            f"{kind} {name} {version} exists already or was deleted",
+            remedy="Versions are immutable and never used twice: choose another version.",
         ) from None
     tx.audit(f"{kind}.create", kind, row.id, name=name, version=version)
     return value(row)
@@ -117,25 +125,65 @@ def attach_files(tx: Transaction, version_id: UUID, manifest: Manifest, *, prefi
     return value(row)
 
 
+def rewrite(
+    tx: Transaction,
+    version_id: UUID,
+    *,
+    digest: str,
+    size_bytes: int,
+    change_log: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Version:
+    """Name the content of a draft that consists of rows instead of files; until review it may be written again.
+
+    The caller stores the content in this transaction. Raises Conflict for anything but a draft.
+    """
+    row = load(tx, version_id)
+    if row.status != Status.DRAFT:
+        raise Conflict(f"{row.name} {row.version} is {row.status}", remedy="Create a new version for other content.")
+    row.digest, row.size_bytes = digest, size_bytes
+    row.change_log = row.change_log if change_log is None else change_log
+    row.card = row.card if metadata is None else metadata
+    tx.audit(f"{row.kind}.content", row.kind, row.id, digest=digest, bytes=size_bytes)
+    return value(row)
+
+
 def change_card(tx: Transaction, version_id: UUID, metadata: dict[str, Any]) -> Version:
     """Replace the metadata of a draft. Raises Conflict once it is under review."""
+    return describe(tx, version_id, metadata=metadata)
+
+
+def describe(
+    tx: Transaction, version_id: UUID, *, metadata: dict[str, Any] | None = None, change_log: str | None = None
+) -> Version:
+    """Replace what a draft says about itself; None leaves a part as it is. Raises Conflict once it is under review."""
     row = load(tx, version_id)
     if row.status not in {Status.DRAFT, Status.REJECTED}:
         raise Conflict(f"{row.name} {row.version} is {row.status}", remedy="Only a draft's card can be changed.")
-    row.card = metadata
-    tx.audit(f"{row.kind}.card", row.kind, row.id, fields=sorted(metadata))
+    if metadata is not None:
+        row.card = metadata
+    if change_log is not None:
+        row.change_log = change_log
+    tx.audit(f"{row.kind}.card", row.kind, row.id, fields=sorted(metadata or {}), change_log=change_log)
     return value(row)
 
 
 def get(tx: Transaction, version_id: UUID | str, kind: Kind | None = None) -> Version:
-    """One version. Raises NotFound."""
-    try:
-        row = tx.session.get(VersionRow, UUID(str(version_id)))
-    except ValueError:
-        row = None
+    """One version. Raises NotFound, also for one that was deleted."""
+    row = _read(tx, version_id)
+    noun = kind or "version"
     if row is None or (kind is not None and row.kind != kind):
-        noun = kind or "version"
         raise NotFound(f"there is no {noun} {version_id}", remedy=f"List the {noun}s of the catalog to find its id.")
+    if row.deleted_at is not None:
+        raise NotFound(f"{row.name} {row.version} was deleted", remedy="The audit log tells when and by whom.")
+    return value(row)
+
+
+def remembered(tx: Transaction, version_id: UUID) -> Version:
+    """One version, deleted or not, for records that outlive it. Raises NotFound."""
+    row = _read(tx, version_id)
+    if row is None:
+        raise NotFound(f"there never was a version {version_id}", remedy="List the catalog to find its id.")
     return value(row)
 
 
@@ -149,15 +197,26 @@ def of_entry(tx: Transaction, version_id: UUID | str, kind: Kind, version: str) 
 
 
 def find(tx: Transaction, kind: Kind, name: str, version: str) -> Version | None:
-    """The version with this name, if there is one."""
-    row = tx.session.scalar(select(VersionRow).filter_by(kind=kind, name=name, version=version))
+    """The version with this name, if there is one that was not deleted."""
+    row = tx.session.scalar(select(VersionRow).filter_by(kind=kind, name=name, version=version, deleted_at=None))
     return value(row) if row else None
 
 
 def of_name(tx: Transaction, kind: Kind, name: str) -> list[Version]:
-    """All versions of a name, newest first."""
-    query = select(VersionRow).filter_by(kind=kind, name=name).order_by(VersionRow.created_at.desc(), VersionRow.id)
-    return [value(row) for row in tx.session.scalars(query)]
+    """All versions of a name that were not deleted, newest first."""
+    query = select(VersionRow).filter_by(kind=kind, name=name, deleted_at=None)
+    return [value(row) for row in tx.session.scalars(query.order_by(VersionRow.created_at.desc(), VersionRow.id))]
+
+
+def names(tx: Transaction, kind: Kind) -> list[str]:
+    """Every name that has a version, in alphabetical order."""
+    query = select(VersionRow.name).filter_by(kind=kind, deleted_at=None).distinct()
+    return sorted(tx.session.scalars(query))
+
+
+def labels() -> Subquery:
+    """`id`, `name` and `version` of every version, for rooms that join on them."""
+    return select(VersionRow.id, VersionRow.name, VersionRow.version).subquery("labels")
 
 
 def search(
@@ -172,21 +231,42 @@ def search(
     limit: int = 50,
 ) -> Page[Version]:
     """Versions matching every filter (exact column values), newest first, after the given position."""
-    query = select(VersionRow).filter_by(kind=kind, **{k: v for k, v in filters.items() if v is not None})
+    exact = {name: wanted for name, wanted in filters.items() if wanted is not None}
+    keys = select(VersionRow.created_at, VersionRow.id).filter_by(kind=kind, deleted_at=None, **exact)
     if name_contains:
-        query = query.where(VersionRow.name.contains(name_contains, autoescape=True))
+        keys = keys.where(VersionRow.name.contains(name_contains, autoescape=True))
     if min_quality is not None:
-        query = query.where(VersionRow.quality_score >= min_quality)
+        keys = keys.where(VersionRow.quality_score >= min_quality)
     if max_quality is not None:
-        query = query.where(VersionRow.quality_score <= max_quality)
+        keys = keys.where(VersionRow.quality_score <= max_quality)
     order = (VersionRow.created_at, VersionRow.id)
+    return pages.fetch_by_key(tx, keys, VersionRow, order, after=after, limit=limit, value=value)
+
+
+def waiting(
+    tx: Transaction,
+    *,
+    filters: dict[str, Any],
+    submitted_by: str | None = None,
+    not_submitted_by: str | None = None,
+    after: Position | None = None,
+    limit: int = 50,
+) -> Page[Version]:
+    """Versions of every kind under review that match the filters, the last submitted first."""
+    exact = {name: wanted for name, wanted in filters.items() if wanted is not None}
+    query = select(VersionRow).filter_by(status=Status.UNDER_REVIEW, deleted_at=None, **exact)
+    if submitted_by is not None:
+        query = query.where(VersionRow.submitted_by == submitted_by)
+    if not_submitted_by is not None:
+        query = query.where(VersionRow.submitted_by != not_submitted_by)
+    order = (VersionRow.submitted_at, VersionRow.id)
     return pages.fetch(tx, query, order, after=after, limit=limit, value=value)
 
 
 def next_version(tx: Transaction, kind: Kind, name: str) -> str:
     """The next whole number that no version of this name uses yet."""
-    numbers = [int(v.version) for v in of_name(tx, kind, name) if v.version.isdecimal()]
-    return str(max(numbers, default=0) + 1)
+    taken = tx.session.scalars(select(VersionRow.version).filter_by(kind=kind, name=name))  # deleted ones too
+    return str(max((int(version) for version in taken if version.isdecimal()), default=0) + 1)
 
 
 def load(tx: Transaction, version_id: UUID | str) -> VersionRow:
@@ -195,6 +275,13 @@ def load(tx: Transaction, version_id: UUID | str) -> VersionRow:
     row = tx.session.get(VersionRow, UUID(str(version_id)), with_for_update=True)
     assert row is not None  # noqa: S101  get() found it in this transaction
     return row
+
+
+def _read(tx: Transaction, version_id: UUID | str) -> VersionRow | None:
+    try:
+        return tx.session.get(VersionRow, UUID(str(version_id)))
+    except ValueError:
+        return None
 
 
 def value(row: VersionRow) -> Version:
@@ -222,7 +309,11 @@ def value(row: VersionRow) -> Version:
         pii_status=PiiStatus(row.pii_status) if row.pii_status else None,
         quality_score=row.quality_score,
         row_count=row.row_count,
-        dagster_asset_key=(f"{row.kind}s", row.name),
+        submitted_at=row.submitted_at,
+        published_at=row.published_at,
+        quarantined_at=row.quarantined_at,
+        quarantine_reason=row.quarantine_reason,
+        dagster_asset_key=() if row.kind == Kind.PROMPT else (f"{row.kind}s", row.name),
     )
 
 

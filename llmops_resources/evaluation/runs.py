@@ -1,17 +1,20 @@
 """Evaluation runs as work: requested for a model and an approved benchmark, finished with figures as evidence."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from llmops_resources import pages, work
-from llmops_resources.catalog import approvals, evidence, versions
+from llmops_resources.catalog import approvals, evidence, lineage, lineage_events, versions
+from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
+from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
@@ -116,6 +119,8 @@ def request(
     model = versions.get(tx, model_id, Kind.MODEL)
     if model.type is ModelType.EXTERNAL:
         raise Conflict("external models cannot be evaluated yet", remedy="Evaluate a model that has files here.")
+    if model.quarantined_at is not None:
+        raise Conflict(f"{model.name} {model.version} was recalled", remedy="Evaluate a version in use.")
     if model.status in {Status.REJECTED, Status.DEPRECATED}:
         raise Conflict(f"{model.name} {model.version} is {model.status}", remedy="Evaluate a version in use.")
     dataset = approvals.approved_dataset(tx, dataset_id)
@@ -158,8 +163,8 @@ def request_again(tx: Transaction, model_name: str, benchmark_name: str) -> Eval
         old = _value(tx, row)
         if (old.model_name, old.dataset_name) == (model_name, benchmark_name):
             newest_model = next(m for m in versions.of_name(tx, Kind.MODEL, model_name) if m.digest)
-            newest_data = approvals.newest_approved(tx, Kind.DATASET, benchmark_name)
-            dataset_id = newest_data.id if newest_data else old.dataset_id
+            current = approvals.current(tx, Kind.DATASET, benchmark_name)
+            dataset_id = current.id if current else old.dataset_id
             return request(tx, model_id=newest_model.id, dataset_id=dataset_id, suite=old.suite)
     raise NotFound(
         f"{model_name} was never evaluated on {benchmark_name}", remedy="Request an evaluation of the two first."
@@ -218,6 +223,7 @@ def claim(tx: Transaction, evaluation_id: UUID, *, attempt: int, run_id: str) ->
     if dataset.digest != row.dataset_digest or model.digest != row.model_digest:
         raise Conflict("an input changed after the request", remedy="Request the evaluation again.")
     tx.audit("evaluation.start", "evaluation", row.id, run=run_id, attempt=attempt)
+    _tell(tx, row, Phase.START)
     return EvaluationTask(evaluation=_value(tx, row), model=model, dataset=dataset.version)
 
 
@@ -240,6 +246,7 @@ def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str)
         passed=None,
         summary=summary,
     )
+    _tell(tx, row, Phase.COMPLETE, result=result)
     return _value(tx, row)
 
 
@@ -250,6 +257,7 @@ def fail(tx: Transaction, evaluation_id: UUID, error: str, *, run_id: str | None
         work.check_run(row, run_id)
     work.fail(row, error)
     tx.audit("evaluation.fail", "evaluation", row.id, error=error[:500])
+    _tell(tx, row, Phase.FAIL, error=error)
 
 
 def report_progress(tx: Transaction, evaluation_id: UUID, fraction: float, message: str) -> None:
@@ -265,8 +273,75 @@ def retry_dead(tx: Transaction, evaluation_id: UUID, *, attempt: int, reason: st
     return again
 
 
+def leaves(ids: Select[Any]) -> Select[Any]:
+    """The evaluations of the models, and on the benchmarks, whose ids a query finds, as leaves of the lineage."""
+    benchmark = versions.labels()
+    columns = lineage.node(
+        "evaluation",
+        id=EvaluationRow.id,
+        name=benchmark.c.name,
+        version=benchmark.c.version,
+        status=EvaluationRow.status,
+        subject=EvaluationRow.model_id,
+        benchmark=EvaluationRow.dataset_id,
+    )
+    touched = EvaluationRow.model_id.in_(ids) | EvaluationRow.dataset_id.in_(ids)
+    return columns.join_from(EvaluationRow, benchmark, benchmark.c.id == EvaluationRow.dataset_id).where(touched)
+
+
+def waiting_on(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
+    """Queued or running evaluations that use one of the versions."""
+    return [row.id for row in tx.session.scalars(_active_on(version_ids))]
+
+
+def stop_using(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
+    """Cancel the queued evaluations of recalled versions. A running one ends by itself: it hands nothing out."""
+    rows = tx.session.scalars(_active_on(version_ids).with_for_update(skip_locked=True)).all()
+    queued = [row for row in rows if row.status == WorkStatus.QUEUED]
+    for row in queued:
+        work.cancel(row)
+    return [row.id for row in queued]
+
+
+def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
+    """The evaluations that still need a version."""
+    return [
+        Blocker(
+            type="evaluation",
+            id=row.id,
+            name=f"evaluation {row.id}",
+            reason=f"is {row.status} and uses it",
+            remedy="Wait for it to finish.",
+        )
+        for row in tx.session.scalars(_active_on([version_id]))
+    ]
+
+
+def _active_on(version_ids: Sequence[UUID]) -> Select[EvaluationRow]:
+    uses = EvaluationRow.model_id.in_(version_ids) | EvaluationRow.dataset_id.in_(version_ids)
+    return select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE), uses).order_by(EvaluationRow.requested_at)
+
+
+def _tell(
+    tx: Transaction, row: EvaluationRow, phase: Phase, *, result: Result | None = None, error: str | None = None
+) -> None:
+    model, benchmark = versions.remembered(tx, row.model_id), versions.remembered(tx, row.dataset_id)
+    name = f"evaluations/{model.name}/{benchmark.name}"
+    lineage_events.tell(
+        tx,
+        phase,
+        work="evaluation",
+        job=f"evaluate.{model.name}.{benchmark.name}",
+        row_id=row.id,
+        attempt=row.attempt,
+        inputs=[lineage_events.artifact(model), lineage_events.artifact(benchmark)],
+        outputs=[Artifact(name=name, version=str(row.id), rows=result.counts.total)] if result else [],
+        error=error,
+    )
+
+
 def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
-    model, dataset = versions.get(tx, row.model_id), versions.get(tx, row.dataset_id)
+    model, dataset = versions.remembered(tx, row.model_id), versions.remembered(tx, row.dataset_id)
     return Evaluation(
         id=row.id,
         run_type=RunType(row.run_type),

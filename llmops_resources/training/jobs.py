@@ -1,15 +1,18 @@
 """Training jobs as work: submitted with proof of approval, claimed by a run, finished as a model version."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from llmops_resources import pages, work
 from llmops_resources.blobs import Manifest
-from llmops_resources.catalog import approvals, evidence, lineage, versions
+from llmops_resources.catalog import approvals, evidence, lineage, lineage_events, versions
+from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, ModelType
+from llmops_resources.catalog.lineage_events import Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
@@ -99,7 +102,7 @@ def submit(
 
 
 def submit_again(tx: Transaction, model_name: str) -> Job:
-    """The standing recipe of a model: its last job once more, on the newest approved data set and base model."""
+    """The standing recipe of a model: its last job once more, on the current data set and base model."""
     query = select(JobRow).filter_by(output_model_name=model_name).order_by(JobRow.requested_at.desc())
     last = tx.session.scalar(query.where(JobRow.status == WorkStatus.SUCCEEDED).limit(1))
     if last is None:
@@ -107,8 +110,8 @@ def submit_again(tx: Transaction, model_name: str) -> Job:
     return submit(
         tx,
         recipe=Recipe.model_validate(last.recipe),
-        dataset_id=_newest(tx, last.dataset_id, Kind.DATASET),
-        model_id=_newest(tx, last.model_id, Kind.MODEL) if last.model_id else None,
+        dataset_id=_current(tx, last.dataset_id, Kind.DATASET),
+        model_id=_current(tx, last.model_id, Kind.MODEL) if last.model_id else None,
         output_model_name=model_name,
         auto_evaluate=AutoEvaluate.model_validate(last.auto_evaluate) if last.auto_evaluate else None,
         resource_profile=last.resource_profile,
@@ -160,6 +163,7 @@ def claim(tx: Transaction, job_id: UUID, *, attempt: int, run_id: str) -> Traini
     if dataset.digest != row.dataset_digest or (base and base.digest != row.model_digest):
         raise Conflict("an input changed after the job was submitted", remedy="Submit the job again.")
     tx.audit("training.start", "training_job", row.id, run=run_id, attempt=attempt)
+    _tell(tx, row, Phase.START)
     return TrainingTask(
         job=_value(row),
         dataset=dataset.version,
@@ -210,6 +214,7 @@ def finish(
         summary=summary,
     )
     tx.audit("training.finish", "training_job", row.id, model=str(model.id), digest=manifest.digest)
+    _tell(tx, row, Phase.COMPLETE, made=model)
     return model
 
 
@@ -220,6 +225,7 @@ def fail(tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None
         work.check_run(row, run_id)
     work.fail(row, error)
     tx.audit("training.fail", "training_job", row.id, error=error[:500])
+    _tell(tx, row, Phase.FAIL, error=error)
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
@@ -227,6 +233,7 @@ def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
     row = work.load(tx, JobRow, job_id, "training job")
     work.move(row, WorkStatus.CANCELLED)
     tx.audit("training.cancelled", "training_job", row.id)
+    _tell(tx, row, Phase.ABORT)
 
 
 def report_progress(tx: Transaction, job_id: UUID, fraction: float, message: str) -> bool:
@@ -248,22 +255,57 @@ def output_names(tx: Transaction) -> list[str]:
     return sorted(tx.session.scalars(select(JobRow.output_model_name).distinct()))
 
 
+def using(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
+    """Queued or running jobs that use one of the versions."""
+    return [row.id for row in tx.session.scalars(_active_on(version_ids))]
+
+
+def stop_using(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
+    """Stop the jobs that use recalled versions. One that finishes all the same registers its model in quarantine."""
+    rows = tx.session.scalars(_active_on(version_ids).with_for_update(skip_locked=True)).all()
+    for row in rows:
+        work.cancel(row)
+    return [row.id for row in rows]
+
+
+def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
+    """The jobs that still need a version."""
+    return [
+        Blocker(
+            type="training_job",
+            id=row.id,
+            name=f"training of {row.output_model_name} {row.output_version}",
+            reason=f"is {row.status} and uses it",
+            remedy="Cancel it, or wait for it to finish.",
+        )
+        for row in tx.session.scalars(_active_on([version_id]))
+    ]
+
+
+def _active_on(version_ids: Sequence[UUID]) -> Select[JobRow]:
+    uses = JobRow.dataset_id.in_(version_ids) | JobRow.model_id.in_(version_ids)
+    return select(JobRow).where(JobRow.status.in_(work.ACTIVE), uses).order_by(JobRow.requested_at)
+
+
 def _base_model(tx: Transaction, recipe: Recipe, model_id: UUID | str | None) -> approvals.ApprovedModel | None:
     if recipe.job_type is JobType.FINETUNE:
         if model_id is None:
             problem = field_problem("modelId", "is required for finetune", "Give the id of an approved base model.")
             raise ValidationFailed("a fine-tuning job needs a base model", details=[problem])
-        return approvals.approved_model(tx, model_id)
+        base = approvals.approved_model(tx, model_id)
+        if base.version.type is ModelType.EXTERNAL:
+            problem = field_problem("modelId", "is an external model", "Give the id of a model that has weights here.")
+            raise ValidationFailed("an external model cannot be fine-tuned", details=[problem])
+        return base
     if model_id is not None:
         problem = field_problem("modelId", f"is not used by {recipe.job_type}", "Leave it out, or use finetune.")
         raise ValidationFailed("this job type starts without a base model", details=[problem])
     return None
 
 
-def _newest(tx: Transaction, version_id: UUID, kind: Kind) -> UUID:
-    version = versions.get(tx, version_id, kind)
-    newest = approvals.newest_approved(tx, kind, version.name)
-    return newest.id if newest else version.id
+def _current(tx: Transaction, version_id: UUID, kind: Kind) -> UUID:
+    current = approvals.current(tx, kind, versions.remembered(tx, version_id).name)
+    return current.id if current else version_id
 
 
 def _next_output_version(tx: Transaction, name: str) -> str:
@@ -274,6 +316,23 @@ def _next_output_version(tx: Transaction, name: str) -> str:
     )
     numbers = [int(version) for version in taken if version.isdecimal()]
     return str(max([int(versions.next_version(tx, Kind.MODEL, name)) - 1, *numbers], default=0) + 1)
+
+
+def _tell(
+    tx: Transaction, row: JobRow, phase: Phase, *, made: Version | None = None, error: str | None = None
+) -> None:
+    used = [version_id for version_id in (row.dataset_id, row.model_id) if version_id is not None]
+    lineage_events.tell(
+        tx,
+        phase,
+        work="training",
+        job=f"train.{row.output_model_name}",
+        row_id=row.id,
+        attempt=row.attempt,
+        inputs=[lineage_events.artifact(versions.remembered(tx, version_id)) for version_id in used],
+        outputs=[lineage_events.artifact(made)] if made else [],
+        error=error,
+    )
 
 
 def _asset_key(row: JobRow) -> tuple[str, ...]:

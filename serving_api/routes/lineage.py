@@ -5,11 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
-from llmops_resources.catalog import lineage, versions
+from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.lineage import Direction, Graph
 from llmops_resources.database import Actor
 from llmops_resources.governance.permissions import Permission
+from llmops_resources.impact import graph
 from serving_api.dependencies import Doors, Requires
 from serving_api.envelope import Envelope, ok
 
@@ -21,5 +22,6 @@ Reader = Annotated[Actor, Depends(Requires(Permission.CATALOG_READ))]
 def get_lineage(
     platform: Doors, actor: Reader, kind: Kind, version_id: UUID, direction: Direction = Direction.BOTH
 ) -> Envelope[Graph]:
+    """The versions around a version; downwards also the evaluations and endpoints that came from it."""
     with platform.transaction(actor) as tx:
-        return ok(lineage.graph(tx, versions.get(tx, version_id, kind).id, direction))
+        return ok(graph.graph(tx, versions.get(tx, version_id, kind).id, direction))

@@ -1,0 +1,1 @@
+"""What came from a version, across all rooms; taking a version back, or away."""

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     openlineage_namespace: str = "llmops"
     max_upload_bytes: int = 10 * 1024**3
     max_row_bytes: int = 16 * 1024**2
+    upload_chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=256 * 1024**2)] = 16 * 1024**2
+    upload_keep_hours: Annotated[float, Field(gt=0)] = 72.0
+    upload_stall_seconds: Annotated[float, Field(gt=0)] = 60.0
     model_import_root: Path | None = None
     hf_hub_offline: bool = False
     serving_backend: ServingBackend = ServingBackend.LOCAL

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from llmops_resources.errors import NotFound
 from llmops_resources.platform import Platform
 from serving_api import problems
+from serving_api.bodies import Uploads
 from serving_api.chat import description
 from serving_api.chat.app import ChatGateway
 from serving_api.console import Console
@@ -71,6 +72,7 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     api = FastAPI(title="llmops", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     api.state.platform = platform
     api.state.gateway = gateway
+    api.state.uploads = Uploads(platform.settings.upload_stall_seconds)
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     for room in (datasets, models, lineage, training, evaluation, serving, governance, observability):

@@ -98,10 +98,18 @@ class Objects:
         """
         keys = sorted((entry.key for entry in self.list(prefix)), key=lambda key: not key.endswith(f"/{MANIFEST}"))
         for key in keys:
-            self._remove(key)
+            self.remove(key)
         if self.root is not None:
             prune_empty(self.root / prefix.strip("/"), self.root)
         return len(keys)
+
+    def remove(self, key: str) -> None:
+        """Remove one object; one that is gone already is not an error."""
+        try:
+            with store_errors(key):
+                obstore.delete(self.store, check_key(key))
+        except NotFound:
+            return
 
     def _put_stream(self, key: str, chunks: Iterable[bytes], max_bytes: int | None) -> StoredFile:
         name = key.rsplit("/", 1)[-1]
@@ -146,13 +154,6 @@ class Objects:
             except AlreadyExistsError:
                 return
         self._sync(key)
-
-    def _remove(self, key: str) -> None:
-        try:
-            with store_errors(key):
-                obstore.delete(self.store, key)
-        except NotFound:
-            return
 
     def _sync(self, key: str) -> None:
         if self.root is not None:

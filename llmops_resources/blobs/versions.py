@@ -10,6 +10,7 @@ from uuid import uuid4
 import obstore
 from pydantic import ValidationError
 
+from llmops_resources.blobs.ahead import read_ahead
 from llmops_resources.blobs.disk import remove_tree, sweep_partial_files
 from llmops_resources.blobs.failures import disk_errors, store_errors
 from llmops_resources.blobs.objects import MANIFEST, PART_BYTES, STAGING, Objects
@@ -140,14 +141,14 @@ class Blobs(Objects):
             with store_errors(source):
                 obstore.copy(self.store, source, target)
         else:
-            self._put_stream(target, self.read(source, PART_BYTES), None)
+            self._put_stream(target, read_ahead(self.read(source, PART_BYTES)), None)
 
     def _remove_strangers(self, prefix: str, manifest: Manifest) -> None:
         """A runtime loads the whole folder, so nothing may lie in it that the manifest does not vouch for."""
         expected = {f"{prefix}/{file.path}" for file in manifest.files} | {f"{prefix}/{name}" for name in RESERVED}
         for entry in list(self.list(prefix)):
             if entry.key not in expected:
-                self._remove(entry.key)
+                self.remove(entry.key)
 
     def _download_one(self, prefix: str, file: StoredFile, folder: Path) -> None:
         target = folder / check_key(file.path)

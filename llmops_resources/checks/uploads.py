@@ -1,19 +1,19 @@
 """Taking in a data set's files: inspected while they stream into a staging folder, published whole or not at all."""
 
+import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from llmops_resources.blobs import Blobs, Manifest, StoredFile
+from llmops_resources.catalog.uploads.names import check_label
 from llmops_resources.checks.bytes import ByteInspector
-from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, sniff
+from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, format_of_name, sniff
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.schema import ExpectedSchema
 from llmops_resources.checks.structure import check_structure
 from llmops_resources.errors import InvalidInput, ValidationFailed, field_problem
 
-_CHUNK = 1024**2
 #: Uploads up to this size are parsed before they are accepted; larger ones are parsed by the validation run.
 PARSED_AT_ONCE = 32 * 1024**2
 _SHOWN_PROBLEMS = 20
@@ -22,20 +22,18 @@ _SHOWN_PROBLEMS = 20
 def take_in(
     blobs: Blobs,
     prefix: str,
-    files: Sequence[tuple[str, BinaryIO]],
+    files: Iterable[tuple[str, Iterator[bytes]]],
     *,
     expected: ExpectedSchema | None,
     options: CheckOptions,
     max_bytes: int,
 ) -> Manifest:
-    """Publish the files (name, stream) as the version folder `prefix`.
+    """Publish the files (name, bytes) as the version folder `prefix`; each is read to its end before the next.
 
     Bytes are stored as `part-0001.csv` and so on, never under a stranger's file name. Raises UnsupportedFormat,
     InvalidInput, TooLarge or ValidationFailed for bad files, Conflict when other bytes are published there; in every
     case nothing of a refused upload stays.
     """
-    if not files:
-        raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
     staged = blobs.stage(prefix)
     try:
         with tempfile.TemporaryDirectory(prefix="llmops-upload-") as scratch:
@@ -47,10 +45,15 @@ def take_in(
         blobs.delete(staged)
 
 
+def check_name(name: str) -> None:
+    """Raises UnsupportedFormat or InvalidInput for a name that no data set file has, before its bytes are sent."""
+    format_of_name(check_label(name))
+
+
 def _store_all(
     blobs: Blobs,
     staged: str,
-    files: Sequence[tuple[str, BinaryIO]],
+    files: Iterable[tuple[str, Iterator[bytes]]],
     scratch: Path,
     options: CheckOptions,
     max_bytes: int,
@@ -58,35 +61,44 @@ def _store_all(
     """What was stored, and the local copies to parse (none when the upload is large)."""
     stored: list[StoredFile] = []
     kept: list[tuple[str, Path]] = []
-    for number, (name, stream) in enumerate(files, start=1):
-        head = stream.read(SNIFF_BYTES)
-        fmt = sniff(name, head)
+    for number, (name, content) in enumerate(files, start=1):
+        check_name(name)
+        head = _head(content)
+        fmt = sniff(name, head[:SNIFF_BYTES])
         copy = scratch / f"part-{number:04d}.{fmt}"
         left = max_bytes - sum(file.size for file in stored)
-        chunks = _inspected(name, fmt, head, stream, copy, options)
+        chunks = _inspected(name, fmt, itertools.chain((head,), content), copy, options)
         stored.append(blobs.write(f"{staged}/part-{number:04d}.{fmt}", chunks, max_bytes=left))
         kept.append((name, copy))
+    if not stored:
+        raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
     if len({Path(file.path).suffix for file in stored}) > 1:
         raise InvalidInput("the files have different formats", remedy="Upload files of one format.")
     small = sum(file.size for file in stored) <= PARSED_AT_ONCE
     return stored, kept if small else []
 
 
+def _head(content: Iterator[bytes]) -> bytes:
+    """The first pieces of a file, enough of them to tell its format."""
+    head = b""
+    while len(head) < SNIFF_BYTES and (piece := next(content, b"")):
+        head += piece
+    return head
+
+
 def _inspected(
-    name: str, fmt: DatasetFormat, head: bytes, stream: BinaryIO, copy: Path, options: CheckOptions
+    name: str, fmt: DatasetFormat, chunks: Iterable[bytes], copy: Path, options: CheckOptions
 ) -> Iterator[bytes]:
     """The file's chunks, inspected on the way and copied to `copy` up to PARSED_AT_ONCE bytes."""
     inspector = ByteInspector(name, fmt, max_line_bytes=options.max_row_bytes)
     room = PARSED_AT_ONCE
     with copy.open("wb") as local:
-        chunk = head
-        while chunk:
+        for chunk in chunks:
             inspector.feed(chunk)
             if len(chunk) <= room:
                 local.write(chunk)
             room -= len(chunk)
             yield chunk
-            chunk = stream.read(_CHUNK)
     inspector.finish()
 
 

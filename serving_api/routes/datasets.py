@@ -21,6 +21,7 @@ from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requi
 from serving_api.envelope import Envelope, ok
 from serving_api.preview import preview_of
 from serving_api.routes.reviews import add_review_routes
+from serving_api.routes.uploads import add_upload_routes
 from serving_api.schemas import Body, StatusInput
 
 router = APIRouter(prefix="/catalog/datasets", tags=["datasets"])
@@ -107,31 +108,6 @@ def get_dataset(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[Ve
         return ok(versions.get(tx, dataset_id, Kind.DATASET))
 
 
-@router.post("/{dataset_id}/upload")
-def upload_dataset(
-    platform: Doors, actor: Writer, dataset_id: UUID, files: Annotated[list[UploadFile], File()]
-) -> Envelope[Version]:
-    """Store the files, give the version its digest and request its validation; the same files again change nothing."""
-    with platform.transaction(actor) as tx:
-        dataset = versions.get(tx, dataset_id, Kind.DATASET)
-    if dataset.status is not Status.DRAFT and dataset.digest is None:
-        raise Conflict(f"{dataset.name} {dataset.version} is {dataset.status}", remedy="Upload files to drafts only.")
-    prefix = f"datasets/{dataset.id}/{dataset.version}"
-    manifest = uploads.take_in(
-        platform.blobs,
-        prefix,
-        [(file.filename or "", file.file) for file in files],
-        expected=ExpectedSchema.model_validate(dataset.expected_schema) if dataset.expected_schema else None,
-        options=platform.check_options(),
-        max_bytes=platform.settings.max_upload_bytes,
-    )
-    with platform.transaction(actor) as tx:
-        stored = versions.attach_files(tx, dataset.id, manifest, prefix=prefix, uri=platform.blobs.uri(prefix))
-        if stored.pii_status is PiiStatus.PENDING:
-            validations.request(tx, dataset.id)
-    return ok(stored, "the files are stored; their validation has been requested")
-
-
 @router.get("/{dataset_id}/preview")
 def preview_dataset(
     platform: Doors,
@@ -158,4 +134,5 @@ def request_validation(platform: Doors, actor: Writer, dataset_id: UUID) -> Enve
         return ok(validations.request(tx, dataset_id), "the validation has been requested")
 
 
+add_upload_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
 add_review_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)

@@ -16,6 +16,7 @@ from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.routes.reviews import add_review_routes
+from serving_api.routes.uploads import add_upload_routes
 from serving_api.schemas import Body, StatusInput
 
 router = APIRouter(prefix="/catalog/models", tags=["models"])
@@ -111,4 +112,5 @@ def get_card(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[str]:
     return ok(platform.blobs.read_range(key, 0, 262_144).decode(errors="replace"))
 
 
+add_upload_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
 add_review_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)

@@ -141,7 +141,7 @@ def test_a_file_that_changed_after_publishing_is_refused_and_nothing_is_left(
 
 def test_a_file_that_was_removed_after_publishing_is_not_found(blobs: Blobs, tmp_path: Path) -> None:
     manifest = upload(blobs, {"a": b"1", "z": b"1"})
-    blobs._remove(f"{PREFIX}/z")
+    blobs.remove(f"{PREFIX}/z")
     with pytest.raises(NotFound):
         blobs.download(PREFIX, manifest, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

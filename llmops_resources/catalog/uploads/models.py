@@ -1,0 +1,72 @@
+"""Taking in a model's files: through the airlock, and then published whole or not at all."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from llmops_resources.blobs import Blobs, Manifest, StoredFile
+from llmops_resources.catalog import airlock
+from llmops_resources.catalog.airlock import AirlockReport
+from llmops_resources.catalog.airlock.names import MAX_FILES
+from llmops_resources.catalog.uploads.names import check_model_names
+from llmops_resources.errors import InvalidInput, TooLarge, ValidationFailed
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A model that passed the airlock: published with `manifest`, or waiting in `staged` to be converted (None)."""
+
+    manifest: Manifest | None
+    staged: str
+    files: tuple[StoredFile, ...]
+    report: AirlockReport
+
+
+def take_in(
+    blobs: Blobs, prefix: str, files: Iterable[tuple[str, Iterator[bytes]]], *, max_bytes: int
+) -> TakenIn:
+    """Inspect the files (name, bytes) and publish them as the version folder `prefix`, unless they need conversion.
+
+    Raises ValidationFailed for names and contents the airlock refuses, InvalidInput for no files, TooLarge, Conflict
+    when other bytes are published there; in every case nothing of a refused upload stays.
+    """
+    staged, kept = blobs.stage(prefix), False
+    try:
+        stored = tuple(_store_all(blobs, staged, files, max_bytes))
+        if not stored:
+            raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
+        report = airlock.inspect(stored, lambda path, at, length: blobs.read_range(f"{staged}/{path}", at, length))
+        if not report.accepted:
+            raise _refusal(report)
+        kept = report.needs_conversion
+        manifest = None if kept else blobs.publish(prefix, stored, staged=staged)
+        return TakenIn(manifest, staged, stored, report)
+    finally:
+        if not kept:
+            blobs.delete(staged)
+
+
+def _store_all(
+    blobs: Blobs, staged: str, files: Iterable[tuple[str, Iterator[bytes]]], max_bytes: int
+) -> Iterator[StoredFile]:
+    seen: set[str] = set()
+    left = max_bytes
+    for name, content in files:
+        check_model_names([name])
+        if name.casefold() in seen or len(seen) == MAX_FILES:
+            raise InvalidInput(f"{name} is there twice, or one file too many", remedy="Send every file once.")
+        seen.add(name.casefold())
+        if left <= 0:
+            raise TooLarge(f"the files have more than {max_bytes:,} bytes", remedy="Raise MAX_UPLOAD_BYTES.")
+        stored = blobs.write(f"{staged}/{name}", content, max_bytes=left)
+        left -= stored.size
+        yield stored.model_copy(update={"path": name})
+
+
+def _refusal(report: AirlockReport) -> ValidationFailed:
+    details = report.details()
+    first = f"{details[0]['path']} {details[0]['problem']}" if details else "they are not a model"
+    return ValidationFailed(
+        f"the files cannot become a model, {len(details)} problem(s); the first: {first}",
+        remedy="Mend the files and upload them again; nothing was stored.",
+        details=details,
+    )

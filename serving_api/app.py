@@ -24,6 +24,8 @@ from serving_api.envelope import FAILURES
 from serving_api.local_guard import LocalGuard
 from serving_api.requests import RequestLog
 from serving_api.routes import (
+    approvals,
+    comparisons,
     datasets,
     evaluation,
     governance,
@@ -31,6 +33,8 @@ from serving_api.routes import (
     lineage,
     models,
     observability,
+    prompts,
+    providers,
     serving,
     training,
 )
@@ -75,7 +79,11 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     api.state.uploads = Uploads(platform.settings.upload_stall_seconds)
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
-    for room in (datasets, models, lineage, training, evaluation, serving, governance, observability):
+    rooms = (
+        datasets, models, providers, prompts, lineage, approvals, training, evaluation, serving,
+        governance, observability,
+    )  # fmt: skip
+    for room in rooms:
         base.include_router(room.router)
     api.include_router(base)
     api.include_router(health.router)

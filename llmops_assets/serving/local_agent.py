@@ -1,8 +1,9 @@
 """The one-machine backend: `python -m llmops_assets.serving.local_agent`.
 
 Twice a second it reads the wanted endpoints, asks the pure reconciler what to do, starts and stops one runtime
-process per endpoint, probes them and writes down what it saw. The database may go away and come back: what runs goes
-on running. Runtimes die with the agent; the next agent starts them again.
+process per endpoint, probes them and writes down what it saw. Endpoints of external models have no process; their
+providers are asked now and then. The database may go away and come back: what runs goes on running. Runtimes die
+with the agent; the next agent starts them again.
 """
 
 import logging
@@ -11,6 +12,7 @@ import threading
 from types import FrameType
 from typing import Final
 
+from llmops_assets.serving.externals import Externals
 from llmops_assets.serving.runtimes import Runtimes
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
@@ -38,16 +40,19 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
-    runtimes = Runtimes(platform)
+    runtimes, externals = Runtimes(platform), Externals(platform, ACTOR)
     seen: dict[object, Observation] = {}
     try:
         while not stop.is_set():
             try:
                 step(platform, runtimes, seen)
+                for route, observation in externals.step():
+                    _note(platform, route, observation, seen)
             except PlatformError as error:
                 log.warning("%s", error)
             stop.wait(PERIOD)
     finally:
+        externals.close()
         runtimes.stop_all()
 
 
@@ -66,12 +71,15 @@ def step(platform: Platform, runtimes: Runtimes, seen: dict[object, Observation]
 def _write_down(platform: Platform, runtimes: Runtimes, wanted: list[Desired], seen: dict[object, Observation]) -> None:
     """One row an endpoint, each pass: it is also when the endpoint was last looked at."""
     for endpoint in wanted:
-        observation = runtimes.observe(endpoint)
-        with platform.transaction(ACTOR) as tx:
-            endpoints.observe(tx, observation)
-        if seen.get(endpoint.endpoint_id) != observation:
-            log.info("%s is %s %s", endpoint.route, observation.status, observation.detail)
-            seen[endpoint.endpoint_id] = observation
+        _note(platform, endpoint.route, runtimes.observe(endpoint), seen)
+
+
+def _note(platform: Platform, route: str, observation: Observation, seen: dict[object, Observation]) -> None:
+    with platform.transaction(ACTOR) as tx:
+        endpoints.observe(tx, observation)
+    if seen.get(observation.endpoint_id) != observation:
+        log.info("%s is %s %s", route, observation.status, observation.detail)
+        seen[observation.endpoint_id] = observation
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from llmops_resources.catalog import lineage, versions
+from llmops_resources.catalog import lineage, secrets, versions
 from llmops_resources.catalog.lifecycle import Status
 from llmops_resources.catalog.tables import VersionRow
 from llmops_resources.catalog.versions import Version
@@ -80,6 +80,7 @@ def delete(tx: Transaction, version_id: UUID, in_the_way: Sequence[Blocker]) -> 
             details=[_detail(blocker) for blocker in in_the_way],
         )
     row.deleted_at = utc_now()
+    secrets.erase(tx, row.id)
     if row.storage_prefix is None:
         row.files_removed_at = row.deleted_at
     tx.audit(

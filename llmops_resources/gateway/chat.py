@@ -45,6 +45,7 @@ class _Upstream(msgspec.Struct):
     messages: list[Message]
     temperature: float | UnsetType
     max_tokens: int | UnsetType
+    max_completion_tokens: int | UnsetType
     top_p: float | UnsetType
     stop: Stop | UnsetType
     seed: int | UnsetType
@@ -110,14 +111,20 @@ def read_openai(body: bytes) -> OpenAIRequest:
         raise _unreadable(error) from None
 
 
-def upstream_chat(request: ChatRequest, served_name: str) -> bytes:
-    """The body for the model server; usage is always asked for, since every call is booked."""
+def upstream_chat(request: ChatRequest, served_name: str, *, counts_reasoning: bool = False) -> bytes:
+    """The body for the model server; usage is always asked for, since every call is booked.
+
+    A server that `counts_reasoning` takes `max_completion_tokens`, OpenAI's newer name: its newer models refuse the
+    old one.
+    """
+    limit = request.max_tokens
     return msgspec.json.encode(
         _Upstream(
             model=served_name,
             messages=request.messages,
             temperature=request.temperature,
-            max_tokens=request.max_tokens,
+            max_tokens=UNSET if counts_reasoning else limit,
+            max_completion_tokens=limit if counts_reasoning else UNSET,
             top_p=request.top_p,
             stop=request.stop,
             seed=request.seed,

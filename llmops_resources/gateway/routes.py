@@ -13,11 +13,13 @@ from uuid import UUID
 
 import psycopg
 
-from llmops_resources.catalog import approvals
+from llmops_resources.catalog import approvals, providers, versions
+from llmops_resources.catalog.providers import Connection
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound, PlatformError, Unavailable, ValidationFailed
+from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, ValidationFailed
 from llmops_resources.serving import endpoints
-from llmops_resources.serving.endpoints import CHANNEL, Endpoint, EndpointStatus, Environment
+from llmops_resources.serving.endpoints import CHANNEL, EXTERNAL, Endpoint, EndpointStatus, Environment
+from llmops_resources.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,10 @@ _PREFERENCE = {Environment.PROD: 0, Environment.STG: 1, Environment.DEV: 2}
 
 @dataclass(frozen=True)
 class Target:
-    """The endpoint behind a route. `base_url` is the model server's root, without `/v1`."""
+    """The endpoint behind a route. `base_url` is the model server's root, without `/v1`.
+
+    A target with an `external` connection is asked at its provider; `fault` says why that connection is not sound.
+    """
 
     endpoint_id: UUID
     route: str
@@ -47,11 +52,19 @@ class Target:
     revision: int
     approved: bool
     created_at: datetime
+    external: Connection | None = None
+    fault: str = ""
 
     @property
     def served_name(self) -> str:
-        """The name under which the model server knows its model: the route."""
-        return self.route
+        """The name under which the model server knows its model: the route, or what its provider calls it."""
+        return self.external.config.model_name if self.external else self.route
+
+    def url(self, path: str) -> str:
+        """Where a call to `/v1/…` goes."""
+        if self.external:
+            return self.external.config.api_base + path.removeprefix("/v1")
+        return f"{self.base_url}{path}"
 
     @property
     def refusal(self) -> PlatformError | None:
@@ -61,6 +74,8 @@ class Target:
                 f"the model behind {self.route} ({self.model_name} {self.version}) is no longer approved",
                 remedy="Roll the endpoint back, or deploy an approved version to it.",
             )
+        if self.fault:
+            return Unavailable(f"the provider of {self.route} cannot be asked: {self.fault}", remedy=_MEND)
         if self.base_url and (self.status is EndpointStatus.HEALTHY or self._limps):
             return None
         detail = f" ({self.status_detail})" if self.status_detail else ""
@@ -71,6 +86,7 @@ class Target:
         return self.status is EndpointStatus.DEGRADED and self.ready > 0
 
 
+_MEND = "Store the key again on the model's page in the catalog, or deploy a new version."
 _REMEDIES = {
     EndpointStatus.DEPLOYING: "Wait until it is healthy; GET …/health on this route tells.",
     EndpointStatus.HEALTHY: "It has no address yet; try again in a moment.",
@@ -107,11 +123,11 @@ class Snapshot:
         return target
 
 
-def load(tx: Transaction) -> Snapshot:
+def load(tx: Transaction, settings: Settings) -> Snapshot:
     """Every route as the database has it now; of several environments the one that can answer."""
     best: dict[str, Target] = {}
     for endpoint in _all(tx):
-        target = _target(tx, endpoint)
+        target = _target(tx, settings, endpoint)
         rival = best.get(target.route)
         if rival is None or _rank(target) < _rank(rival):
             best[target.route] = target
@@ -128,7 +144,8 @@ def _all(tx: Transaction) -> list[Endpoint]:
         after = page.next
 
 
-def _target(tx: Transaction, endpoint: Endpoint) -> Target:
+def _target(tx: Transaction, settings: Settings, endpoint: Endpoint) -> Target:
+    external, fault = _connection(tx, settings, endpoint)
     return Target(
         endpoint_id=endpoint.id,
         route=endpoint.route,
@@ -144,7 +161,19 @@ def _target(tx: Transaction, endpoint: Endpoint) -> Target:
         revision=endpoint.revision,
         approved=approvals.is_live(tx, endpoint.model_id, endpoint.model_digest),
         created_at=endpoint.created_at,
+        external=external,
+        fault=fault,
     )
+
+
+def _connection(tx: Transaction, settings: Settings, endpoint: Endpoint) -> tuple[Connection | None, str]:
+    """How an external endpoint's provider is asked, or why it cannot be; one bad secret must not stop all routes."""
+    if endpoint.backend != EXTERNAL:
+        return None, ""
+    try:
+        return providers.connect(tx, settings, versions.get(tx, endpoint.model_id)), ""
+    except (Conflict, NotFound, InvalidInput) as error:
+        return None, error.message
 
 
 def _rank(target: Target) -> tuple[bool, bool, int]:

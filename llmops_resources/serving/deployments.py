@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from llmops_resources import work
-from llmops_resources.catalog import approvals
+from llmops_resources.catalog import approvals, lineage_events, versions
+from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound
 from llmops_resources.serving import endpoints
@@ -65,7 +66,7 @@ def rollback(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
         row.min_replicas = row.max_replicas = 0
     else:
         approvals.approved_model(tx, earlier.model_id)
-        row.model_id, row.model_digest = earlier.model_id, earlier.model_digest
+        row.model_id, row.model_digest, row.backend = earlier.model_id, earlier.model_digest, earlier.backend
         row.min_replicas, row.max_replicas, row.config = earlier.min_replicas, earlier.max_replicas, earlier.config
     endpoints.add_revision(tx, row, "endpoint.rollback")
     return endpoints.value(tx, row)
@@ -99,6 +100,7 @@ def claim(tx: Transaction, deployment_id: UUID, *, attempt: int, run_id: str) ->
     row = work.load(tx, DeploymentRow, deployment_id, "deployment")
     work.claim(row, attempt=attempt, run_id=run_id)
     tx.audit("deployment.start", "endpoint", row.endpoint_id, revision=row.revision, run=run_id)
+    _tell(tx, row, Phase.START)
     return _value(row)
 
 
@@ -107,6 +109,7 @@ def finish(tx: Transaction, deployment_id: UUID, *, run_id: str) -> Deployment:
     row = work.load(tx, DeploymentRow, deployment_id, "deployment")
     work.succeed(row, run_id=run_id)
     tx.audit("deployment.finish", "endpoint", row.endpoint_id, revision=row.revision)
+    _tell(tx, row, Phase.COMPLETE)
     return _value(row)
 
 
@@ -117,6 +120,7 @@ def fail(tx: Transaction, deployment_id: UUID, error: str, *, run_id: str | None
         work.check_run(row, run_id)
     work.fail(row, error)
     tx.audit("deployment.fail", "endpoint", row.endpoint_id, revision=row.revision, error=error[:500])
+    _tell(tx, row, Phase.FAIL, error=error)
 
 
 def mark_cancelled(tx: Transaction, deployment_id: UUID) -> None:
@@ -124,6 +128,7 @@ def mark_cancelled(tx: Transaction, deployment_id: UUID) -> None:
     row = work.load(tx, DeploymentRow, deployment_id, "deployment")
     work.move(row, WorkStatus.CANCELLED)
     tx.audit("deployment.cancelled", "endpoint", row.endpoint_id, revision=row.revision)
+    _tell(tx, row, Phase.ABORT)
 
 
 def report_progress(tx: Transaction, deployment_id: UUID, fraction: float, message: str) -> bool:
@@ -138,6 +143,22 @@ def retry_dead(tx: Transaction, deployment_id: UUID, *, attempt: int, reason: st
     again = work.retry_dead(row, attempt=attempt, reason=reason)
     tx.audit("deployment.retry", "endpoint", row.endpoint_id, attempt=row.attempt, reason=reason)
     return again
+
+
+def _tell(tx: Transaction, row: DeploymentRow, phase: Phase, *, error: str | None = None) -> None:
+    endpoint = tx.session.get_one(EndpointRow, row.endpoint_id)
+    served = Artifact(name=f"endpoints/{endpoint.environment}/{endpoint.route}", version=str(row.revision))
+    lineage_events.tell(
+        tx,
+        phase,
+        work="deployment",
+        job=f"deploy.{endpoint.environment}.{endpoint.route}",
+        row_id=row.id,
+        attempt=row.attempt,
+        inputs=[lineage_events.artifact(versions.remembered(tx, row.model_id))],
+        outputs=[served] if phase is Phase.COMPLETE else [],
+        error=error,
+    )
 
 
 def _value(row: DeploymentRow) -> Deployment:

@@ -10,7 +10,9 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from llmops_resources import pages, work
-from llmops_resources.catalog import approvals, versions
+from llmops_resources.catalog import approvals, lineage, versions
+from llmops_resources.catalog.deletion import Blocker
+from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound, ValidationFailed, field_problem
 from llmops_resources.pages import Page, Position
@@ -18,6 +20,8 @@ from llmops_resources.serving.tables import DeploymentRow, EndpointRow, Observed
 from llmops_resources.values import Value, utc_now
 
 CHANNEL = "llmops_routes"
+#: The backend of models that run elsewhere, at a provider.
+EXTERNAL = "external"
 ROUTE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FULL_ROUTE = "/llm-ops/v1/serve/"
 
@@ -107,9 +111,11 @@ def deploy(
 ) -> Endpoint:
     """Ask for an approved model to be served at a route; a live route gets a new revision.
 
+    `backend` is where a model with files runs; an external one runs at its provider.
     Raises Conflict when the model is not approved, ValidationFailed for bad fields.
     """
     model = approvals.approved_model(tx, model_id)
+    backend = EXTERNAL if model.version.type is ModelType.EXTERNAL else backend
     name = normalize_route(route or model.version.name.replace("_", "-"))
     _check_request(model.version, version, environment, min_replicas, max_replicas, rollback_plan)
     row = tx.session.scalar(_live().filter_by(environment=environment, route=name).with_for_update())
@@ -189,6 +195,7 @@ def add_revision(tx: Transaction, row: EndpointRow, action: str) -> None:
     deployment = DeploymentRow(
         endpoint_id=row.id,
         revision=row.revision,
+        backend=row.backend,
         model_id=row.model_id,
         model_digest=row.model_digest,
         min_replicas=row.min_replicas,
@@ -248,6 +255,35 @@ def value(tx: Transaction, row: EndpointRow) -> Endpoint:
         created_at=row.created_at,
         dagster_asset_key=("endpoints", row.environment, row.route),
     )
+
+
+def leaves(ids: Select[Any]) -> Select[Any]:
+    """The live endpoints of the models whose ids a query finds, as leaves of the lineage."""
+    columns = lineage.node(
+        "endpoint",
+        id=EndpointRow.id,
+        name=EndpointRow.route,
+        version=EndpointRow.environment,
+        status=func.coalesce(ObservedRow.status, EndpointStatus.DEPLOYING.value),
+        subject=EndpointRow.model_id,
+    )
+    seen = and_(ObservedRow.endpoint_id == EndpointRow.id, ObservedRow.revision == EndpointRow.revision)
+    joined = columns.select_from(EndpointRow).outerjoin(ObservedRow, seen)
+    return joined.where(EndpointRow.deleted_at.is_(None), EndpointRow.model_id.in_(ids))
+
+
+def blockers(tx: Transaction, model_id: UUID) -> list[Blocker]:
+    """The live endpoints that serve a model."""
+    return [
+        Blocker(
+            type="endpoint",
+            id=row.id,
+            name=f"{row.environment}/{row.route}",
+            reason="serves it",
+            remedy="Delete the endpoint, or deploy another model to it.",
+        )
+        for row in tx.session.scalars(_live().filter_by(model_id=model_id).order_by(EndpointRow.created_at))
+    ]
 
 
 def _live() -> Select[EndpointRow]:

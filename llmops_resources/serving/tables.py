@@ -46,6 +46,7 @@ class DeploymentRow(WorkRow, Base):
 
     endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("endpoints.id"), index=True)
     revision: Mapped[int]
+    backend: Mapped[str] = mapped_column(String(16))
     model_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"))
     model_digest: Mapped[str] = mapped_column(String(80))
     min_replicas: Mapped[int]

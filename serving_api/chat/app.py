@@ -14,6 +14,8 @@ from uuid import UUID
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from llmops_resources import outbound
+from llmops_resources.catalog.providers import Provider
 from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput, NotFound, PlatformError, TooManyRequests, Unavailable, UpstreamFailed
 from llmops_resources.gateway import chat, routes, usage
@@ -24,6 +26,7 @@ from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.inference import Inference, Patience, open_inference
 from llmops_resources.platform import Platform
+from llmops_resources.settings import Settings
 from serving_api.chat import metrics
 from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.relay import Call, Relay
@@ -70,7 +73,8 @@ class ChatGateway:
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
-        self._inference: Inference | None = None
+        self._inside: Inference | None = None
+        self._outside: Inference | None = None
 
     def owns(self, path: str) -> bool:
         """Whether a request to this path is for the gateway."""
@@ -82,8 +86,10 @@ class ChatGateway:
 
     async def start(self) -> None:
         """Read the routes and begin to keep them fresh, and to move usage into the database."""
-        self._inference = open_inference(self._patience)
-        self._open.push_async_callback(self._inference.close)
+        self._inside = open_inference(self._patience)
+        self._open.push_async_callback(self._inside.close)
+        self._outside = _open_outside(self._platform.settings, self._patience or Patience())
+        self._open.push_async_callback(self._outside.close)
         drainer = Drainer(self._spool, self._deliver)
         drainer.start()
         self._open.push_async_callback(asyncio.to_thread, drainer.stop)
@@ -139,13 +145,14 @@ class ChatGateway:
         """`POST /llm-ops/v1/serve/{route}/chat`."""
         target = self._routes.snapshot.serving(request.name)
         asked = chat.read_chat(await request.exchange.json_body())
-        body = chat.upstream_chat(asked, target.served_name)
+        newer = target.external is not None and target.external.config.provider is Provider.OPENAI
+        body = chat.upstream_chat(asked, target.served_name, counts_reasoning=newer)
         await self._carry(request, target, request.surface, "/v1/chat/completions", body, asked.stream)
 
     async def health(self, request: Request) -> None:
-        """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now."""
+        """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
         target = self._routes.snapshot.serving(request.name)
-        if not await self._door.healthy(target.base_url or ""):
+        if target.external is None and not await self._door(target).healthy(target.base_url or ""):
             raise Unavailable(f"the model server of {target.route} does not answer", remedy="Try again in a moment.")
         data = {
             "route": target.route,
@@ -183,17 +190,17 @@ class ChatGateway:
     ) -> None:
         call = Call(request.id, request.actor, target, surface, path, body, streamed)
         request.exchange.route = target.route
-        await Relay(self._door, self._spool).carry(request.exchange, call)
+        await Relay(self._door(target), self._spool).carry(request.exchange, call)
 
-    @property
-    def _door(self) -> Inference:
-        if self._inference is None:
+    def _door(self, target: Target) -> Inference:
+        door = self._inside if target.external is None else self._outside
+        if door is None:
             raise Unavailable("the gateway is starting", remedy="Try again in a moment.")
-        return self._inference
+        return door
 
     def _read_routes(self) -> Snapshot:
         with self._platform.transaction(GATEWAY) as tx:
-            return routes.load(tx)
+            return routes.load(tx, self._platform.settings)
 
     def _deliver(self, records: Sequence[UsageRecord]) -> None:
         with self._platform.transaction(GATEWAY) as tx:
@@ -213,6 +220,17 @@ RULES: tuple[Rule, ...] = (
 def conninfo(platform: Platform) -> str:
     """The database's address as libpq spells it."""
     return platform.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _open_outside(settings: Settings, patience: Patience) -> Inference:
+    """The door to providers: the same protocol, through the session that stays out of private networks."""
+    session = outbound.open_session(
+        allowed_hosts=settings.outbound_allowed_hosts,
+        connect=patience.connect,
+        silence=patience.silence,
+        total=patience.answer,
+    )
+    return Inference(session, patience, lambda error: outbound.meaning(error, "the provider"))
 
 
 def _model(target: Target) -> dict[str, object]:

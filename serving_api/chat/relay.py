@@ -10,7 +10,7 @@ from uuid import UUID
 
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
-from llmops_resources.gateway import completions, sse
+from llmops_resources.gateway import completions, external, sse
 from llmops_resources.gateway.completions import ChunkFacts, Tokens
 from llmops_resources.gateway.routes import Target
 from llmops_resources.gateway.spool import Spool
@@ -38,7 +38,23 @@ class Call:
 
     @property
     def url(self) -> str:
-        return f"{self.target.base_url}{self.path}"
+        return self.target.url(self.path)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What identifies us to a provider; a model server of ours asks for nothing."""
+        return self.target.external.headers() if self.target.external else {}
+
+    def refusal(self, upstream: Answer, body: bytes) -> PlatformError:
+        """What the other side's HTTP error means to our client."""
+        if self.target.external:
+            return external.refusal(upstream.status, body, upstream.retry_after)
+        return completions.refusal(upstream.status, body)
+
+    def received(self, data: bytes) -> bytes:
+        """An answer, or a chunk of one, as our client may see it. Raises UpstreamFailed."""
+        provider = self.target.external
+        return external.renamed(data, self.target.route, provider) if provider else data
 
 
 class Meter:
@@ -119,20 +135,20 @@ class Relay:
                 raise
 
     async def _whole(self, exchange: Exchange, call: Call, meter: Meter) -> None:
-        async with self._inference.open(call.url, call.body) as upstream:
+        async with self._inference.open(call.url, call.body, call.headers) as upstream:
             body = await upstream.body()
             if upstream.status != 200:
-                raise completions.refusal(upstream.status, body)
-        read = call.surface.success(body, call.target.route)
+                raise call.refusal(upstream, body)
+        read = call.surface.success(call.received(body), call.target.route)
         meter.usage, meter.pieces = read.usage, read.pieces
         meter.book(Outcome.SUCCEEDED)
         await exchange.answer(200, read.body)
 
     async def _stream(self, exchange: Exchange, call: Call, meter: Meter) -> None:
         finished = False
-        async with self._inference.open(call.url, call.body) as upstream:
+        async with self._inference.open(call.url, call.body, call.headers) as upstream:
             if upstream.status != 200:
-                raise completions.refusal(upstream.status, await upstream.body())
+                raise call.refusal(upstream, await upstream.body())
             if upstream.content_type != "text/event-stream":
                 raise completions.garbage("a stream was asked for, and the answer is not one")
             async with aclosing(_events(upstream)) as batches:
@@ -145,7 +161,7 @@ class Relay:
                             meter.read(facts)
                             finished = finished or facts.finished
                             if call.surface.keeps(facts):
-                                kept.append(sse.event(data))
+                                kept.append(sse.event(call.received(data)))
                     finally:  # what was good before a bad chunk is the client's
                         if kept:
                             await exchange.stream(b"".join(kept))

@@ -1,20 +1,25 @@
 """Models: listed, read, approved; those that a training job makes arrive here by themselves."""
 
+import hmac
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from llmops_resources.catalog import evidence, versions
+from llmops_resources.catalog import evidence, providers, versions
 from llmops_resources.catalog.evidence import Evidence
 from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.versions import Version
-from llmops_resources.database import Actor
+from llmops_resources.database import Actor, Transaction
+from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.governance.permissions import Permission
+from llmops_resources.settings import Settings
 from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
+from serving_api.routes.lifecycle import add_lifecycle_routes
+from serving_api.routes.providers import ProviderInput, lifted
 from serving_api.routes.reviews import add_review_routes
 from serving_api.routes.uploads import add_upload_routes
 from serving_api.schemas import Body, StatusInput
@@ -31,6 +36,9 @@ class ModelCreate(Body):
     type: TypeInput
     owner_team: str
     metadata: dict[str, Any] = Field(default_factory=dict)
+    provider: ProviderInput | None = None
+
+    _lifted = model_validator(mode="before")(lifted)
 
 
 class CardChange(Body):
@@ -67,18 +75,32 @@ def create_model(
         actor,
         request,
         key,
-        body.model_dump_json(),
-        lambda tx: versions.create(
-            tx,
-            Kind.MODEL,
-            name=body.name,
-            version=body.version,
-            type=body.type,
-            owner_team=body.owner_team,
-            metadata=body.metadata,
-        ),
+        f"{body.model_dump_json()}{_mark_of_key(platform.settings, body)}",
+        lambda tx: _create(tx, platform.settings, body),
     )
     return ok(answer, "the model was created")
+
+
+def _create(tx: Transaction, settings: Settings, body: ModelCreate) -> Version:
+    if body.type is not ModelType.EXTERNAL and body.provider is None:
+        fields = body.model_dump(exclude={"provider"})
+        return versions.create(tx, Kind.MODEL, **fields)
+    if body.type is not ModelType.EXTERNAL or body.provider is None:
+        is_missing = body.provider is None
+        problem = "is required for an external model" if is_missing else f"is not used by a {body.type} model"
+        remedy = "Give provider, modelName and endpoint." if is_missing else "Leave it out, or use the type external."
+        raise ValidationFailed("the entry is not complete", details=[field_problem("provider", problem, remedy)])
+    config = providers.configure(**dict(body.provider), allowed_hosts=settings.outbound_allowed_hosts)
+    return providers.register(
+        tx, settings, name=body.name, version=body.version, owner_team=body.owner_team, metadata=body.metadata,
+        config=config, api_key=body.provider.api_key,
+    )  # fmt: skip
+
+
+def _mark_of_key(settings: Settings, body: ModelCreate) -> str:
+    """Tells one API key from another without holding it: the dump of the body masks it."""
+    key = body.provider.api_key if body.provider else None
+    return hmac.new(settings.signing_key(), key.get_secret_value().encode(), "sha256").hexdigest() if key else ""
 
 
 @router.get("/{model_id}")
@@ -91,7 +113,10 @@ def get_model(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[Versio
 def change_card(platform: Doors, actor: Writer, model_id: UUID, body: CardChange) -> Envelope[Version]:
     """Fill in the model card of a draft."""
     with platform.transaction(actor) as tx:
-        return ok(versions.change_card(tx, versions.get(tx, model_id, Kind.MODEL).id, body.metadata))
+        model = versions.get(tx, model_id, Kind.MODEL)
+        if model.type is ModelType.EXTERNAL:
+            return ok(providers.change_card(tx, model, body.metadata))
+        return ok(versions.change_card(tx, model.id, body.metadata))
 
 
 @router.get("/{model_id}/evidence")
@@ -114,3 +139,4 @@ def get_card(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[str]:
 
 add_upload_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
 add_review_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
+add_lifecycle_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)

@@ -16,7 +16,7 @@ from tests.gateway.conftest import deployed, observe
 
 def snapshot_of(platform: Platform) -> Snapshot:
     with platform.transaction(factories.ADMIN) as tx:
-        return routes.load(tx)
+        return routes.load(tx, platform.settings)
 
 
 def test_the_healthy_one_of_several_environments_answers_and_prod_is_preferred(platform: Platform) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from llmops_resources.prompts import tokens
 from llmops_resources.prompts.content import DEFAULT_TEXT, ControlTokens, Variable, VariableType
 from llmops_resources.prompts.grammar import RESERVED
-from llmops_resources.prompts.problems import Problem
+from llmops_resources.prompts.problems import PromptProblem
 from llmops_resources.prompts.tokens import Kept
 
 #: Characters of all the values of one rendering together.
@@ -22,7 +22,7 @@ _WORDS = {
 }
 
 
-def declaration_problems(variables: Sequence[Variable]) -> Iterator[Problem]:
+def declaration_problems(variables: Sequence[Variable]) -> Iterator[PromptProblem]:
     """Names that cannot be used, and defaults that their own variable would refuse."""
     seen: set[str] = set()
     for number, variable in enumerate(variables):
@@ -40,7 +40,7 @@ def declaration_problems(variables: Sequence[Variable]) -> Iterator[Problem]:
 
 def bind(
     variables: Sequence[Variable], values: Mapping[str, Any], kept: Kept
-) -> tuple[dict[str, Any], list[Problem]]:
+) -> tuple[dict[str, Any], list[PromptProblem]]:
     """The names a template sees, with their values, and what is wrong with the values given.
 
     An optional variable without value and default is None. Tokens of values that may carry them are noted in `kept`.
@@ -130,5 +130,5 @@ def _not(variable: Variable) -> str:
     return f"is not {_WORDS[variable.type]}"
 
 
-def _problem(path: str, problem: str, remedy: str) -> Problem:
-    return Problem(path=path, problem=problem, remedy=remedy)
+def _problem(path: str, problem: str, remedy: str) -> PromptProblem:
+    return PromptProblem(path=path, problem=problem, remedy=remedy)

@@ -32,7 +32,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Scalar = bool | int | float | Text
 
 
-class Role(StrEnum):
+class MessageRole(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
@@ -57,7 +57,7 @@ class ControlTokens(StrEnum):
 class MessageTemplate(Value):
     """One message; `content` is Jinja."""
 
-    role: Role
+    role: MessageRole
     content: Annotated[Text, Field(max_length=MAX_TEMPLATE_CHARS)]
 
 
@@ -80,7 +80,7 @@ class Variable(Value):
         return self.max_length or DEFAULT_TEXT
 
 
-class Defaults(Value):
+class PromptDefaults(Value):
     """How the prompt wants to be answered when the caller does not say."""
 
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
@@ -92,7 +92,7 @@ class PromptContent(Value):
 
     messages: Annotated[tuple[MessageTemplate, ...], Field(min_length=1, max_length=MAX_MESSAGES)]
     variables: Annotated[tuple[Variable, ...], Field(max_length=MAX_VARIABLES)] = ()
-    defaults: Defaults = Defaults()
+    defaults: PromptDefaults = PromptDefaults()
 
     def canonical(self) -> str:
         """The JSON that is stored and hashed."""

@@ -5,42 +5,42 @@ from difflib import SequenceMatcher
 from enum import StrEnum
 from itertools import zip_longest
 
-from llmops_resources.prompts.content import Defaults, MessageTemplate, PromptContent, Variable
+from llmops_resources.prompts.content import MessageTemplate, PromptContent, PromptDefaults, Variable
 from llmops_resources.values import Value
 
 
-class Change(StrEnum):
+class LineChange(StrEnum):
     SAME = "same"
     ADDED = "added"
     REMOVED = "removed"
 
 
-class Line(Value):
+class DiffLine(Value):
     """One line; `before` and `after` are its numbers there, None where it does not stand."""
 
-    change: Change
+    change: LineChange
     text: str
     before: int | None
     after: int | None
 
 
-class Section(Value):
+class DiffSection(Value):
     """A part of the prompt: `messages.0`, `variables`, `defaults`."""
 
     path: str
-    lines: tuple[Line, ...]
+    lines: tuple[DiffLine, ...]
 
 
-class Difference(Value):
+class PromptDifference(Value):
     """Every section of both prompts; `identical` when nothing changed."""
 
     before: str
     after: str
     identical: bool
-    sections: tuple[Section, ...]
+    sections: tuple[DiffSection, ...]
 
 
-def difference(old: PromptContent, new: PromptContent, *, before: str, after: str) -> Difference:
+def difference(old: PromptContent, new: PromptContent, *, before: str, after: str) -> PromptDifference:
     """The difference of two contents; `before` and `after` are what people call them."""
     pairs = [
         (f"messages.{number}", _message(one), _message(other))
@@ -48,21 +48,21 @@ def difference(old: PromptContent, new: PromptContent, *, before: str, after: st
     ]
     pairs.append(("variables", [_variable(it) for it in old.variables], [_variable(it) for it in new.variables]))
     pairs.append(("defaults", _defaults(old.defaults), _defaults(new.defaults)))
-    sections = tuple(Section(path=path, lines=tuple(_lines(one, other))) for path, one, other in pairs)
-    changed = any(line.change is not Change.SAME for section in sections for line in section.lines)
-    return Difference(before=before, after=after, identical=not changed, sections=sections)
+    sections = tuple(DiffSection(path=path, lines=tuple(_lines(one, other))) for path, one, other in pairs)
+    changed = any(line.change is not LineChange.SAME for section in sections for line in section.lines)
+    return PromptDifference(before=before, after=after, identical=not changed, sections=sections)
 
 
-def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
+def _lines(old: list[str], new: list[str]) -> Iterator[DiffLine]:
     for operation, i1, i2, j1, j2 in SequenceMatcher(None, old, new).get_opcodes():
         if operation == "equal":
             for offset, text in enumerate(old[i1:i2]):
-                yield Line(change=Change.SAME, text=text, before=i1 + offset + 1, after=j1 + offset + 1)
+                yield DiffLine(change=LineChange.SAME, text=text, before=i1 + offset + 1, after=j1 + offset + 1)
             continue
         for number, text in enumerate(old[i1:i2], start=i1 + 1):
-            yield Line(change=Change.REMOVED, text=text, before=number, after=None)
+            yield DiffLine(change=LineChange.REMOVED, text=text, before=number, after=None)
         for number, text in enumerate(new[j1:j2], start=j1 + 1):
-            yield Line(change=Change.ADDED, text=text, before=None, after=number)
+            yield DiffLine(change=LineChange.ADDED, text=text, before=None, after=number)
 
 
 def _message(message: MessageTemplate | None) -> list[str]:
@@ -78,5 +78,5 @@ def _variable(variable: Variable) -> str:
     return f"{variable.name}: {', '.join(words)}" + (f" ({variable.description})" if variable.description else "")
 
 
-def _defaults(defaults: Defaults) -> list[str]:
+def _defaults(defaults: PromptDefaults) -> list[str]:
     return [f"{name}: {value}" for name, value in defaults.json_dict().items() if value is not None]

@@ -14,7 +14,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class Problem(Value):
+class PromptProblem(Value):
     """One finding. `path` names the field, such as `messages.0.content`; `line` counts from 1 within its text."""
 
     path: str
@@ -28,7 +28,7 @@ class Problem(Value):
         return field_problem(f"{self.path}:{self.line}" if self.line else self.path, self.problem, self.remedy)
 
 
-def refuse(message: str, problems: Iterable[Problem]) -> None:
+def refuse(message: str, problems: Iterable[PromptProblem]) -> None:
     """Raises ValidationFailed with every error among the problems, if there is one."""
     errors = [problem.as_field() for problem in problems if problem.severity is Severity.ERROR]
     if errors:

@@ -14,11 +14,11 @@ from llmops_resources.prompts import arguments, grammar, tokens
 from llmops_resources.prompts.content import (
     MAX_TEMPLATE_CHARS,
     MAX_TEMPLATE_LINES,
-    Defaults,
+    MessageRole,
     PromptContent,
-    Role,
+    PromptDefaults,
 )
-from llmops_resources.prompts.problems import Problem, Severity, refuse
+from llmops_resources.prompts.problems import PromptProblem, Severity, refuse
 from llmops_resources.prompts.sandbox import BUDGET, Budget, Sandbox
 from llmops_resources.prompts.tokens import Kept
 from llmops_resources.values import Value
@@ -32,23 +32,23 @@ _UNREADABLE = (RecursionError, MemoryError, SyntaxError, ValueError, OverflowErr
 class RenderedMessage(Value):
     """One message as the model gets it."""
 
-    role: Role
+    role: MessageRole
     content: str
 
 
-class Rendered(Value):
+class RenderedPrompt(Value):
     """A prompt with its values filled in, and the digest of the content it was made from."""
 
     messages: tuple[RenderedMessage, ...]
-    defaults: Defaults
+    defaults: PromptDefaults
     digest: str
 
 
-class Preview(Value):
+class PromptPreview(Value):
     """A rendering as far as it goes: `messages` is empty when an error stands in the way."""
 
     messages: tuple[RenderedMessage, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[PromptProblem, ...]
 
 
 class Compiled:
@@ -69,14 +69,14 @@ class Compiled:
         """Whether it can be rendered."""
         return all(problem.severity is Severity.WARNING for problem in self.problems)
 
-    def render(self, values: Mapping[str, Any]) -> Rendered:
+    def render(self, values: Mapping[str, Any]) -> RenderedPrompt:
         """The messages. Raises ValidationFailed naming every value, or every line, that is wrong."""
         refuse("the prompt has errors", self.problems)
         messages, problems = self.attempt(values)
         refuse("the prompt cannot be rendered with these values", problems)
-        return Rendered(messages=messages, defaults=self.content.defaults, digest=self.content.digest)
+        return RenderedPrompt(messages=messages, defaults=self.content.defaults, digest=self.content.digest)
 
-    def attempt(self, values: Mapping[str, Any]) -> tuple[tuple[RenderedMessage, ...], list[Problem]]:
+    def attempt(self, values: Mapping[str, Any]) -> tuple[tuple[RenderedMessage, ...], list[PromptProblem]]:
         """The messages, or why there are none; for content without errors."""
         kept = self._kept.copy()
         bound, problems = arguments.bind(self.content.variables, values, kept)
@@ -89,12 +89,12 @@ class Compiled:
             messages.append(RenderedMessage(role=self.content.messages[number].role, content=text))
         return (() if problems else tuple(messages)), problems
 
-    def _compile(self) -> Iterator[Problem]:
+    def _compile(self) -> Iterator[PromptProblem]:
         yield from arguments.declaration_problems(self.content.variables)
         texts = [message.content for message in self.content.messages]
         if sum(map(len, texts)) > MAX_TEMPLATE_CHARS or sum(text.count("\n") for text in texts) > MAX_TEMPLATE_LINES:
             limits = f"{MAX_TEMPLATE_CHARS} characters and {MAX_TEMPLATE_LINES} lines"
-            yield Problem(path="messages", problem=f"are longer than {limits} together", remedy="Shorten them.")
+            yield PromptProblem(path="messages", problem=f"are longer than {limits} together", remedy="Shorten them.")
             return
         declared, used = {variable.name for variable in self.content.variables}, set[str]()
         for number, text in enumerate(texts):
@@ -103,7 +103,7 @@ class Compiled:
         if len(self._templates) == len(texts):
             yield from self._unused(used)
 
-    def _compile_message(self, text: str, declared: set[str], used: set[str]) -> Iterator[Problem]:
+    def _compile_message(self, text: str, declared: set[str], used: set[str]) -> Iterator[PromptProblem]:
         try:
             tree = self._sandbox.parse(text)
             found = [_problem(*refusal) for refusal in grammar.refusals(tree)]
@@ -121,10 +121,10 @@ class Compiled:
         except _UNREADABLE:
             yield _problem(1, "is nested too deeply or has a number too large", "Write it simpler.")
 
-    def _unused(self, used: set[str]) -> Iterator[Problem]:
+    def _unused(self, used: set[str]) -> Iterator[PromptProblem]:
         for number, variable in enumerate(self.content.variables):
             if variable.name not in used:
-                yield Problem(
+                yield PromptProblem(
                     path=f"variables.{number}.name",
                     problem=f"{variable.name} is declared and not used",
                     remedy="Use it in a message, or remove it.",
@@ -132,13 +132,13 @@ class Compiled:
                 )
 
 
-def preview(content: PromptContent, values: Mapping[str, Any]) -> Preview:
+def preview(content: PromptContent, values: Mapping[str, Any]) -> PromptPreview:
     """Every problem of content and values at once, and the messages when there is no error."""
     compiled = Compiled(content)
     if not compiled.sound:
-        return Preview(messages=(), problems=compiled.problems)
+        return PromptPreview(messages=(), problems=compiled.problems)
     messages, problems = compiled.attempt(values)
-    return Preview(messages=messages, problems=(*compiled.problems, *problems))
+    return PromptPreview(messages=messages, problems=(*compiled.problems, *problems))
 
 
 def check(content: PromptContent) -> PromptContent:
@@ -147,7 +147,7 @@ def check(content: PromptContent) -> PromptContent:
     return content
 
 
-def _run(template: Template, names: dict[str, Any], kept: Kept) -> tuple[str, Problem | None]:
+def _run(template: Template, names: dict[str, Any], kept: Kept) -> tuple[str, PromptProblem | None]:
     budget: Budget = names[BUDGET]
     context = template.new_context(names)
     try:
@@ -169,7 +169,7 @@ def _line(template: Template, error: BaseException) -> int | None:
     return line
 
 
-def _undeclared(tree: nodes.Template, names: set[str]) -> Iterator[Problem]:
+def _undeclared(tree: nodes.Template, names: set[str]) -> Iterator[PromptProblem]:
     lines: dict[str, int] = {}
     for node in tree.find_all(nodes.Name):
         if node.name in names and node.ctx == "load":
@@ -178,10 +178,10 @@ def _undeclared(tree: nodes.Template, names: set[str]) -> Iterator[Problem]:
         yield _problem(lines.get(name), f"{name} is not declared", f"Declare the variable {name}, or correct the name.")
 
 
-def _written_tokens(text: str) -> Iterator[Problem]:
+def _written_tokens(text: str) -> Iterator[PromptProblem]:
     for number, line in enumerate(text.splitlines(), start=1):
         if token := tokens.find(line):
-            yield Problem(
+            yield PromptProblem(
                 path="",
                 line=number,
                 problem=f"writes the control token {token}",
@@ -190,5 +190,5 @@ def _written_tokens(text: str) -> Iterator[Problem]:
             )
 
 
-def _problem(line: int | None, problem: str, remedy: str) -> Problem:
-    return Problem(path="", line=line, problem=problem, remedy=remedy)
+def _problem(line: int | None, problem: str, remedy: str) -> PromptProblem:
+    return PromptProblem(path="", line=line, problem=problem, remedy=remedy)

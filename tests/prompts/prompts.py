@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from llmops_resources.prompts.content import MessageTemplate, PromptContent, Role, Variable, VariableType
+from llmops_resources.prompts.content import MessageRole, MessageTemplate, PromptContent, Variable, VariableType
 
 GREETING = "Answer {{ name }} in {{ words }} words.{% for topic in topics %}\n- {{ topic }}{% endfor %}"
 
 
 def content(text: str, *variables: Variable, system: str = "") -> PromptContent:
     """A prompt of one user message, after a system message if given."""
-    messages = [MessageTemplate(role=Role.USER, content=text)]
+    messages = [MessageTemplate(role=MessageRole.USER, content=text)]
     if system:
-        messages.insert(0, MessageTemplate(role=Role.SYSTEM, content=system))
+        messages.insert(0, MessageTemplate(role=MessageRole.SYSTEM, content=system))
     return PromptContent(messages=tuple(messages), variables=variables)
 
 

@@ -16,7 +16,7 @@ from llmops_resources.prompts.content import (
     Variable,
     VariableType,
 )
-from llmops_resources.prompts.diff import Change, difference
+from llmops_resources.prompts.diff import LineChange, difference
 from llmops_resources.prompts.problems import Severity
 from llmops_resources.prompts.sandbox import MAX_OUTPUT
 from tests.prompts.prompts import content, greeting
@@ -217,10 +217,10 @@ def test_a_difference_tells_what_was_added_and_removed_with_both_line_numbers() 
     seen = difference(content("one\ntwo\nthree", NAME, system="Be kind."), new, before="p 1", after="p 2")
     text = {section.path: section.lines for section in seen.sections}
     assert [(it.change, it.text, it.before, it.after) for it in text["messages.1"]] == [
-        (Change.SAME, "[user]", 1, 1), (Change.SAME, "one", 2, 2), (Change.REMOVED, "two", 3, None),
-        (Change.ADDED, "2", None, 3), (Change.SAME, "three", 4, 4),
+        (LineChange.SAME, "[user]", 1, 1), (LineChange.SAME, "one", 2, 2), (LineChange.REMOVED, "two", 3, None),
+        (LineChange.ADDED, "2", None, 3), (LineChange.SAME, "three", 4, 4),
     ]  # fmt: skip
-    assert [it.change for it in text["variables"]] == [Change.SAME, Change.ADDED]
+    assert [it.change for it in text["variables"]] == [LineChange.SAME, LineChange.ADDED]
     assert not seen.identical
     assert difference(old, old, before="p 1", after="p 1").identical
 
@@ -232,7 +232,7 @@ def test_a_difference_holds_both_texts(old: list[str], new: list[str]) -> None:
     lines = difference(before, after, before="1", after="2").sections[0].lines
     kept = {
         which: "\n".join(it.text for it in lines if it.change is not left_out).removeprefix("[user]\n")
-        for which, left_out in (("old", Change.ADDED), ("new", Change.REMOVED))
+        for which, left_out in (("old", LineChange.ADDED), ("new", LineChange.REMOVED))
     }
     assert kept == {"old": "\n".join(old), "new": "\n".join(new)}
 

@@ -85,6 +85,10 @@ class Console:
         expect(self.badge("Approved")).to_be_visible()
         expect(self.page.get_by_role("list", name="Decisions")).to_contain_text("Looked at in the console.")
 
+    def described(self) -> str:
+        """The page as a screen reader has it: what to look at when a test fails."""
+        return f"{self.page.url}\n{self.page.locator('body').aria_snapshot(timeout=5_000)}"
+
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             heard = self.refusals if REFUSED.match(message.text) else self.complaints
@@ -101,12 +105,12 @@ def console(root: str) -> Iterator[Console]:
     executable = next((path for path in found if path), None)
     if executable is None:
         pytest.skip("no Chromium on this machine")
-    expect.set_options(timeout=20_000)  # a page shares two cores with the training it shows
+    expect.set_options(timeout=45_000)  # a page shares two cores with the training it shows
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=ARGUMENTS)
         try:
             page = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(45_000)
             opened = Console(page, root)
             yield opened
         finally:

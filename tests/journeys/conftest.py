@@ -1,6 +1,6 @@
 """One running platform for the tests that only look at a finished journey."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -22,3 +22,13 @@ def visitor(walked: tuple[RunningPlatform, dict[str, Any]]) -> Iterator[Console]
     """A browser of its own for each test; closed before the next one begins."""
     with console(walked[0].root) as opened:
         yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure in the browser tells what was on the page."""
+    report = yield
+    opened = getattr(item, "funcargs", {}).get("visitor")
+    if report.when == "call" and report.failed and isinstance(opened, Console):
+        report.sections.append(("the page when it failed", opened.described()))
+    return report

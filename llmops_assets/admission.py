@@ -10,7 +10,9 @@ from llmops_resources.work import WorkItem, WorkStatus
 #: Seconds after which a run that was created but has not claimed its row is given up.
 NEVER_BEGAN: Final = 60.0
 #: Runs at the same time on one machine, a room.
-CONCURRENT: Final[Mapping[str, int]] = {"checks": 2, "training": 1, "evaluation": 1, "serving": 4}
+CONCURRENT: Final[Mapping[str, int]] = {
+    "checks": 2, "comparisons": 1, "imports": 1, "training": 1, "evaluation": 1, "serving": 4,
+}  # fmt: skip
 
 
 class RunPhase(StrEnum):

@@ -5,12 +5,13 @@ from typing import Final
 
 import dagster as dg
 
+from llmops_assets.catalog.assets import build_model
 from llmops_assets.checks.assets import build_dataset
+from llmops_assets.checks.comparison import build_comparison
 from llmops_assets.evaluation.assets import build_evaluation
 from llmops_assets.intake import build_sensors
 from llmops_assets.mirror import CatalogState, Mirror, edges, upstream_of
 from llmops_assets.serving.assets import build_endpoint
-from llmops_assets.training.assets import build_model
 from llmops_resources.dagster import platform_resource
 
 log: Final = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def build(state: CatalogState) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *(build_dataset(name, upstream) for name in state.datasets),
+            *(build_comparison(name, upstream) for name in state.comparisons),
             *(build_model(name, upstream) for name in state.models),
             *(build_evaluation(model, benchmark, upstream) for model, benchmark in state.evaluations),
             *(build_endpoint(environment, route, upstream) for environment, route, _model in state.endpoints),

@@ -17,10 +17,12 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 
 from llmops_assets import mirror
 from llmops_assets.admission import CONCURRENT, RunPhase, RunView, Step, Verb, admit
-from llmops_assets.claims import WORK_TAG, Room
+from llmops_assets.claims import ROOM_TAG, WORK_TAG, Room
 from llmops_assets.code_server import CodeServer
 from llmops_assets.mirror import CatalogState
-from llmops_resources.checks import validations
+from llmops_assets.outgoing import Outgoing
+from llmops_resources.catalog import imports
+from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
 from llmops_resources.evaluation import runs as evaluations
@@ -30,7 +32,7 @@ from llmops_resources.training import jobs
 from llmops_resources.work import WorkItem, WorkStatus
 
 ACTOR: Final = Actor("system:intake")
-ROOMS: Final[tuple[Room[Any], ...]] = (validations, jobs, evaluations, deployments)
+ROOMS: Final[tuple[Room[Any], ...]] = (validations, comparisons, imports, jobs, evaluations, deployments)
 TICK_SECONDS: Final = 20.0
 POLL: Final = 0.25
 QUIET_SECONDS: Final = 1.0  # a change of the catalog that no row waits for is loaded after so long without another
@@ -74,9 +76,14 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         changes = _Changes(_platform(context), state)
         return _waiting(context, changes.settle)
 
+    def go_out(context: dg.SensorEvaluationContext) -> Tick:
+        """Sends messages to the outside, and removes the files of deleted versions."""
+        return _waiting(context, Outgoing(_platform(context)).look)
+
     return [
         *map(intake, ROOMS),
         sensor("catalog_mirror", follow_catalog),
+        sensor("outgoing", go_out),
         sensor("automatic_evaluation", evaluate_models),
     ]
 
@@ -176,7 +183,7 @@ def _request(item: WorkItem) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=item.run_key,
         asset_selection=[dg.AssetKey(list(key)) for key in keys],
-        tags={WORK_TAG: item.run_key, "llmops/room": item.room},
+        tags={WORK_TAG: item.run_key, ROOM_TAG: item.room},
     )
 
 

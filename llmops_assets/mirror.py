@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from llmops_resources.catalog import lineage, versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.lineage import NameEdge
+from llmops_resources.checks import comparisons
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import Unavailable
 from llmops_resources.evaluation import runs
@@ -36,9 +37,10 @@ Edge = tuple[Key, Key]
 
 
 class CatalogState(Value):
-    """Every name Dagster shows: data sets, models, (model, benchmark) pairs, (environment, route, model) triples."""
+    """Every name Dagster shows: data sets and those compared with another version, models, (model, benchmark) pairs, (environment, route, model) triples."""
 
     datasets: tuple[str, ...] = ()
+    comparisons: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     evaluations: tuple[tuple[str, str], ...] = ()
     endpoints: tuple[tuple[str, str, str], ...] = ()
@@ -55,6 +57,7 @@ class CatalogState(Value):
         return frozenset(
             [("datasets", name) for name in self.datasets]
             + [("validation_reports", name) for name in self.datasets]
+            + [("comparisons", name) for name in self.comparisons]
             + [("models", name) for name in self.models]
             + [("evaluations", model, benchmark) for model, benchmark in self.evaluations]
             + [("endpoints", environment, route) for environment, route, _model in self.endpoints]
@@ -68,6 +71,7 @@ def read(tx: Transaction) -> CatalogState:
     models = {*versions.names(tx, Kind.MODEL), *jobs.output_names(tx)}
     return CatalogState(
         datasets=tuple(versions.names(tx, Kind.DATASET)),
+        comparisons=tuple(comparisons.names(tx)),
         models=tuple(sorted(models)),
         evaluations=tuple(sorted(pairs)),
         endpoints=tuple(sorted(live)),
@@ -81,6 +85,7 @@ def edges(state: CatalogState) -> tuple[list[Edge], list[Edge]]:
     The oldest edges win; an edge that would close a cycle, or whose ends are not in the state, is dropped.
     """
     wanted: list[Edge] = [(("datasets", name), ("validation_reports", name)) for name in state.datasets]
+    wanted += [(("datasets", name), ("comparisons", name)) for name in state.comparisons]
     oldest_first = sorted(state.made_from, key=lambda e: (e.since, e.parent_kind, e.parent_name, e.child_name))
     wanted += [((f"{e.parent_kind}s", e.parent_name), (f"{e.child_kind}s", e.child_name)) for e in oldest_first]
     for model, benchmark in state.evaluations:

@@ -72,8 +72,10 @@ def upload_bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: shown.update(task, advance=count)
 
 
-def follow(api: Api, path: str, shown: Bar, *, note: Callable[[Any], str] | None = None, every: float = 0.5) -> Any:
-    """Poll a piece of work until it is finished, moving the bar; the last answer.
+def follow(
+    api: Api, path: str, shown: Bar | None = None, *, note: Callable[[Any], str] | None = None, every: float = 0.5
+) -> Any:
+    """Poll a piece of work until it is finished, moving the bar if there is one; the last answer.
 
     Raises Refused when it failed or was cancelled.
     """
@@ -81,7 +83,8 @@ def follow(api: Api, path: str, shown: Bar, *, note: Callable[[Any], str] | None
         item = api.get(path)
         state = item["state"]
         message = (note(item) if note else "") or state["progressMessage"] or state["status"]
-        shown.show(float(state["progress"]), message)
+        if shown is not None:
+            shown.show(float(state["progress"]), message)
         if state["status"] in FINISHED:
             break
         time.sleep(every)

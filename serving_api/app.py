@@ -30,6 +30,7 @@ from serving_api.routes import (
     evaluation,
     governance,
     health,
+    imports,
     lineage,
     models,
     observability,
@@ -80,7 +81,7 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
-        datasets, models, providers, prompts, lineage, approvals, training, evaluation, serving,
+        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, training, evaluation, serving,
         governance, observability,
     )  # fmt: skip
     for room in rooms:

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from llmops_cli.comparison import show_comparison
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import bar, follow, upload_bar
 from llmops_cli.references import approve as decide
 from llmops_cli.references import resolve
+from llmops_cli.sending import send
 
 app = typer.Typer(help="Data sets: create, upload, check, approve.", no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(help="An id, a name, or name@version.")]
@@ -63,12 +65,12 @@ def upload(
     user: User = None,
     roles: Roles = None,
 ) -> None:
-    """Upload the files of a version, and wait for their validation."""
+    """Upload the files of a version, and wait for their validation. After a break, the same command goes on."""
     with open_api(user, roles) as api:
         entry = resolve(api, "datasets", dataset)
         total = sum(file.stat().st_size for file in files if file.exists())
         with upload_bar(total) as advance:
-            entry = api.upload(f"/catalog/datasets/{entry['id']}/upload", files, advance)
+            entry = send(api, f"/catalog/datasets/{entry['id']}", files, advance)
         if wait:
             with bar("validating") as shown:
                 validation = follow(api, f"/catalog/datasets/{entry['id']}/validation", shown)
@@ -89,6 +91,29 @@ def show(dataset: Reference, as_json: Json = False, user: User = None, roles: Ro
         show_table(("file", "bytes", "sha256"), [(f["path"], f["size"], f["sha256"]) for f in entry["files"]])
         if entry["digest"] is not None:
             show_report(api.get(f"/catalog/datasets/{entry['id']}/validation")["report"])
+
+
+@app.command()
+def compare(
+    older: Reference,
+    newer: Reference,
+    key: Annotated[list[str] | None, typer.Option(help="A column that tells rows apart; repeatable.")] = None,
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Compare two versions: rows, cells, schema, drift, personal data and quality."""
+    with open_api(user, roles) as api:
+        sides = [resolve(api, "datasets", side) for side in (older, newer)]
+        path = f"/catalog/datasets/{sides[1]['id']}/comparisons"
+        asked = api.post(path, {"withId": sides[0]["id"], "key": key or []})
+        if as_json:
+            found = follow(api, f"{path}/{asked['id']}")
+        else:
+            with bar("comparing") as shown:
+                found = follow(api, f"{path}/{asked['id']}", shown)
+                shown.done()
+    show_json(found) if as_json else show_comparison(found)
 
 
 @app.command()

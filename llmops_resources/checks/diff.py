@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import Field
 
-from llmops_resources.checks.cells import shown
+from llmops_resources.checks.display import shown
 from llmops_resources.checks.drift import Drift, Verdict, drift
 from llmops_resources.checks.frames import Table, aligned
 from llmops_resources.checks.matching import (

@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from llmops_resources.checks.cells import shown
+from llmops_resources.checks.display import shown
 from llmops_resources.values import Value
 
 MATTERS = 0.1

@@ -1,21 +1,24 @@
 """Validations as work: requested with the upload, claimed by a run, finished with a report that becomes evidence."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
 from llmops_resources import work
-from llmops_resources.catalog import evidence, versions
+from llmops_resources.catalog import evidence, lineage_events, versions
+from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, PiiStatus
+from llmops_resources.catalog.lineage_events import Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.checks.report import ValidationReport
 from llmops_resources.checks.tables import ValidationRow
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound
 from llmops_resources.values import Value
-from llmops_resources.work import WorkItem, WorkState
+from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
 ROOM = "checks"
 
@@ -60,6 +63,13 @@ def latest(tx: Transaction, dataset_id: UUID) -> Validation:
     return _value(row)
 
 
+def newest_report(tx: Transaction, dataset_id: UUID) -> ValidationReport | None:
+    """The report of the newest validation that was done, if one was."""
+    done = select(ValidationRow).filter_by(dataset_id=dataset_id, status=WorkStatus.SUCCEEDED)
+    row = tx.session.scalar(done.order_by(ValidationRow.requested_at.desc()).limit(1))
+    return _value(row).report if row else None
+
+
 def active(tx: Transaction) -> list[WorkItem]:
     """Validations that still need a run."""
     query = select(ValidationRow).where(ValidationRow.status.in_(work.ACTIVE)).order_by(ValidationRow.queued_at)
@@ -75,6 +85,7 @@ def claim(tx: Transaction, validation_id: UUID, *, attempt: int, run_id: str) ->
     if dataset.digest != row.digest:
         raise Conflict("the data set's files changed after the request", remedy="Request a new validation.")
     tx.audit("validation.start", "dataset", row.dataset_id, validation=str(row.id), run=run_id)
+    _tell(tx, row, Phase.START)
     return ValidationTask(id=row.id, dataset=dataset)
 
 
@@ -105,6 +116,7 @@ def finish(tx: Transaction, validation_id: UUID, report: ValidationReport, *, ru
         passed=report.passed,
         summary=summary,
     )
+    _tell(tx, row, Phase.COMPLETE, columns=[(column.name, str(column.type)) for column in report.columns])
     return _value(row)
 
 
@@ -115,6 +127,7 @@ def fail(tx: Transaction, validation_id: UUID, error: str, *, run_id: str | None
         work.check_run(row, run_id)
     work.fail(row, error)
     tx.audit("validation.fail", "dataset", row.dataset_id, validation=str(row.id), error=error[:500])
+    _tell(tx, row, Phase.FAIL, error=error)
 
 
 def report_progress(tx: Transaction, validation_id: UUID, fraction: float, message: str) -> None:
@@ -128,6 +141,42 @@ def retry_dead(tx: Transaction, validation_id: UUID, *, attempt: int, reason: st
     again = work.retry_dead(row, attempt=attempt, reason=reason)
     tx.audit("validation.retry", "dataset", row.dataset_id, validation=str(row.id), attempt=row.attempt, reason=reason)
     return again
+
+
+def blockers(tx: Transaction, dataset_id: UUID) -> list[Blocker]:
+    """The validation that still reads a data set's files."""
+    active = select(ValidationRow).filter_by(dataset_id=dataset_id).where(ValidationRow.status.in_(work.ACTIVE))
+    return [
+        Blocker(
+            type="validation",
+            id=row.id,
+            name="its validation",
+            reason=f"is {row.status}",
+            remedy="Wait for it to finish.",
+        )
+        for row in tx.session.scalars(active)
+    ]
+
+
+def _tell(
+    tx: Transaction,
+    row: ValidationRow,
+    phase: Phase,
+    *,
+    columns: Sequence[tuple[str, str]] = (),
+    error: str | None = None,
+) -> None:
+    dataset = versions.remembered(tx, row.dataset_id)
+    lineage_events.tell(
+        tx,
+        phase,
+        work="validation",
+        job=f"validate.{dataset.name}",
+        row_id=row.id,
+        attempt=row.attempt,
+        inputs=[lineage_events.artifact(dataset, columns)],
+        error=error,
+    )
 
 
 def _value(row: ValidationRow) -> Validation:

@@ -33,8 +33,8 @@ def fetch(
     value: Callable[[Any], Item],
 ) -> Page[Item]:
     """One page of the query's rows, ordered by the (time, id) columns given, both descending."""
-    total = _count(tx, query)
-    return _page(tx.session.scalars(_one_more(query, order, after, limit)).all(), total, order, limit, value)
+    rows = tx.session.scalars(_one_more(query, order, after, limit)).all()
+    return _page(rows, _total(tx, query, rows, after, limit), order, limit, value)
 
 
 def fetch_by_key(
@@ -54,11 +54,16 @@ def fetch_by_key(
     at, identifier = order
     page = _one_more(keys, order, after, limit).subquery()
     whole = select(row).join(page, page.c[identifier.key] == identifier).order_by(at.desc(), identifier.desc())
-    total = _count(tx, keys)
-    return _page(tx.session.scalars(whole).all(), total, order, limit, value)
+    rows = tx.session.scalars(whole).all()
+    return _page(rows, _total(tx, keys, rows, after, limit), order, limit, value)
 
 
-def _count(tx: Transaction, query: Select[*tuple[Any, ...]]) -> int:
+def _total(
+    tx: Transaction, query: Select[*tuple[Any, ...]], rows: Sequence[Any], after: Position | None, limit: int
+) -> int:
+    """How many entries there are on all pages; a first page that is not full has been counted by reading it."""
+    if after is None and len(rows) <= limit:
+        return len(rows)
     return tx.session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
 
 

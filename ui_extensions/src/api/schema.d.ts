@@ -90,10 +90,18 @@ export interface paths {
         get: operations["get_dataset_llm_ops_v1_catalog_datasets__dataset_id__get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete
+         * @description Delete this version and its files; a 409 lists everything that needs it.
+         */
+        delete: operations["delete_llm_ops_v1_catalog_datasets__dataset_id__delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Describe Dataset
+         * @description Write down what changed, or replace the metadata, while it is a draft.
+         */
+        patch: operations["describe_dataset_llm_ops_v1_catalog_datasets__dataset_id__patch"];
         trace?: never;
     };
     "/llm-ops/v1/catalog/datasets/{dataset_id}/approvals": {
@@ -113,6 +121,103 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/blockers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Blockers
+         * @description What stands in the way of deleting this version.
+         */
+        get: operations["list_blockers_llm_ops_v1_catalog_datasets__dataset_id__blockers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/comparisons": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Comparison
+         * @description Compare this version with an older one: small files at once, larger ones by a run; asking again is free.
+         */
+        post: operations["create_comparison_llm_ops_v1_catalog_datasets__dataset_id__comparisons_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/comparisons/{comparison_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Comparison */
+        get: operations["get_comparison_llm_ops_v1_catalog_datasets__dataset_id__comparisons__comparison_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/comparisons/{comparison_id}/rows.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Rows
+         * @description The sample of changed rows for a spreadsheet, which will not run any of its cells.
+         */
+        get: operations["export_rows_llm_ops_v1_catalog_datasets__dataset_id__comparisons__comparison_id__rows_csv_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/impact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Impact
+         * @description Every version, evaluation and endpoint that came from this version.
+         */
+        get: operations["get_impact_llm_ops_v1_catalog_datasets__dataset_id__impact_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/catalog/datasets/{dataset_id}/preview": {
         parameters: {
             query?: never;
@@ -124,6 +229,66 @@ export interface paths {
         get: operations["preview_dataset_llm_ops_v1_catalog_datasets__dataset_id__preview_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recall
+         * @description Put this version and all that came from it into quarantine.
+         */
+        post: operations["recall_llm_ops_v1_catalog_datasets__dataset_id__recall_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/recall/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift Recall
+         * @description End this version's recall; somebody else than the recaller does so.
+         */
+        post: operations["lift_recall_llm_ops_v1_catalog_datasets__dataset_id__recall_lift_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Make an approved version of the same name the current one.
+         */
+        post: operations["roll_back_llm_ops_v1_catalog_datasets__dataset_id__rollback_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -175,9 +340,97 @@ export interface paths {
         put?: never;
         /**
          * Upload Dataset
-         * @description Store the files, give the version its digest and request its validation; the same files again change nothing.
+         * @description Take in all files of a version in one request; the same files again change nothing.
          */
         post: operations["upload_dataset_llm_ops_v1_catalog_datasets__dataset_id__upload_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Dataset Uploads
+         * @description The uploads of a version that are not finished, newest first.
+         */
+        get: operations["list_dataset_uploads_llm_ops_v1_catalog_datasets__dataset_id__uploads_get"];
+        put?: never;
+        /**
+         * Begin Dataset Upload
+         * @description Begin an upload in chunks. An open upload of exactly these files is answered instead, to be taken up.
+         */
+        post: operations["begin_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Dataset Upload
+         * @description Where each file stands, and the digests of the chunks that have arrived.
+         */
+        get: operations["get_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Dataset Upload
+         * @description Give an upload up; its bytes are deleted.
+         */
+        delete: operations["cancel_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/uploads/{upload_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete Dataset Upload
+         * @description Check and publish what was sent. Safe to repeat; while another request is at it, a repeat is a 409.
+         */
+        post: operations["complete_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__complete_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/datasets/{dataset_id}/uploads/{upload_id}/files/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Send Dataset Chunk
+         * @description Send the next chunk of a file as the raw body. The same chunk again is harmless; another offset is a 409.
+         */
+        put: operations["send_dataset_chunk_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__files__file__put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -243,7 +496,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get Lineage */
+        /**
+         * Get Lineage
+         * @description The versions around a version; downwards also the evaluations and endpoints that came from it.
+         */
         get: operations["get_lineage_llm_ops_v1_catalog_lineage__kind___version_id__get"];
         put?: never;
         post?: never;
@@ -271,6 +527,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/catalog/models/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import Model
+         * @description Create a model in `draft` and have its files brought in: `huggingface` (org/name) or `directory`.
+         */
+        post: operations["import_model_llm_ops_v1_catalog_models_import_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/catalog/models/{model_id}": {
         parameters: {
             query?: never;
@@ -282,7 +558,11 @@ export interface paths {
         get: operations["get_model_llm_ops_v1_catalog_models__model_id__get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete
+         * @description Delete this version and its files; a 409 lists everything that needs it.
+         */
+        delete: operations["delete_llm_ops_v1_catalog_models__model_id__delete"];
         options?: never;
         head?: never;
         /**
@@ -301,6 +581,26 @@ export interface paths {
         };
         /** List Approvals */
         get: operations["list_approvals_llm_ops_v1_catalog_models__model_id__approvals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/blockers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Blockers
+         * @description What stands in the way of deleting this version.
+         */
+        get: operations["list_blockers_llm_ops_v1_catalog_models__model_id__blockers_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -349,6 +649,151 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/catalog/models/{model_id}/impact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Impact
+         * @description Every version, evaluation and endpoint that came from this version.
+         */
+        get: operations["get_impact_llm_ops_v1_catalog_models__model_id__impact_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Import
+         * @description How the last import of this version, or the conversion of its upload, went or is going.
+         */
+        get: operations["get_import_llm_ops_v1_catalog_models__model_id__import_get"];
+        put?: never;
+        /**
+         * Import Again
+         * @description Try a failed import of a draft once more.
+         */
+        post: operations["import_again_llm_ops_v1_catalog_models__model_id__import_post"];
+        /** Cancel Import */
+        delete: operations["cancel_import_llm_ops_v1_catalog_models__model_id__import_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/provider": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Provider
+         * @description An external model's provider, and the last characters of its key.
+         */
+        get: operations["get_provider_llm_ops_v1_catalog_models__model_id__provider_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/provider/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Replace Key
+         * @description Use another key from now on; the version and its approval stay. For keepers of secrets and for its creator.
+         */
+        put: operations["replace_key_llm_ops_v1_catalog_models__model_id__provider_key_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recall
+         * @description Put this version and all that came from it into quarantine.
+         */
+        post: operations["recall_llm_ops_v1_catalog_models__model_id__recall_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/recall/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift Recall
+         * @description End this version's recall; somebody else than the recaller does so.
+         */
+        post: operations["lift_recall_llm_ops_v1_catalog_models__model_id__recall_lift_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Make an approved version of the same name the current one.
+         */
+        post: operations["roll_back_llm_ops_v1_catalog_models__model_id__rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/catalog/models/{model_id}/status": {
         parameters: {
             query?: never;
@@ -377,6 +822,134 @@ export interface paths {
         put?: never;
         /** Submit Model */
         post: operations["submit_model_llm_ops_v1_catalog_models__model_id__submit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/test-connection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Connection
+         * @description Ask the provider whether it answers and lists the model. Bounded in time, bytes and number.
+         */
+        post: operations["test_connection_llm_ops_v1_catalog_models__model_id__test_connection_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload Model
+         * @description Take in all files of a version in one request; the same files again change nothing.
+         */
+        post: operations["upload_model_llm_ops_v1_catalog_models__model_id__upload_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Model Uploads
+         * @description The uploads of a version that are not finished, newest first.
+         */
+        get: operations["list_model_uploads_llm_ops_v1_catalog_models__model_id__uploads_get"];
+        put?: never;
+        /**
+         * Begin Model Upload
+         * @description Begin an upload in chunks. An open upload of exactly these files is answered instead, to be taken up.
+         */
+        post: operations["begin_model_upload_llm_ops_v1_catalog_models__model_id__uploads_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Model Upload
+         * @description Where each file stands, and the digests of the chunks that have arrived.
+         */
+        get: operations["get_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel Model Upload
+         * @description Give an upload up; its bytes are deleted.
+         */
+        delete: operations["cancel_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/uploads/{upload_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete Model Upload
+         * @description Check and publish what was sent. Safe to repeat; while another request is at it, a repeat is a 409.
+         */
+        post: operations["complete_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__complete_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/catalog/models/{model_id}/uploads/{upload_id}/files/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Send Model Chunk
+         * @description Send the next chunk of a file as the raw body. The same chunk again is harmless; another offset is a 409.
+         */
+        put: operations["send_model_chunk_llm_ops_v1_catalog_models__model_id__uploads__upload_id__files__file__put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -452,6 +1025,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/governance/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Approvals
+         * @description Versions under review, the last submitted first.
+         */
+        get: operations["list_approvals_llm_ops_v1_governance_approvals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/governance/me": {
         parameters: {
             query?: never;
@@ -503,6 +1096,210 @@ export interface paths {
         get: operations["summarize_usage_llm_ops_v1_observability_usage_summary_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Prompts */
+        get: operations["list_prompts_llm_ops_v1_prompts_templates_get"];
+        put?: never;
+        /** Create Prompt */
+        post: operations["create_prompt_llm_ops_v1_prompts_templates_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Prompt
+         * @description Render what is being written. Errors are part of the answer, each with its line.
+         */
+        post: operations["preview_prompt_llm_ops_v1_prompts_templates_preview_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Prompt */
+        get: operations["get_prompt_llm_ops_v1_prompts_templates__prompt_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Prompt
+         * @description Write a draft again.
+         */
+        patch: operations["change_prompt_llm_ops_v1_prompts_templates__prompt_id__patch"];
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Approvals */
+        get: operations["list_approvals_llm_ops_v1_prompts_templates__prompt_id__approvals_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff Prompt
+         * @description What changed from the other version to this one.
+         */
+        get: operations["diff_prompt_llm_ops_v1_prompts_templates__prompt_id__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/render": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Render Prompt
+         * @description Fill in the values; 422 names each value that is missing or refused.
+         */
+        post: operations["render_prompt_llm_ops_v1_prompts_templates__prompt_id__render_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Make an earlier approved version of this prompt the current one.
+         */
+        post: operations["roll_back_llm_ops_v1_prompts_templates__prompt_id__rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change Status */
+        patch: operations["change_status_llm_ops_v1_prompts_templates__prompt_id__status_patch"];
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Submit Prompt */
+        post: operations["submit_prompt_llm_ops_v1_prompts_templates__prompt_id__submit_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Versions */
+        get: operations["list_versions_llm_ops_v1_prompts_templates__prompt_id__versions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/versions/{version}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide */
+        post: operations["decide_llm_ops_v1_prompts_templates__prompt_id__versions__version__approve_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -819,6 +1616,49 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AirlockProblem
+         * @description One reason to refuse: the file (and what in it), what is wrong, and what would be right.
+         */
+        AirlockProblem: {
+            /** Path */
+            path: string;
+            /** Problem */
+            problem: string;
+            /** Remedy */
+            remedy: string;
+        };
+        /**
+         * AirlockReport
+         * @description The verdict on the files of one model version.
+         *
+         *     `needs_conversion`: the files are in order so far, but the weights are pickles, which must become safetensors in
+         *     the sandbox and be inspected again before anything is published. `summary` is JSON: what was checked and seen.
+         */
+        AirlockReport: {
+            /** Accepted */
+            accepted: boolean;
+            /** Needsconversion */
+            needsConversion: boolean;
+            /** Problems */
+            problems: components["schemas"]["AirlockProblem"][];
+            /** Summary */
+            summary: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * AnnouncedFile
+         * @description A file that is going to be sent: name, size in bytes, and the hex SHA-256 if the sender knows it already.
+         */
+        AnnouncedFile: {
+            /** Name */
+            name: string;
+            /** Sha256 */
+            sha256?: string | null;
+            /** Size */
+            size: number;
+        };
+        /**
          * Approval
          * @description One decision.
          */
@@ -920,10 +1760,24 @@ export interface components {
              */
             metrics: string[];
         };
-        /** Body_upload_dataset_llm_ops_v1_catalog_datasets__dataset_id__upload_post */
-        Body_upload_dataset_llm_ops_v1_catalog_datasets__dataset_id__upload_post: {
-            /** Files */
-            files: string[];
+        /**
+         * Blocker
+         * @description Something that needs a version: what it is, which one, why, and what to do about it.
+         */
+        Blocker: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Reason */
+            reason: string;
+            /** Remedy */
+            remedy: string;
+            /** Type */
+            type: string;
         };
         /** CardChange */
         CardChange: {
@@ -948,6 +1802,29 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * Change
+         * @enum {string}
+         */
+        Change: "added" | "removed" | "modified";
+        /**
+         * ColumnChange
+         * @description One column in both versions: its types (None: it is not there), empty cells, and changed cells.
+         *
+         *     `changed_cells` counts cells of modified rows whose key is unique in both versions; None where nothing is compared.
+         */
+        ColumnChange: {
+            /** Changedcells */
+            changedCells: number | null;
+            /** Name */
+            name: string;
+            /** Newernulls */
+            newerNulls: number | null;
+            newerType: components["schemas"]["ColumnType"] | null;
+            /** Oldernulls */
+            olderNulls: number | null;
+            olderType: components["schemas"]["ColumnType"] | null;
         };
         /**
          * ColumnProfile
@@ -993,6 +1870,77 @@ export interface components {
          * @enum {string}
          */
         ColumnType: "string" | "integer" | "number" | "boolean" | "date" | "datetime" | "list" | "object" | "binary" | "null" | "other";
+        /**
+         * ComparedVersion
+         * @description One side of a comparison.
+         */
+        ComparedVersion: {
+            /** Digest */
+            digest: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+        };
+        /**
+         * Comparison
+         * @description A comparison that was asked for.
+         */
+        Comparison: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            newer: components["schemas"]["ComparedVersion"];
+            older: components["schemas"]["ComparedVersion"];
+            options: components["schemas"]["DiffOptions"];
+            state: components["schemas"]["WorkState"];
+        };
+        /**
+         * ComparisonCreate
+         * @description `withId` is the older version; without `key` rows are compared as wholes.
+         */
+        ComparisonCreate: {
+            /** Key */
+            key?: string[];
+            /**
+             * Withid
+             * Format: uuid
+             */
+            withId: string;
+        };
+        /**
+         * ConnectionReport
+         * @description Whether a provider answered. Nothing in it was written by the provider.
+         */
+        ConnectionReport: {
+            /**
+             * Checkedat
+             * Format: date-time
+             */
+            checkedAt: string;
+            /** Detail */
+            detail: string;
+            /** Latencyms */
+            latencyMs: number | null;
+            /** Modellisted */
+            modelListed: boolean | null;
+            /** Reachable */
+            reachable: boolean;
+            verdict: components["schemas"]["llmops_resources__catalog__probes__Verdict"];
+        };
+        /**
+         * ControlTokens
+         * @description What happens to a value that carries a model's control tokens, such as `<|im_start|>` or `[INST]`.
+         * @enum {string}
+         */
+        ControlTokens: "refuse" | "neutralise" | "allow";
         /** Counts */
         Counts: {
             /** Scored */
@@ -1001,6 +1949,18 @@ export interface components {
             total: number;
             /** Unscored */
             unscored: number;
+        };
+        /**
+         * DatasetChange
+         * @description What is not given stays.
+         */
+        DatasetChange: {
+            /** Changelog */
+            changeLog?: string | null;
+            /** Metadata */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
         };
         /** DatasetCreate */
         DatasetCreate: {
@@ -1111,13 +2071,117 @@ export interface components {
             state: components["schemas"]["WorkState"];
         };
         /**
+         * Diff
+         * @description A whole comparison. `sample` has the first rows of each change, in the order of the files.
+         */
+        Diff: {
+            /** Addedcolumns */
+            addedColumns: string[];
+            /** Columns */
+            columns: components["schemas"]["ColumnChange"][];
+            /** Drift */
+            drift: components["schemas"]["Drift"][];
+            /** Key */
+            key: string[];
+            /** Removedcolumns */
+            removedColumns: string[];
+            /** Retypedcolumns */
+            retypedColumns: string[];
+            rows: components["schemas"]["RowCounts"];
+            /** Sample */
+            sample: components["schemas"]["RowChange"][];
+            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
+        };
+        /**
+         * DiffLine
+         * @description One line; `before` and `after` are its numbers there, None where it does not stand.
+         */
+        DiffLine: {
+            /** After */
+            after: number | null;
+            /** Before */
+            before: number | null;
+            change: components["schemas"]["LineChange"];
+            /** Text */
+            text: string;
+        };
+        /**
+         * DiffOptions
+         * @description `key` columns tell rows apart, none compares rows as wholes; the first `sample` rows of each change are kept.
+         */
+        DiffOptions: {
+            /**
+             * Key
+             * @default []
+             */
+            key: string[];
+            /**
+             * Sample
+             * @default 50
+             */
+            sample: number;
+        };
+        /**
+         * DiffSection
+         * @description A part of the prompt: `messages.0`, `variables`, `defaults`.
+         */
+        DiffSection: {
+            /** Lines */
+            lines: components["schemas"]["DiffLine"][];
+            /** Path */
+            path: string;
+        };
+        /**
          * Direction
          * @enum {string}
          */
         Direction: "up" | "down" | "both";
         /**
+         * Drift
+         * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
+         */
+        Drift: {
+            /**
+             * Bins
+             * @default []
+             */
+            bins: components["schemas"]["DriftBin"][];
+            /** Column */
+            column: string;
+            /** Figure */
+            figure?: number | null;
+            /** Measure */
+            measure?: string | null;
+            /**
+             * Of
+             * @default value
+             */
+            of: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Threshold */
+            threshold?: number | null;
+            /** @default unknown */
+            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
+        };
+        /**
+         * DriftBin
+         * @description One bin or category, and the share of rows (0 to 1) in it in each version.
+         */
+        DriftBin: {
+            /** Label */
+            label: string;
+            /** Newer */
+            newer: number;
+            /** Older */
+            older: number;
+        };
+        /**
          * Edge
-         * @description `child_id` was made from `parent_id`.
+         * @description `child_id` was made from `parent_id`, or done with it.
          */
         Edge: {
             /**
@@ -1208,6 +2272,36 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[Comparison] */
+        Envelope_Comparison_: {
+            data: components["schemas"]["Comparison"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[ConnectionReport] */
+        Envelope_ConnectionReport_: {
+            data: components["schemas"]["ConnectionReport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Endpoint] */
         Envelope_Endpoint_: {
             data: components["schemas"]["Endpoint"];
@@ -1238,9 +2332,39 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[FinishedComparison] */
+        Envelope_FinishedComparison_: {
+            data: components["schemas"]["FinishedComparison"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Graph] */
         Envelope_Graph_: {
             data: components["schemas"]["Graph"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Impact] */
+        Envelope_Impact_: {
+            data: components["schemas"]["Impact"];
             /**
              * Message
              * @default
@@ -1283,9 +2407,159 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[ModelImport] */
+        Envelope_ModelImport_: {
+            data: components["schemas"]["ModelImport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Preview] */
         Envelope_Preview_: {
             data: components["schemas"]["Preview"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[PromptDifference] */
+        Envelope_PromptDifference_: {
+            data: components["schemas"]["PromptDifference"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[PromptPreview] */
+        Envelope_PromptPreview_: {
+            data: components["schemas"]["PromptPreview"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Prompt] */
+        Envelope_Prompt_: {
+            data: components["schemas"]["Prompt"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[ProviderView] */
+        Envelope_ProviderView_: {
+            data: components["schemas"]["ProviderView"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[RecallReport] */
+        Envelope_RecallReport_: {
+            data: components["schemas"]["RecallReport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Recall] */
+        Envelope_Recall_: {
+            data: components["schemas"]["Recall"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[RenderedPrompt] */
+        Envelope_RenderedPrompt_: {
+            data: components["schemas"]["RenderedPrompt"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[UploadState] */
+        Envelope_UploadState_: {
+            data: components["schemas"]["UploadState"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Upload] */
+        Envelope_Upload_: {
+            data: components["schemas"]["Upload"];
             /**
              * Message
              * @default
@@ -1348,6 +2622,22 @@ export interface components {
         Envelope_list_AuditEntry__: {
             /** Data */
             data: components["schemas"]["AuditEntry"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Blocker]] */
+        Envelope_list_Blocker__: {
+            /** Data */
+            data: components["schemas"]["Blocker"][];
             /**
              * Message
              * @default
@@ -1444,6 +2734,22 @@ export interface components {
         Envelope_list_Metric__: {
             /** Data */
             data: components["schemas"]["Metric"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Upload]] */
+        Envelope_list_Upload__: {
+            /** Data */
+            data: components["schemas"]["Upload"][];
             /**
              * Message
              * @default
@@ -1647,7 +2953,7 @@ export interface components {
          * EvidenceKind
          * @enum {string}
          */
-        EvidenceKind: "validation" | "training" | "evaluation";
+        EvidenceKind: "validation" | "training" | "evaluation" | "airlock";
         /**
          * ExpectedColumn
          * @description One declared column. `required`: it must be there; `nullable`: it may have empty cells.
@@ -1719,6 +3025,23 @@ export interface components {
             remedy: string;
         };
         /**
+         * FinishedComparison
+         * @description A comparison with its result, once there is one, and with what the two newest validation reports say.
+         */
+        FinishedComparison: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            newer: components["schemas"]["ComparedVersion"];
+            older: components["schemas"]["ComparedVersion"];
+            options: components["schemas"]["DiffOptions"];
+            reports: components["schemas"]["ReportDelta"];
+            result: components["schemas"]["Diff"] | null;
+            state: components["schemas"]["WorkState"];
+        };
+        /**
          * Graph
          * @description Everything reachable from `root`.
          */
@@ -1732,6 +3055,44 @@ export interface components {
              * Format: uuid
              */
             root: string;
+        };
+        /**
+         * Impact
+         * @description Everything that came from a version, itself not counted; `recall` is the open recall that began with it.
+         */
+        Impact: {
+            /** Datasets */
+            datasets: components["schemas"]["Node"][];
+            /** Endpoints */
+            endpoints: components["schemas"]["Node"][];
+            /** Evaluations */
+            evaluations: components["schemas"]["Node"][];
+            /** Models */
+            models: components["schemas"]["Node"][];
+            /** Others */
+            others: components["schemas"]["Node"][];
+            recall: components["schemas"]["Recall"] | null;
+            version: components["schemas"]["Node"];
+        };
+        /** ImportBody */
+        ImportBody: {
+            /** Location */
+            location: string;
+            /** Metadata */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+            /** Ownerteam */
+            ownerTeam: string;
+            /** Revision */
+            revision?: string | null;
+            source: components["schemas"]["Source"];
+            /** @default base */
+            type: components["schemas"]["ModelType"];
+            /** Version */
+            version: string;
         };
         /**
          * Job
@@ -1813,11 +3174,35 @@ export interface components {
          * @enum {string}
          */
         JobType: "from_scratch" | "pretrain" | "finetune";
+        /** KeyInput */
+        KeyInput: {
+            /**
+             * Apikey
+             * Format: password
+             */
+            apiKey: string;
+        };
         /**
          * Kind
          * @enum {string}
          */
-        Kind: "dataset" | "model";
+        Kind: "dataset" | "model" | "prompt";
+        /**
+         * LiftBody
+         * @description Why a recall is lifted.
+         */
+        LiftBody: {
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+        };
+        /**
+         * LineChange
+         * @enum {string}
+         */
+        LineChange: "same" | "added" | "removed";
         /**
          * Me
          * @description The caller, as the platform sees them.
@@ -1833,6 +3218,20 @@ export interface components {
             singleUser: boolean;
             /** Userid */
             userId: string;
+        };
+        /**
+         * MessageRole
+         * @enum {string}
+         */
+        MessageRole: "system" | "user" | "assistant";
+        /**
+         * MessageTemplate
+         * @description One message; `content` is Jinja.
+         */
+        MessageTemplate: {
+            /** Content */
+            content: string;
+            role: components["schemas"]["MessageRole"];
         };
         /**
          * Metric
@@ -1866,9 +3265,31 @@ export interface components {
             name: string;
             /** Ownerteam */
             ownerTeam: string;
+            provider?: components["schemas"]["ProviderInput"] | null;
             type: components["schemas"]["ModelType"];
             /** Version */
             version: string;
+        };
+        /**
+         * ModelImport
+         * @description One import; `resolved` is the commit that was brought in, `report` the airlock's, once it has looked.
+         */
+        ModelImport: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Modelid
+             * Format: uuid
+             */
+            modelId: string;
+            origin: components["schemas"]["Origin"];
+            report: components["schemas"]["AirlockReport"] | null;
+            /** Resolved */
+            resolved: string | null;
+            state: components["schemas"]["WorkState"];
         };
         /**
          * ModelType
@@ -1877,17 +3298,30 @@ export interface components {
         ModelType: "base" | "fine-tuned" | "external";
         /**
          * Node
-         * @description A version in the graph.
+         * @description A version in the graph, or what was done with one: `kind` is also `evaluation` or `endpoint`.
+         *
+         *     An evaluation is called by its benchmark, an endpoint by its route, with its environment for a version.
          */
         Node: {
+            /**
+             * Deleted
+             * @default false
+             */
+            deleted: boolean;
             /**
              * Id
              * Format: uuid
              */
             id: string;
-            kind: components["schemas"]["Kind"];
+            /** Kind */
+            kind: string;
             /** Name */
             name: string;
+            /**
+             * Quarantined
+             * @default false
+             */
+            quarantined: boolean;
             /** Status */
             status: string;
             /** Version */
@@ -1899,6 +3333,20 @@ export interface components {
          * @enum {string}
          */
         OptimizerName: "muon" | "adamw";
+        /**
+         * Origin
+         * @description Where a model comes from.
+         *
+         *     `location`: `org/name` of a repository, or a folder, absolute or below MODEL_IMPORT_ROOT. `revision`: a branch, tag
+         *     or commit of a repository (default `main`); the commit it means when the import runs is recorded.
+         */
+        Origin: {
+            /** Location */
+            location: string;
+            /** Revision */
+            revision?: string | null;
+            source: components["schemas"]["Source"];
+        };
         /**
          * Outcome
          * @description How a call ended: answered, failed by the model server, or given up by the client.
@@ -1925,12 +3373,22 @@ export interface components {
             /** Columns */
             columns: string[];
             /**
+             * Customrecognizers
+             * @default []
+             */
+            customRecognizers: string[];
+            /**
              * Limits
-             * @default Not looked for: data in base64 or other encodings, data split over several cells.
+             * @default Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once.
              */
             limits: string;
             /** Model */
             model: string | null;
+            /**
+             * Nercellscut
+             * @default 0
+             */
+            nerCellsCut: number;
             /**
              * Nercellsskipped
              * @default 0
@@ -1948,6 +3406,20 @@ export interface components {
             totalRows: number;
             /** Unreadablerows */
             unreadableRows: number;
+        };
+        /**
+         * PiiDelta
+         * @description Findings of one type in each version; None where that version has no report.
+         */
+        PiiDelta: {
+            /** Blocking */
+            blocking: boolean;
+            /** Newer */
+            newer: number | null;
+            /** Older */
+            older: number | null;
+            /** Type */
+            type: string;
         };
         /**
          * PiiFinding
@@ -2023,6 +3495,19 @@ export interface components {
             type: components["schemas"]["ColumnType"];
         };
         /**
+         * PreviewRequest
+         * @description Content that is not stored yet, or the id of a stored version; and values for its variables.
+         */
+        PreviewRequest: {
+            content?: components["schemas"]["PromptContent"] | null;
+            /** Promptid */
+            promptId?: string | null;
+            /** Values */
+            values?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
          * PreviewStatistics
          * @description `bytes` is the file's size. `rows` counts all rows of the file.
          */
@@ -2057,6 +3542,228 @@ export interface components {
             row?: number | null;
         };
         /**
+         * Prompt
+         * @description A prompt version with its content; `digest` names that content.
+         */
+        Prompt: {
+            /** Benchmark */
+            benchmark: boolean;
+            /** Changelog */
+            changeLog: string;
+            content: components["schemas"]["PromptContent"];
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Current */
+            current: boolean;
+            /** Dagsterassetkey */
+            dagsterAssetKey: string[];
+            /** Digest */
+            digest: string | null;
+            /** Expectedschema */
+            expectedSchema: {
+                [key: string]: unknown;
+            } | null;
+            /** Files */
+            files: components["schemas"]["StoredFile"][];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            kind: components["schemas"]["Kind"];
+            /** Metadata */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+            /** Ownerteam */
+            ownerTeam: string;
+            piiStatus: components["schemas"]["llmops_resources__catalog__lifecycle__PiiStatus"] | null;
+            /** Publishedat */
+            publishedAt: string | null;
+            /** Qualityscore */
+            qualityScore: number | null;
+            /** Quarantinereason */
+            quarantineReason: string | null;
+            /** Quarantinedat */
+            quarantinedAt: string | null;
+            /** Rowcount */
+            rowCount: number | null;
+            /** Sizebytes */
+            sizeBytes: number;
+            status: components["schemas"]["Status"];
+            /** Storageuri */
+            storageUri: string | null;
+            /** Submittedat */
+            submittedAt: string | null;
+            /** Submittedby */
+            submittedBy: string | null;
+            type: components["schemas"]["ModelType"] | null;
+            /** Version */
+            version: string;
+        };
+        /**
+         * PromptChange
+         * @description A draft written again; `digest` is that of the content the editor started from.
+         */
+        PromptChange: {
+            /** Changelog */
+            changeLog?: string | null;
+            content: components["schemas"]["PromptContent"];
+            /** Digest */
+            digest?: string | null;
+            /** Metadata */
+            metadata?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * PromptContent
+         * @description Everything a reviewer approves.
+         */
+        PromptContent: {
+            /** @default {} */
+            defaults: components["schemas"]["PromptDefaults"];
+            /** Messages */
+            messages: components["schemas"]["MessageTemplate"][];
+            /**
+             * Variables
+             * @default []
+             */
+            variables: components["schemas"]["Variable"][];
+        };
+        /**
+         * PromptCreate
+         * @description A new version; without `version` it gets the next number of its name.
+         */
+        PromptCreate: {
+            /**
+             * Changelog
+             * @default
+             */
+            changeLog: string;
+            content: components["schemas"]["PromptContent"];
+            /** Metadata */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** Name */
+            name: string;
+            /** Ownerteam */
+            ownerTeam: string;
+            /** Version */
+            version?: string | null;
+        };
+        /**
+         * PromptDefaults
+         * @description How the prompt wants to be answered when the caller does not say.
+         */
+        PromptDefaults: {
+            /** Maxtokens */
+            maxTokens?: number | null;
+            /** Temperature */
+            temperature?: number | null;
+        };
+        /**
+         * PromptDifference
+         * @description Every section of both prompts; `identical` when nothing changed.
+         */
+        PromptDifference: {
+            /** After */
+            after: string;
+            /** Before */
+            before: string;
+            /** Identical */
+            identical: boolean;
+            /** Sections */
+            sections: components["schemas"]["DiffSection"][];
+        };
+        /**
+         * PromptPreview
+         * @description A rendering as far as it goes: `messages` is empty when an error stands in the way.
+         */
+        PromptPreview: {
+            /** Messages */
+            messages: components["schemas"]["RenderedMessage"][];
+            /** Problems */
+            problems: components["schemas"]["PromptProblem"][];
+        };
+        /**
+         * PromptProblem
+         * @description One finding. `path` names the field, such as `messages.0.content`; `line` counts from 1 within its text.
+         */
+        PromptProblem: {
+            /** Line */
+            line?: number | null;
+            /** Path */
+            path: string;
+            /** Problem */
+            problem: string;
+            /** Remedy */
+            remedy: string;
+            /** @default error */
+            severity: components["schemas"]["Severity"];
+        };
+        /**
+         * Provider
+         * @enum {string}
+         */
+        Provider: "openai" | "ollama" | "openai_compatible";
+        /**
+         * ProviderConfig
+         * @description One model at one provider. All three speak OpenAI's protocol; they differ in what must be given.
+         */
+        ProviderConfig: {
+            /** Endpoint */
+            endpoint: string;
+            /** Modelname */
+            modelName: string;
+            /** Organisation */
+            organisation?: string | null;
+            provider: components["schemas"]["Provider"];
+        };
+        /**
+         * ProviderInput
+         * @description Where an external model is. `apiKey` is written only: no answer has it.
+         */
+        ProviderInput: {
+            /** Apikey */
+            apiKey?: string | null;
+            /** Endpoint */
+            endpoint?: string | null;
+            /** Modelname */
+            modelName: string;
+            /** Organisation */
+            organisation?: string | null;
+            provider: components["schemas"]["Provider"];
+        };
+        /**
+         * ProviderView
+         * @description A version's provider, and what may be known about its key.
+         */
+        ProviderView: {
+            apiKey: components["schemas"]["SecretHint"] | null;
+            config: components["schemas"]["ProviderConfig"];
+        };
+        /**
+         * QualityDelta
+         * @description A part's score in each version; None where it was not judged.
+         */
+        QualityDelta: {
+            /** Name */
+            name: string;
+            /** Newer */
+            newer: number | null;
+            /** Older */
+            older: number | null;
+        };
+        /**
          * QualityPart
          * @description One part: `figure` is the affected share (0 to 1) of what `measure` names; None with no score was not judged.
          */
@@ -2083,6 +3790,78 @@ export interface components {
             parts: components["schemas"]["QualityPart"][];
             /** Score */
             score: number;
+        };
+        /**
+         * Recall
+         * @description A recall; `version_ids` are the versions it holds, its root among them.
+         */
+        Recall: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Liftnotes */
+            liftNotes: string | null;
+            /** Liftedat */
+            liftedAt: string | null;
+            /** Liftedby */
+            liftedBy: string | null;
+            /** Reason */
+            reason: string;
+            /**
+             * Recalledat
+             * Format: date-time
+             */
+            recalledAt: string;
+            /** Recalledby */
+            recalledBy: string;
+            /**
+             * Rootid
+             * Format: uuid
+             */
+            rootId: string;
+            /** Versionids */
+            versionIds: string[];
+        };
+        /**
+         * RecallBody
+         * @description Why; a dry run only tells what would be touched.
+         */
+        RecallBody: {
+            /**
+             * Dryrun
+             * @default false
+             */
+            dryRun: boolean;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * RecallReport
+         * @description What a recall touches; `recall` is None for a dry run. Work that was stopped is named by id.
+         */
+        RecallReport: {
+            impact: components["schemas"]["Impact"];
+            recall: components["schemas"]["Recall"] | null;
+            /** Stoppedevaluations */
+            stoppedEvaluations: string[];
+            /** Stoppedjobs */
+            stoppedJobs: string[];
+        };
+        /**
+         * ReceivedChunk
+         * @description A chunk that is there: sizes in bytes, and the hex SHA-256 by which a sender knows its own bytes again.
+         */
+        ReceivedChunk: {
+            /** File */
+            file: number;
+            /** Offset */
+            offset: number;
+            /** Sha256 */
+            sha256: string;
+            /** Size */
+            size: number;
         };
         /**
          * Recipe
@@ -2154,6 +3933,33 @@ export interface components {
              */
             weightDecay: number;
         };
+        /** RenderRequest */
+        RenderRequest: {
+            /** Values */
+            values?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * RenderedMessage
+         * @description One message as the model gets it.
+         */
+        RenderedMessage: {
+            /** Content */
+            content: string;
+            role: components["schemas"]["MessageRole"];
+        };
+        /**
+         * RenderedPrompt
+         * @description A prompt with its values filled in, and the digest of the content it was made from.
+         */
+        RenderedPrompt: {
+            defaults: components["schemas"]["PromptDefaults"];
+            /** Digest */
+            digest: string;
+            /** Messages */
+            messages: components["schemas"]["RenderedMessage"][];
+        };
         /** Replicas */
         Replicas: {
             /** Available */
@@ -2162,6 +3968,24 @@ export interface components {
             ready: number;
             /** Total */
             total: number;
+        };
+        /**
+         * ReportDelta
+         * @description Statuses and scores of both reports; None stands for a version that was not validated, which is never a pass.
+         */
+        ReportDelta: {
+            /** Newerpii */
+            newerPii: string | null;
+            /** Newerscore */
+            newerScore: number | null;
+            /** Olderpii */
+            olderPii: string | null;
+            /** Olderscore */
+            olderScore: number | null;
+            /** Pii */
+            pii: components["schemas"]["PiiDelta"][];
+            /** Quality */
+            quality: components["schemas"]["QualityDelta"][];
         };
         /**
          * Result
@@ -2182,9 +4006,85 @@ export interface components {
         };
         /**
          * Role
+         * @description What a parent is to its child.
          * @enum {string}
          */
-        Role: "trained_on" | "fine_tuned_from";
+        Role: "trained_on" | "fine_tuned_from" | "evaluated" | "benchmark" | "served";
+        /** Rollback */
+        Rollback: {
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+            /** Toversion */
+            toVersion: string;
+        };
+        /**
+         * RollbackBody
+         * @description The version of the same name that is to be current again.
+         */
+        RollbackBody: {
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+            /** Toversion */
+            toVersion: string;
+        };
+        /**
+         * RowChange
+         * @description One row of the sample: row numbers from 1, its cells before and after, and the columns that differ.
+         */
+        RowChange: {
+            /** After */
+            after: {
+                [key: string]: unknown;
+            } | null;
+            /** Before */
+            before: {
+                [key: string]: unknown;
+            } | null;
+            change: components["schemas"]["Change"];
+            /**
+             * Changed
+             * @default []
+             */
+            changed: string[];
+            /** Newerrow */
+            newerRow: number | null;
+            /** Olderrow */
+            olderRow: number | null;
+        };
+        /**
+         * RowCounts
+         * @description Rows of both versions and what became of them; `…_repeated_keys` counts keys that occur more than once.
+         */
+        RowCounts: {
+            /** Added */
+            added: number;
+            /** Modified */
+            modified: number;
+            /** Newer */
+            newer: number;
+            /**
+             * Newerrepeatedkeys
+             * @default 0
+             */
+            newerRepeatedKeys: number;
+            /** Older */
+            older: number;
+            /**
+             * Olderrepeatedkeys
+             * @default 0
+             */
+            olderRepeatedKeys: number;
+            /** Removed */
+            removed: number;
+            /** Unchanged */
+            unchanged: number;
+        };
         /**
          * RunType
          * @enum {string}
@@ -2222,6 +4122,32 @@ export interface components {
             /** Value */
             value: number;
         };
+        /**
+         * SecretHint
+         * @description What may be known about a stored secret.
+         */
+        SecretHint: {
+            /** Hint */
+            hint: string;
+            /**
+             * Updatedat
+             * Format: date-time
+             */
+            updatedAt: string;
+            /** Updatedby */
+            updatedBy: string;
+        };
+        /**
+         * Severity
+         * @description An error refuses; a warning only says.
+         * @enum {string}
+         */
+        Severity: "error" | "warning";
+        /**
+         * Source
+         * @enum {string}
+         */
+        Source: "huggingface" | "directory" | "conversion";
         /**
          * Status
          * @enum {string}
@@ -2312,6 +4238,96 @@ export interface components {
              */
             seed: number;
         };
+        /**
+         * Upload
+         * @description An upload in chunks; `chunk_size` is what a sender should use, in bytes.
+         */
+        Upload: {
+            /** Chunksize */
+            chunkSize: number;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Files */
+            files: components["schemas"]["UploadFile"][];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            kind: components["schemas"]["Kind"];
+            status: components["schemas"]["UploadStatus"];
+            /**
+             * Versionid
+             * Format: uuid
+             */
+            versionId: string;
+        };
+        /**
+         * UploadBegin
+         * @description The files that are going to be sent, in the order in which they are numbered from 1.
+         */
+        UploadBegin: {
+            /** Files */
+            files: components["schemas"]["AnnouncedFile"][];
+        };
+        /**
+         * UploadFile
+         * @description An announced file, and the offset of the next byte that is wanted.
+         */
+        UploadFile: {
+            /** Name */
+            name: string;
+            /** Number */
+            number: number;
+            /** Offset */
+            offset: number;
+            /** Sha256 */
+            sha256: string | null;
+            /** Size */
+            size: number;
+        };
+        /**
+         * UploadState
+         * @description An upload with the chunks that have arrived.
+         */
+        UploadState: {
+            /** Chunksize */
+            chunkSize: number;
+            /** Chunks */
+            chunks: components["schemas"]["ReceivedChunk"][];
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Files */
+            files: components["schemas"]["UploadFile"][];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            kind: components["schemas"]["Kind"];
+            status: components["schemas"]["UploadStatus"];
+            /**
+             * Versionid
+             * Format: uuid
+             */
+            versionId: string;
+        };
+        /**
+         * UploadStatus
+         * @description `open` until the files were published, were refused, or the upload was cancelled or left alone too long.
+         * @enum {string}
+         */
+        UploadStatus: "open" | "complete" | "refused" | "cancelled" | "abandoned";
         /**
          * Usage
          * @description A booked record as the API returns it; `at` is UTC, the latency spans the whole call.
@@ -2429,8 +4445,41 @@ export interface components {
             structure: components["schemas"]["StructureReport"];
         };
         /**
+         * Variable
+         * @description A value the template takes. `max_length` counts the characters of a string or the items of a list.
+         */
+        Variable: {
+            /** @default refuse */
+            controlTokens: components["schemas"]["ControlTokens"];
+            /** Default */
+            default?: boolean | number | string | (boolean | number | string)[] | null;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /** Maxlength */
+            maxLength?: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Required
+             * @default true
+             */
+            required: boolean;
+            /** @default string */
+            type: components["schemas"]["VariableType"];
+        };
+        /**
+         * VariableType
+         * @enum {string}
+         */
+        VariableType: "string" | "integer" | "number" | "boolean" | "list";
+        /**
          * Version
          * @description A version of a model or data set. `digest` is `sha256:<hex>` over its files, None until they are there.
+         *
+         *     Of the approved versions of a name that are not in quarantine, the one with the latest `published_at` is current.
          */
         Version: {
             /** Benchmark */
@@ -2469,8 +4518,14 @@ export interface components {
             /** Ownerteam */
             ownerTeam: string;
             piiStatus: components["schemas"]["llmops_resources__catalog__lifecycle__PiiStatus"] | null;
+            /** Publishedat */
+            publishedAt: string | null;
             /** Qualityscore */
             qualityScore: number | null;
+            /** Quarantinereason */
+            quarantineReason: string | null;
+            /** Quarantinedat */
+            quarantinedAt: string | null;
             /** Rowcount */
             rowCount: number | null;
             /** Sizebytes */
@@ -2478,6 +4533,8 @@ export interface components {
             status: components["schemas"]["Status"];
             /** Storageuri */
             storageUri: string | null;
+            /** Submittedat */
+            submittedAt: string | null;
             /** Submittedby */
             submittedBy: string | null;
             type: components["schemas"]["ModelType"] | null;
@@ -2524,6 +4581,18 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__catalog__lifecycle__PiiStatus: "pending" | "clean" | "failed";
+        /**
+         * Verdict
+         * @description What came of asking.
+         * @enum {string}
+         */
+        llmops_resources__catalog__probes__Verdict: "answered" | "key_refused" | "no_list" | "failed";
+        /**
+         * Verdict
+         * @description `unknown` is never a pass.
+         * @enum {string}
+         */
+        llmops_resources__checks__drift__Verdict: "stable" | "drifted" | "unknown";
         /**
          * PiiStatus
          * @description `pending`: the scan could not run to its end, so nothing is known; that never passes.
@@ -2784,6 +4853,90 @@ export interface operations {
             };
         };
     };
+    delete_llm_ops_v1_catalog_datasets__dataset_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    describe_dataset_llm_ops_v1_catalog_datasets__dataset_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DatasetChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_approvals_llm_ops_v1_catalog_datasets__dataset_id__approvals_get: {
         parameters: {
             query?: never;
@@ -2802,6 +4955,213 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Approval__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_blockers_llm_ops_v1_catalog_datasets__dataset_id__blockers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Blocker__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_comparison_llm_ops_v1_catalog_datasets__dataset_id__comparisons_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ComparisonCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Comparison_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_comparison_llm_ops_v1_catalog_datasets__dataset_id__comparisons__comparison_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                comparison_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_FinishedComparison_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    export_rows_llm_ops_v1_catalog_datasets__dataset_id__comparisons__comparison_id__rows_csv_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                comparison_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_impact_llm_ops_v1_catalog_datasets__dataset_id__impact_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Impact_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -2845,6 +5205,138 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Preview_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    recall_llm_ops_v1_catalog_datasets__dataset_id__recall_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecallBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RecallReport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    lift_recall_llm_ops_v1_catalog_datasets__dataset_id__recall_lift_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Recall_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    roll_back_llm_ops_v1_catalog_datasets__dataset_id__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -2962,7 +5454,10 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": components["schemas"]["Body_upload_dataset_llm_ops_v1_catalog_datasets__dataset_id__upload_post"];
+                "multipart/form-data": {
+                    /** Files */
+                    files: string[];
+                };
             };
         };
         responses: {
@@ -2973,6 +5468,273 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_dataset_uploads_llm_ops_v1_catalog_datasets__dataset_id__uploads_get: {
+        parameters: {
+            query?: {
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Upload__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    begin_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadBegin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_UploadState_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_UploadState_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    cancel_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Upload_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    complete_dataset_upload_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__complete_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    send_dataset_chunk_llm_ops_v1_catalog_datasets__dataset_id__uploads__upload_id__files__file__put: {
+        parameters: {
+            query: {
+                /** @description the byte of the file with which the chunk begins */
+                offset: number;
+            };
+            header?: {
+                /** @description RFC 9530, sha-256 */
+                "Content-Digest"?: string | null;
+            };
+            path: {
+                dataset_id: string;
+                upload_id: string;
+                file: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Upload_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -3295,7 +6057,92 @@ export interface operations {
             };
         };
     };
+    import_model_llm_ops_v1_catalog_models_import_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ModelImport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_model_llm_ops_v1_catalog_models__model_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    delete_llm_ops_v1_catalog_models__model_id__delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -3419,6 +6266,46 @@ export interface operations {
             };
         };
     };
+    list_blockers_llm_ops_v1_catalog_models__model_id__blockers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Blocker__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_card_llm_ops_v1_catalog_models__model_id__card_get: {
         parameters: {
             query?: never;
@@ -3477,6 +6364,385 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Evidence__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_impact_llm_ops_v1_catalog_models__model_id__impact_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Impact_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_import_llm_ops_v1_catalog_models__model_id__import_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ModelImport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    import_again_llm_ops_v1_catalog_models__model_id__import_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ModelImport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    cancel_import_llm_ops_v1_catalog_models__model_id__import_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ModelImport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_provider_llm_ops_v1_catalog_models__model_id__provider_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ProviderView_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    replace_key_llm_ops_v1_catalog_models__model_id__provider_key_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ProviderView_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    recall_llm_ops_v1_catalog_models__model_id__recall_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecallBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RecallReport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    lift_recall_llm_ops_v1_catalog_models__model_id__recall_lift_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Recall_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    roll_back_llm_ops_v1_catalog_models__model_id__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -3561,6 +6827,360 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    test_connection_llm_ops_v1_catalog_models__model_id__test_connection_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ConnectionReport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    upload_model_llm_ops_v1_catalog_models__model_id__upload_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Files */
+                    files: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_model_uploads_llm_ops_v1_catalog_models__model_id__uploads_get: {
+        parameters: {
+            query?: {
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Upload__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    begin_model_upload_llm_ops_v1_catalog_models__model_id__uploads_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadBegin"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_UploadState_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_UploadState_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    cancel_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Upload_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    complete_model_upload_llm_ops_v1_catalog_models__model_id__uploads__upload_id__complete_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    send_model_chunk_llm_ops_v1_catalog_models__model_id__uploads__upload_id__files__file__put: {
+        parameters: {
+            query: {
+                /** @description the byte of the file with which the chunk begins */
+                offset: number;
+            };
+            header?: {
+                /** @description RFC 9530, sha-256 */
+                "Content-Digest"?: string | null;
+            };
+            path: {
+                model_id: string;
+                upload_id: string;
+                file: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Upload_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -3801,6 +7421,53 @@ export interface operations {
             };
         };
     };
+    list_approvals_llm_ops_v1_governance_approvals_get: {
+        parameters: {
+            query?: {
+                kind?: components["schemas"]["Kind"] | null;
+                ownerTeam?: string | null;
+                /** @description true: submitted by me; false: by others */
+                mine?: boolean | null;
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Version__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_me_llm_ops_v1_governance_me_get: {
         parameters: {
             query?: never;
@@ -3904,6 +7571,564 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_UsageSummary__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_prompts_llm_ops_v1_prompts_templates_get: {
+        parameters: {
+            query?: {
+                name?: string | null;
+                version?: string | null;
+                status?: components["schemas"]["Status"] | null;
+                ownerTeam?: string | null;
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Version__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_prompt_llm_ops_v1_prompts_templates_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Prompt_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    preview_prompt_llm_ops_v1_prompts_templates_preview_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PromptPreview_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_prompt_llm_ops_v1_prompts_templates__prompt_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Prompt_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    change_prompt_llm_ops_v1_prompts_templates__prompt_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Prompt_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_approvals_llm_ops_v1_prompts_templates__prompt_id__approvals_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Approval__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    diff_prompt_llm_ops_v1_prompts_templates__prompt_id__diff_get: {
+        parameters: {
+            query: {
+                /** @description an id, or a version of the same name */
+                with: string;
+            };
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PromptDifference_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    render_prompt_llm_ops_v1_prompts_templates__prompt_id__render_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RenderRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RenderedPrompt_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    roll_back_llm_ops_v1_prompts_templates__prompt_id__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rollback"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Prompt_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    change_status_llm_ops_v1_prompts_templates__prompt_id__status_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StatusChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    submit_prompt_llm_ops_v1_prompts_templates__prompt_id__submit_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_versions_llm_ops_v1_prompts_templates__prompt_id__versions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Version__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    decide_llm_ops_v1_prompts_templates__prompt_id__versions__version__approve_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecisionBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -8,10 +8,10 @@ export interface Look {
 }
 
 const TONES: Record<Tone, readonly string[]> = {
-  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active'],
+  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active', 'current'],
   info: ['running', 'deploying', 'base', 'automated'],
   warning: ['queued', 'under_review', 'pending', 'degraded'],
-  error: ['rejected', 'failed', 'denied'],
+  error: ['rejected', 'failed', 'denied', 'quarantined'],
   neutral: ['draft', 'deprecated', 'cancelled', 'stopped'],
 };
 

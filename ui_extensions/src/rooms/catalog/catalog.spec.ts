@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 
 import { extraCard } from './card';
 import { cellText } from './cells';
-import { layers } from './lineage';
-import type { LineageGraph } from './queries';
+import { layers, pathOf } from './lineage';
+import { currentOf, type LineageGraph, type Version } from './queries';
 
 type Node = LineageGraph['nodes'][number];
 
-const node = (id: string, kind: Node['kind'] = 'model'): Node => ({ id, kind, name: id, version: '1', status: 'approved' });
+const node = (id: string, kind: Node['kind'] = 'model'): Node => ({ id, kind, name: id, version: '1', status: 'approved', quarantined: false, deleted: false });
 const edge = (parentId: string, childId: string): LineageGraph['edges'][number] => ({ parentId, childId, role: 'trained_on' });
 
 describe('lineage', () => {
@@ -23,6 +23,28 @@ describe('lineage', () => {
   it('ends even if the data had a cycle', () => {
     const graph: LineageGraph = { root: 'a', nodes: [node('a'), node('b')], edges: [edge('a', 'b'), edge('b', 'a')] };
     expect(layers(graph).flat()).toHaveLength(2);
+  });
+});
+
+describe('a node of the lineage', () => {
+  it('leads to its own page', () => {
+    expect(['dataset', 'model', 'evaluation', 'endpoint'].map((kind) => pathOf({ kind, id: 'x' }))).toEqual([
+      '/catalog/datasets/x', '/catalog/models/x', '/evaluation/runs/x', '/serving/endpoints/x',
+    ]);
+  });
+});
+
+describe('the current version', () => {
+  const version = (id: string, publishedAt: string | null, more: Partial<Version> = {}) =>
+    ({ id, status: 'approved', createdAt: '2026-01-01', publishedAt, quarantinedAt: null, ...more }) as Version;
+
+  it('is the approved one that was published last and that no recall holds', () => {
+    const versions = [
+      version('draft', '2026-09-01', { status: 'draft' }), version('recalled', '2026-08-01', { quarantinedAt: '2026-08-02' }),
+      version('old', '2026-02-01'), version('back', '2026-07-01'), version('before', null),
+    ];
+    expect(currentOf(versions)?.id).toBe('back');
+    expect(currentOf([versions[0] as Version])).toBeUndefined();
   });
 });
 

@@ -7,7 +7,28 @@ export interface PlacedNode {
   name: string;
   version: string;
   status: string;
+  quarantined: boolean;
+  deleted: boolean;
   roles: string[];
+}
+
+/** The page of a node. */
+export function pathOf(node: { kind: string; id: string }): string {
+  if (node.kind === 'evaluation') return `/evaluation/runs/${node.id}`;
+  if (node.kind === 'endpoint') return `/serving/endpoints/${node.id}`;
+  return node.kind === 'prompt' ? `/prompts/${node.id}` : `/catalog/${node.kind}s/${node.id}`;
+}
+
+const ICONS: Record<string, string> = {
+  dataset: 'i-lucide-database',
+  model: 'i-lucide-box',
+  evaluation: 'i-lucide-clipboard-check',
+  endpoint: 'i-lucide-radio-tower',
+};
+
+/** The icon of a kind of node. */
+export function iconOf(kind: string): string {
+  return ICONS[kind] ?? 'i-lucide-file-text';
 }
 
 /**

@@ -9,9 +9,10 @@ export type Version = Schema<'Version'>;
 export type Kind = Version['kind'];
 export type Decision = 'approve' | 'reject' | 'request_changes';
 export type LineageGraph = Schema<'Graph'>;
+export type Impact = Schema<'Impact'>;
 export type Preview = Schema<'Preview'>;
 
-const PATHS = { dataset: 'datasets', model: 'models' } as const;
+const PATHS = { dataset: 'datasets', model: 'models', prompt: 'prompts' } as const;
 
 /** An empty filter is no filter. */
 function given(value: string): string | undefined {
@@ -185,6 +186,7 @@ export interface NewModel {
   type: NonNullable<Version['type']>;
   ownerTeam: string;
   metadata: Record<string, unknown>;
+  provider?: Schema<'ProviderInput'>;
 }
 
 export async function createModel(body: NewModel, key: string): Promise<Version> {
@@ -242,7 +244,96 @@ export function useDecide(kind: Kind) {
   });
 }
 
-function useChange<Given>(change: (given: Given) => Promise<Version>) {
+/** Say what changed in a draft of a data set. */
+export function useDescribe(id: MaybeRefOrGetter<string>) {
+  return useChange(async (changeLog: string) =>
+    unwrap(await api.PATCH('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: toValue(id) } }, body: { changeLog } })),
+  );
+}
+
+/** Take an approved version out of use, with a reason. */
+export function useDeprecate(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async (notes: string) => {
+    const [value, body] = [toValue(id), { status: 'deprecated', notes } as const];
+    return kind === 'dataset'
+      ? unwrap(await api.PATCH('/llm-ops/v1/catalog/datasets/{dataset_id}/status', { params: { path: { dataset_id: value } }, body }))
+      : unwrap(await api.PATCH('/llm-ops/v1/catalog/models/{model_id}/status', { params: { path: { model_id: value } }, body }));
+  });
+}
+
+/** Make another approved version of the same name the current one. */
+export function useRollback(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async (toVersion: string) => {
+    const [value, body] = [toValue(id), { toVersion, notes: '' }];
+    return kind === 'dataset'
+      ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/rollback', { params: { path: { dataset_id: value } }, body }))
+      : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/rollback', { params: { path: { model_id: value } }, body }));
+  });
+}
+
+/** The version of a name that is in use: of the approved ones that no recall holds, the last published. */
+export function currentOf(versions: Version[]): Version | undefined {
+  const usable = versions.filter((version) => version.status === 'approved' && !version.quarantinedAt);
+  return usable.reduce<Version | undefined>((best, version) => (published(version) > published(best) ? version : best), undefined);
+}
+
+function published(version: Version | undefined): string {
+  return version ? (version.publishedAt ?? version.createdAt) : '';
+}
+
+/** Everything that came from a version. */
+export function useImpact(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['lineage', 'impact', kind, id],
+    queryFn: async ({ signal }) => {
+      const value = toValue(id);
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/impact', { params: { path: { dataset_id: value } }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/impact', { params: { path: { model_id: value } }, signal }));
+    },
+  });
+}
+
+export function useRecall(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async (reason: string) => {
+    const [value, body] = [toValue(id), { reason, dryRun: false }];
+    return kind === 'dataset'
+      ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/recall', { params: { path: { dataset_id: value } }, body }))
+      : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/recall', { params: { path: { model_id: value } }, body }));
+  });
+}
+
+export function useLift(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async (notes: string) => {
+    const [value, body] = [toValue(id), { notes }];
+    return kind === 'dataset'
+      ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/recall/lift', { params: { path: { dataset_id: value } }, body }))
+      : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/recall/lift', { params: { path: { model_id: value } }, body }));
+  });
+}
+
+/** What stands in the way of deleting a version; asked when the dialog opens. */
+export function useBlockers(kind: Kind, id: MaybeRefOrGetter<string>, enabled: MaybeRefOrGetter<boolean>) {
+  return useQuery({
+    queryKey: [PATHS[kind], 'blockers', id],
+    enabled: () => toValue(enabled),
+    staleTime: 0,
+    queryFn: async ({ signal }) => {
+      const value = toValue(id);
+      return kind === 'dataset'
+        ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/blockers', { params: { path: { dataset_id: value } }, signal }))
+        : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/blockers', { params: { path: { model_id: value } }, signal }));
+    },
+  });
+}
+
+export async function deleteVersion(kind: Kind, id: string): Promise<Version> {
+  return kind === 'dataset'
+    ? unwrap(await api.DELETE('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: id } } }))
+    : unwrap(await api.DELETE('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: id } } }));
+}
+
+function useChange<Given, Made = Version>(change: (given: Given) => Promise<Made>) {
   const cache = useQueryClient();
   return useMutation({
     mutationFn: change,

@@ -3,23 +3,23 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.catalog import versions
-from llmops_resources.catalog.lifecycle import Kind, PiiStatus, Status
+from llmops_resources.catalog.lifecycle import Kind, PiiStatus
 from llmops_resources.catalog.versions import Version
-from llmops_resources.checks import uploads, validations
+from llmops_resources.checks import validations
 from llmops_resources.checks.preview import Preview
 from llmops_resources.checks.schema import ExpectedSchema
 from llmops_resources.checks.validations import Validation
 from llmops_resources.database import Actor
-from llmops_resources.errors import Conflict
 from llmops_resources.governance.permissions import Permission
 from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.preview import preview_of
+from serving_api.routes.lifecycle import add_lifecycle_routes
 from serving_api.routes.reviews import add_review_routes
 from serving_api.routes.uploads import add_upload_routes
 from serving_api.schemas import Body, StatusInput
@@ -37,6 +37,13 @@ class DatasetCreate(Body):
     metadata: dict[str, Any] = Field(default_factory=dict)
     expected_schema: ExpectedSchema | None = Field(default=None, alias="schema")
     benchmark: bool = False
+
+
+class DatasetChange(Body):
+    """What is not given stays."""
+
+    change_log: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 @router.get("")
@@ -102,6 +109,14 @@ def create_dataset(
     return ok(answer, "the data set was created; upload its files next")
 
 
+@router.patch("/{dataset_id}")
+def describe_dataset(platform: Doors, actor: Writer, dataset_id: UUID, body: DatasetChange) -> Envelope[Version]:
+    """Write down what changed, or replace the metadata, while it is a draft."""
+    with platform.transaction(actor) as tx:
+        dataset = versions.get(tx, dataset_id, Kind.DATASET)
+        return ok(versions.describe(tx, dataset.id, metadata=body.metadata, change_log=body.change_log))
+
+
 @router.get("/{dataset_id}")
 def get_dataset(platform: Doors, actor: Reader, dataset_id: UUID) -> Envelope[Version]:
     with platform.transaction(actor) as tx:
@@ -136,3 +151,4 @@ def request_validation(platform: Doors, actor: Writer, dataset_id: UUID) -> Enve
 
 add_upload_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
 add_review_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
+add_lifecycle_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)

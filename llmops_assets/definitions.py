@@ -12,6 +12,7 @@ from llmops_assets.evaluation.assets import build_evaluation
 from llmops_assets.intake import build_sensors
 from llmops_assets.mirror import CatalogState, Mirror, edges, upstream_of
 from llmops_assets.serving.assets import build_endpoint
+from llmops_assets.sweeping import build_sweep
 from llmops_resources.dagster import platform_resource
 
 log: Final = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def build(state: CatalogState) -> dg.Definitions:
             *(build_evaluation(model, benchmark, upstream) for model, benchmark in state.evaluations),
             *(build_endpoint(environment, route, upstream) for environment, route, _model in state.endpoints),
         ],
-        sensors=build_sensors(state),
+        sensors=[*build_sensors(state), build_sweep()],
         resources={"platform": platform_resource},
         executor=dg.in_process_executor,
     )

@@ -47,9 +47,15 @@ class Api:
         """GET; query parameters that are None are left out."""
         return self._send("GET", path, params={name: value for name, value in query.items() if value is not None})
 
-    def post(self, path: str, body: Any = None, *, key: str | None = None) -> Data:
+    def post(self, path: str, body: Any = None, *, key: str | None = None, timeout: float = 60.0) -> Data:
         """POST JSON, under an idempotency key if given."""
-        return self._send("POST", path, json=body, headers={"Idempotency-Key": key} if key else None)
+        headers = {"Idempotency-Key": key} if key else None
+        return self._send("POST", path, json=body, headers=headers, timeout=httpx.Timeout(timeout, connect=5.0))
+
+    def put(self, path: str, content: bytes, *, digest: str, **query: Any) -> Data:
+        """PUT bytes as they are, with their Content-Digest (RFC 9530)."""
+        headers = {"Content-Digest": digest, "Content-Type": "application/octet-stream"}
+        return self._send("PUT", path, content=content, headers=headers, params=query)
 
     def patch(self, path: str, body: Any) -> Data:
         """PATCH JSON."""

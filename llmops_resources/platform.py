@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from llmops_resources import database, work
 from llmops_resources.blobs import Blobs, open_blobs
-from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.options import CheckOptions, CustomRecognizer
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.governance import audit
 from llmops_resources.postgres import database_url
@@ -35,8 +36,10 @@ class Platform:
         )
 
     def check_options(self) -> CheckOptions:
-        """What the settings ask of every data check."""
+        """What the settings ask of every data check. Raises InvalidInput for a bad PII_RECOGNIZERS_FILE."""
+        described = self.settings.pii_recognizers_file
         return CheckOptions(
+            custom_recognizers=_recognizers(described) if described else (),
             quality_threshold=float(self.settings.quality_threshold),
             blocking_types=self.settings.pii_blocking_types,
             ner_sample_rows=self.settings.pii_ner_sample_rows,
@@ -72,3 +75,9 @@ def open_blobs_of(settings: Settings) -> Blobs:
         secret_key=settings.aws_secret_access_key,
         region=settings.aws_region,
     )
+
+
+def _recognizers(path: Path) -> tuple[CustomRecognizer, ...]:
+    from llmops_resources.checks.custom import read_recognizers  # noqa: PLC0415 - imports Presidio: seconds
+
+    return read_recognizers(path)

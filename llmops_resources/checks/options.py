@@ -1,6 +1,6 @@
 """What a check looks for and what it may cost: the caller's choices in one value."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,20 @@ BLOCKING_TYPES = (
 )
 
 
+class CustomRecognizer(Value):
+    """A kind of personal data that the operator describes (`custom.py` reads and judges the file)."""
+
+    name: str
+    type: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,39}$")]
+    patterns: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = ()
+    deny: tuple[Annotated[str, Field(min_length=2, max_length=200)], ...] = ()
+    allow: tuple[str, ...] = ()
+    score: Annotated[float, Field(gt=0, le=1)] = 0.6
+    context: tuple[Annotated[str, Field(min_length=2, max_length=60)], ...] = ()
+    validator: Literal["luhn", "kr_rrn", "kr_brn"] | None = None
+    columns: tuple[str, ...] = ()
+
+
 class CheckOptions(Value):
     """Limits and thresholds of one check. Bytes are bytes, seconds are wall seconds of the parsing process."""
 
@@ -29,6 +43,7 @@ class CheckOptions(Value):
     # Findings of a blocking type that are still tolerated; a type not named here tolerates none.
     tolerated: dict[str, int] = Field(default_factory=dict)
     min_score: Annotated[float, Field(gt=0, le=1)] = 0.4
+    custom_recognizers: tuple[CustomRecognizer, ...] = ()
     phone_regions: tuple[str, ...] = ("KR", "US", "GB")
     ner_sample_rows: Annotated[int, Field(ge=0)] = 200
     ner_max_characters: Annotated[int, Field(gt=0, le=100_000)] = 2_000

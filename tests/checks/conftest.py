@@ -40,12 +40,16 @@ def pii_of(tmp_path: Path) -> Callable[..., PiiReport]:
     """Scan a list of texts as the column `text`, without the language model unless rows are asked for."""
 
     def pii_of(
-        texts: list[str] | list[int], column: str = "text", ner_sample_rows: int = 0, **options: object
+        texts: list[str] | list[int] | list[float | None],
+        column: str = "text",
+        ner_sample_rows: int = 0,
+        kind: ColumnType | None = None,
+        **options: object,
     ) -> PiiReport:
         folder = tmp_path / f"spool-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         pl.DataFrame({column: texts}).write_parquet(folder / "part-000000.parquet")
-        kind = ColumnType.STRING if isinstance(texts[0], str) else ColumnType.INTEGER
+        kind = kind or (ColumnType.STRING if isinstance(texts[0], str) else ColumnType.INTEGER)
         spool = Spool(
             folder=folder,
             files=(SpooledFile(name="texts.parquet", rows=len(texts)),),

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_resources.checks.checksums import business_number, luhn, resident_number
 from llmops_resources.checks.disguise import masked, undisguised
 from llmops_resources.checks.pii import PiiReport, PiiStatus
-from llmops_resources.checks.recognizers import business_number, luhn, pattern_rules, resident_number
+from llmops_resources.checks.recognizers import pattern_rules
+from llmops_resources.checks.spool import ColumnType
 
 PiiOf = Callable[..., PiiReport]
 FOUND = [
@@ -72,6 +74,45 @@ def test_invisible_characters_and_wide_digits_hide_nothing(pii_of: PiiOf, text: 
     report = pii_of([text])
     assert report.status is PiiStatus.FAILED
     assert (report.findings[0].start, report.findings[0].end) == (0, len(text))
+
+
+HIDDEN = [
+    ("кim@ехample.com", "EMAIL_ADDRESS"),  # Cyrillic letters
+    ("kim%40example.com", "EMAIL_ADDRESS"),
+    ("kim&#64;example&#46;com", "EMAIL_ADDRESS"),
+    ("𝗄𝗂𝗆@example.com", "EMAIL_ADDRESS"),
+    ("٠١٠-١٢٣٤-٥٦٧٨", "PHONE_NUMBER"),
+    ("a2ltQGV4YW1wbGUuY29tIDAxMC0xMjM0LTU2Nzg=", "EMAIL_ADDRESS"),  # base64
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), HIDDEN)
+def test_look_alikes_escapes_and_base64_hide_nothing(pii_of: PiiOf, text: str, kind: str) -> None:
+    report = pii_of(["nothing", f"see {text} there"])
+    finding = next(f for f in report.findings if f.type == kind)
+    assert finding.row == 2
+    assert 4 <= finding.start < finding.end <= 4 + len(text)
+
+
+def test_an_escaped_line_end_in_json_hides_no_number(pii_of: PiiOf) -> None:
+    text = '[{"role":"user","content":"call\\n010-1234-5678"}]'
+    report = pii_of([text], kind=ColumnType.LIST)
+    finding = report.findings[0]
+    assert (finding.type, text[finding.start : finding.end]) == ("PHONE_NUMBER", "010-1234-5678")
+
+
+def test_whole_numbers_that_a_gap_made_fractional_are_scanned(pii_of: PiiOf) -> None:
+    assert pii_of([4111111111111111.0, None], kind=ColumnType.NUMBER).by_type == {"CREDIT_CARD": 1}
+    assert pii_of(["4111111111111111.0", "1.5"], kind=ColumnType.NUMBER).by_type == {"CREDIT_CARD": 1}
+    assert pii_of([0.5, 123456789.25], kind=ColumnType.NUMBER).coverage.columns == ()
+
+
+def test_what_blocks_but_was_not_read_in_full_is_never_clean(pii_of: PiiOf) -> None:
+    sampled = pii_of(["nothing", "at all"], ner_sample_rows=1, blocking_types=("PERSON",))
+    assert (sampled.status, "1 of 2 rows" in sampled.detail) == (PiiStatus.PENDING, True)
+    assert pii_of(["nothing"], ner_sample_rows=1, blocking_types=("PERSON",)).status is PiiStatus.CLEAN
+    assert pii_of(["x" * 9], ner_sample_rows=1, ner_max_characters=5, blocking_types=("PERSON",)).detail
+    assert "no recognizer" in pii_of(["x"], blocking_types=("KR_RNR",)).detail
 
 
 @given(st.text(max_size=60))

@@ -18,6 +18,7 @@ import polars as pl
 
 OLDER_ROW, NEWER_ROW = "__older_row", "__newer_row"
 _KEY, _CELLS = "__key", "__cells"
+_ODD = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Match:
 def keying(schema: pl.Schema, key: Sequence[str], seed: int) -> Keying:
     """For a key: its columns identify a row. Without one: all columns do."""
     rest = [name for name in schema if name not in key]
-    cells = pl.struct(rest).hash(seed) if rest and key else pl.lit(0, pl.UInt64)
+    cells = pl.lit(0, pl.UInt64)
+    for name in rest if key else ():  # a polynomial in an odd number, modulo 2⁶⁴: columns may not change places
+        cells = cells * pl.lit(_ODD, pl.UInt64) + pl.col(name).hash(seed)
     first = schema[key[0]] if len(key) == 1 else None
     if first is not None and (first.is_integer() or first in (pl.Boolean, pl.Date)):
         return Keying(pl.col(key[0]).alias(_KEY), cells.alias(_CELLS), seed)

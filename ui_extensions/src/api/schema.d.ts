@@ -1151,7 +1151,11 @@ export interface paths {
         get: operations["get_prompt_llm_ops_v1_prompts_templates__prompt_id__get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete
+         * @description Delete this version and its files; a 409 lists everything that needs it.
+         */
+        delete: operations["delete_llm_ops_v1_prompts_templates__prompt_id__delete"];
         options?: never;
         head?: never;
         /**
@@ -1178,6 +1182,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/blockers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Blockers
+         * @description What stands in the way of deleting this version.
+         */
+        get: operations["list_blockers_llm_ops_v1_prompts_templates__prompt_id__blockers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/prompts/templates/{prompt_id}/diff": {
         parameters: {
             query?: never;
@@ -1192,6 +1216,66 @@ export interface paths {
         get: operations["diff_prompt_llm_ops_v1_prompts_templates__prompt_id__diff_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/impact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Impact
+         * @description Every version, evaluation and endpoint that came from this version.
+         */
+        get: operations["get_impact_llm_ops_v1_prompts_templates__prompt_id__impact_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/recall": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Recall
+         * @description Put this version and all that came from it into quarantine.
+         */
+        post: operations["recall_llm_ops_v1_prompts_templates__prompt_id__recall_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/templates/{prompt_id}/recall/lift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift Recall
+         * @description End this version's recall; somebody else than the recaller does so.
+         */
+        post: operations["lift_recall_llm_ops_v1_prompts_templates__prompt_id__recall_lift_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1229,7 +1313,7 @@ export interface paths {
         put?: never;
         /**
          * Roll Back
-         * @description Make an earlier approved version of this prompt the current one.
+         * @description Make an approved version of the same name the current one.
          */
         post: operations["roll_back_llm_ops_v1_prompts_templates__prompt_id__rollback_post"];
         delete?: never;
@@ -3204,6 +3288,14 @@ export interface components {
          */
         LineChange: "same" | "added" | "removed";
         /**
+         * LineageInput
+         * @description The data set versions a model made elsewhere was trained on.
+         */
+        LineageInput: {
+            /** Datasetids */
+            datasetIds?: string[];
+        };
+        /**
          * Me
          * @description The caller, as the platform sees them.
          */
@@ -3257,6 +3349,7 @@ export interface components {
         };
         /** ModelCreate */
         ModelCreate: {
+            lineage?: components["schemas"]["LineageInput"];
             /** Metadata */
             metadata?: {
                 [key: string]: unknown;
@@ -4010,16 +4103,6 @@ export interface components {
          * @enum {string}
          */
         Role: "trained_on" | "fine_tuned_from" | "evaluated" | "benchmark" | "served";
-        /** Rollback */
-        Rollback: {
-            /**
-             * Notes
-             * @default
-             */
-            notes: string;
-            /** Toversion */
-            toVersion: string;
-        };
         /**
          * RollbackBody
          * @description The version of the same name that is to be current again.
@@ -7767,6 +7850,46 @@ export interface operations {
             };
         };
     };
+    delete_llm_ops_v1_prompts_templates__prompt_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     change_prompt_llm_ops_v1_prompts_templates__prompt_id__patch: {
         parameters: {
             query?: never;
@@ -7851,6 +7974,46 @@ export interface operations {
             };
         };
     };
+    list_blockers_llm_ops_v1_prompts_templates__prompt_id__blockers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Blocker__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     diff_prompt_llm_ops_v1_prompts_templates__prompt_id__diff_get: {
         parameters: {
             query: {
@@ -7872,6 +8035,134 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_PromptDifference_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_impact_llm_ops_v1_prompts_templates__prompt_id__impact_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Impact_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    recall_llm_ops_v1_prompts_templates__prompt_id__recall_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecallBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RecallReport_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    lift_recall_llm_ops_v1_prompts_templates__prompt_id__recall_lift_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Recall_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -7949,7 +8240,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Rollback"];
+                "application/json": components["schemas"]["RollbackBody"];
             };
         };
         responses: {
@@ -7959,7 +8250,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_Prompt_"];
+                    "application/json": components["schemas"]["Envelope_Version_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

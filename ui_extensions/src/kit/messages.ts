@@ -24,6 +24,8 @@ export default {
       current: 'Current',
       quarantined: 'Recalled',
       unknown: 'Unknown',
+      stable: 'Stable',
+      drifted: 'Drifted',
     },
     error: { retry: 'Try again', request: 'Request {id}' },
     paging: { shown: '{shown} shown', shownOf: '{shown} of {total} shown', more: 'Show more', previous: 'Previous', next: 'Next' },
@@ -32,6 +34,7 @@ export default {
       chosen: 'Chosen files',
       remove: 'Remove {name}',
       uploading: 'Uploading…',
+      paused: 'Paused at',
     },
     json: { invalid: 'This is not a JSON object.' },
     timeline: {
@@ -76,6 +79,8 @@ export default {
       current: '현재 사용',
       quarantined: '회수됨',
       unknown: '알 수 없음',
+      stable: '안정',
+      drifted: '드리프트',
     },
     error: { retry: '다시 시도', request: '요청 {id}' },
     paging: { shown: '{shown}개 표시', shownOf: '{total}개 중 {shown}개 표시', more: '더 보기', previous: '이전', next: '다음' },
@@ -84,6 +89,7 @@ export default {
       chosen: '선택한 파일',
       remove: '{name} 제거',
       uploading: '업로드 중…',
+      paused: '일시 정지됨:',
     },
     json: { invalid: 'JSON 객체가 아닙니다.' },
     timeline: {

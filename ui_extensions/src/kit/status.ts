@@ -8,9 +8,9 @@ export interface Look {
 }
 
 const TONES: Record<Tone, readonly string[]> = {
-  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active', 'current'],
+  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active', 'current', 'stable'],
   info: ['running', 'deploying', 'base', 'automated'],
-  warning: ['queued', 'under_review', 'pending', 'degraded'],
+  warning: ['queued', 'under_review', 'pending', 'degraded', 'drifted'],
   error: ['rejected', 'failed', 'denied', 'quarantined'],
   neutral: ['draft', 'deprecated', 'cancelled', 'stopped'],
 };

@@ -22,6 +22,13 @@ export default {
       props: true,
       meta: { title: 'catalog.dataset.title' },
     },
+    {
+      path: '/catalog/datasets/:id/compare',
+      name: 'dataset-compare',
+      component: () => import('./ComparePage.vue'),
+      props: true,
+      meta: { title: 'catalog.compare.link' },
+    },
     { path: '/catalog/models', name: 'models', component: () => import('./ModelListPage.vue'), meta: { title: 'catalog.models.title' } },
     {
       path: '/catalog/models/new',

@@ -20,6 +20,7 @@ from llmops_resources.platform import Platform
 from llmops_resources.work import WorkItem, WorkStatus
 
 WORK_TAG: Final = "llmops/work"
+ROOM_TAG: Final = "llmops/room"
 ACTOR: Final = Actor("system:dagster")
 _COPIED: Final = "dagster/parent_run_id"  # a re-execution carries its parent's tags, but the parent's row is done
 
@@ -59,6 +60,11 @@ class Ask:
     def key(self) -> str:
         """The run key, as the intake spells it."""
         return f"{self.row_id}:{self.attempt}"
+
+
+def has_row(context: dg.AssetExecutionContext) -> bool:
+    """Whether the intake launched this run for a row; by hand or as a copy of a run, it needs one of its own."""
+    return WORK_TAG in context.run.tags and _COPIED not in context.run.tags
 
 
 @contextmanager
@@ -105,13 +111,12 @@ def _claim(
     standing: Callable[[Transaction], Ask],
     stack: ExitStack,
 ) -> tuple[Ask, Task_co]:
-    tags = context.run.tags
-    if WORK_TAG not in tags or _COPIED in tags:
+    if not has_row(context):
         with platform.transaction(ACTOR) as tx:
             ask = standing(tx)
             stack.enter_context(platform.lease(ask.row_id))
             return ask, room.claim(tx, ask.row_id, attempt=ask.attempt, run_id=context.run.run_id)
-    row_id, _, attempt = tags[WORK_TAG].rpartition(":")
+    row_id, _, attempt = context.run.tags[WORK_TAG].rpartition(":")
     ask = Ask(UUID(row_id), int(attempt))
     stack.enter_context(platform.lease(ask.row_id))
     try:

@@ -33,13 +33,17 @@ def run(
     environment: Mapping[str, str],
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
+    walled: bool = False,
 ) -> None:
     """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
+
+    `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home.
 
     Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, UpstreamFailed for
     any other bad end; both with the last lines of its stderr.
     """
-    with start([sys.executable, "-m", module, str(folder)], environment=environment) as process:
+    command = [sys.executable, *(["-I"] if walled else []), "-m", module, str(folder)]
+    with start(command, environment=environment, home=folder if walled else None) as process:
         try:
             events: queue.Queue[Event | None] = queue.Queue()
             said: deque[str] = deque(maxlen=30)
@@ -64,12 +68,21 @@ def run(
 
 
 def start(
-    command: list[str], *, environment: Mapping[str, str], output: IO[bytes] | int = subprocess.PIPE
+    command: list[str],
+    *,
+    environment: Mapping[str, str],
+    output: IO[bytes] | int = subprocess.PIPE,
+    home: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a child in a session of its own that the kernel kills when this thread's process dies (on Linux)."""
+    """Start a child in a session of its own that the kernel kills when this thread's process dies (on Linux).
+
+    With a `home` it starts there and inherits no environment.
+    """
+    inherited = os.environ if home is None else {"HOME": str(home)}
     return subprocess.Popen(
         command,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment},
+        cwd=home,
+        env={**inherited, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output if output is not subprocess.PIPE else subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Scratch folders of runs: one a row, cleared when its next attempt starts and when its work ends."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -31,6 +31,11 @@ def fetch(platform: Platform, version: Version, destination: Path) -> Path:
 def prefix_of(version: Version) -> str:
     """Where a version's files lie in object storage."""
     return f"{version.kind}s/{version.id}/{version.version}"
+
+
+def reader(platform: Platform, folder: str) -> Callable[[str, int, int], bytes]:
+    """What gives parts of the files in a folder of the object store: by path, offset and length."""
+    return lambda path, start, length: platform.blobs.read_range(f"{folder}/{path}", start, length)
 
 
 def chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:

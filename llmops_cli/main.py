@@ -15,7 +15,7 @@ from llmops_cli.api import Refused
 from llmops_cli.context import current_settings
 from llmops_cli.demo.command import run_demo
 from llmops_cli.output import ago, console, show_error, show_json, show_table
-from llmops_cli.rooms import chat, datasets, endpoints, evaluations, models, training
+from llmops_cli.rooms import chat, datasets, endpoints, evaluations, external, imports, models, prompts, training
 from llmops_cli.supervision.state import read_state
 from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
 
@@ -28,7 +28,11 @@ app = typer.Typer(
 db = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(datasets.app, name="datasets")
+models.app.command("import")(imports.import_model)
 app.add_typer(models.app, name="models")
+models.app.command("add-external")(external.add_external)
+app.add_typer(external.app, name="secrets")
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(training.app, name="training")
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(endpoints.app, name="endpoints")

@@ -1,4 +1,4 @@
-"""A model's asset: one training job, from approved inputs to a registered version."""
+"""A training job's run, from approved inputs to a registered version."""
 
 import json
 import time
@@ -12,8 +12,9 @@ import dagster as dg
 
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
-from llmops_assets.names import console_link, identifier, markdown_table, sparkline, upstream_ins
+from llmops_assets.names import console_link, markdown_table, sparkline
 from llmops_resources.blobs import Manifest
+from llmops_resources.catalog import airlock
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import UpstreamFailed
@@ -31,26 +32,6 @@ TOKEN_LIFETIME: Final = timedelta(days=2)
 KEPT_FROM_SUMMARY: Final = ("final_loss", "eval_loss", "perplexity", "tokens", "steps", "seconds", "parameters")
 
 
-def build_model(name: str, upstream: Mapping[tuple[str, ...], list[tuple[str, ...]]]) -> dg.AssetsDefinition:
-    """`models/<name>`, downstream of the data sets and base models its versions were made from."""
-
-    @dg.multi_asset(
-        name=identifier("models", name),
-        ins=upstream_ins(upstream.get(("models", name), [])),
-        outs={
-            "model": dg.AssetOut(
-                key=dg.AssetKey(["models", name]), dagster_type=dg.Nothing, group_name="models", kinds={"pytorch"}
-            )
-        },
-        required_resource_keys={"platform"},
-        description=f"Every training run that makes a version of the model {name}.",
-    )
-    def model_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        return train(context, name)
-
-    return model_asset
-
-
 def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[Any]:
     """Run the requested job, or the model's standing recipe when nobody asked."""
     platform: Platform = context.resources.platform
@@ -62,6 +43,7 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
                 platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
                 _run(platform, task, work, metrics)
                 manifest = _publish(platform, task.output_prefix, work / "output")
+            inspection = airlock.inspect(manifest.files, scratch.reader(platform, task.output_prefix))
             told = Manifest.of(file for file in manifest.files if file.path in {SUMMARY, CARD})
             platform.blobs.download(task.output_prefix, told, work / "told")  # these two, not the weights again
             summary = json.loads((work / "told" / SUMMARY).read_bytes())
@@ -77,6 +59,7 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
                 uri=uri,
                 card=card,
                 summary=summary,
+                inspection=inspection,
             )
     return _result(platform, task, model, summary, metrics.losses)
 

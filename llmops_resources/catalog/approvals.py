@@ -272,7 +272,9 @@ def _check_reviewer(tx: Transaction, row: VersionRow, decision: Decision, notes:
 
 
 def _check_evidence(tx: Transaction, row: VersionRow) -> None:
-    """Raises Conflict when a data set lacks a passed validation of exactly these bytes. Unknown is never a pass."""
+    """Raises Conflict when these very bytes lack what their kind must have passed. Unknown is never a pass."""
+    if row.kind == Kind.MODEL:
+        _check_airlock(tx, row)
     if row.kind != Kind.DATASET:
         return
     report = evidence.latest(tx, row.id, evidence.EvidenceKind.VALIDATION)
@@ -286,6 +288,21 @@ def _check_evidence(tx: Transaction, row: VersionRow) -> None:
         raise Conflict(
             f"{row.name} {row.version} cannot be approved: {reasons}",
             remedy="Mend the data and upload it as a new version.",
+        )
+
+
+def _check_airlock(tx: Transaction, row: VersionRow) -> None:
+    """A model's files have passed the airlock; one that was trained here before there was an airlock is trusted."""
+    if row.type == ModelType.EXTERNAL:
+        return
+    found = evidence.latest(tx, row.id, evidence.EvidenceKind.AIRLOCK)
+    trained = evidence.latest(tx, row.id, evidence.EvidenceKind.TRAINING)
+    if found is None and trained is not None and trained.digest == row.digest:
+        return
+    if found is None or found.digest != row.digest or found.passed is not True:
+        raise Conflict(
+            f"the files of {row.name} {row.version} have not passed the airlock",
+            remedy="Upload or import the files as a new version; they are inspected on the way in.",
         )
 
 

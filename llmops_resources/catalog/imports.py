@@ -21,7 +21,7 @@ from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.tables import ImportRow
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
+from llmops_resources.errors import Conflict, NotFound, Unavailable, ValidationFailed, field_problem
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
@@ -61,18 +61,31 @@ class ModelImport(Value):
 
 
 class ImportTask(Value):
-    """What the run that claimed an import needs; `staged` are uploaded files that wait in `origin.location`."""
+    """What the run that claimed an import needs; `staged` are uploaded files that wait in `origin.location`.
+
+    `resolved` and `report` are there when an earlier attempt got as far as the airlock.
+    """
 
     id: UUID
     origin: Origin
     staged: tuple[StoredFile, ...]
     model: Version
     output_prefix: str
+    resolved: str | None
+    report: AirlockReport | None
 
 
-def check_origin(origin: Origin, root: Path | None) -> Origin:
-    """The origin, its folder resolved. Raises ValidationFailed for a bad name or a folder that is not below `root`."""
+def check_origin(origin: Origin, *, root: Path | None, offline: bool) -> Origin:
+    """The origin as it is imported: its folder resolved, its revision filled in.
+
+    Raises ValidationFailed for a bad name or a folder that is not below `root`, Unavailable for the Hub when offline.
+    """
     if origin.source is Source.HUGGINGFACE:
+        if offline:
+            raise Unavailable(
+                "this platform does not use the Hugging Face Hub: HF_HUB_OFFLINE is set",
+                remedy="Set HF_HUB_OFFLINE=false and start it again, or download the model elsewhere and upload it.",
+            )
         return _check_repository(origin)
     if origin.source is Source.DIRECTORY:
         return Origin(source=origin.source, location=str(folder_below(root, origin.location)))
@@ -209,6 +222,8 @@ def claim(tx: Transaction, import_id: UUID, *, attempt: int, run_id: str) -> Imp
         staged=tuple(StoredFile.model_validate(file) for file in row.files),
         model=model,
         output_prefix=f"models/{model.id}/{model.version}",
+        resolved=row.resolved,
+        report=AirlockReport.model_validate(row.report) if row.report else None,
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, select
 from llmops_resources import pages, work
 from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import approvals, evidence, lineage, lineage_events, versions
+from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, ModelType
@@ -181,8 +182,12 @@ def finish(
     uri: str,
     card: dict[str, Any],
     summary: dict[str, Any],
+    inspection: AirlockReport,
 ) -> Version:
-    """Register the model the job made, with its lineage and its figures as evidence, and mark the job as done."""
+    """Register the model the job made, and mark the job as done.
+
+    The model gets its lineage, and as evidence its figures and what the airlock said about its files.
+    """
     row = work.load(tx, JobRow, job_id, "training job")
     work.succeed(row, run_id=run_id)
     row.summary = summary
@@ -213,6 +218,7 @@ def finish(
         passed=None,
         summary=summary,
     )
+    evidence.attach_airlock(tx, model, inspection, source_id=row.id)
     tx.audit("training.finish", "training_job", row.id, model=str(model.id), digest=manifest.digest)
     _tell(tx, row, Phase.COMPLETE, made=model)
     return model

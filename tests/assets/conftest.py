@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from llmops_assets.claims import WORK_TAG
+from llmops_assets.claims import ROOM_TAG, WORK_TAG
 from llmops_assets.definitions import build
 from llmops_assets.mirror import read
 from llmops_resources.database import Actor
@@ -26,7 +26,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def materialize(platform: Platform, instance: dg.DagsterInstance, admin: Actor) -> Materialize:
     """Materialize assets by key as the definitions of the present catalog have them, for a row or for nobody."""
 
-    def run(*keys: tuple[str, ...], row: str | None = None) -> dg.ExecuteInProcessResult:
+    def run(*keys: tuple[str, ...], row: str | None = None, room: str = "") -> dg.ExecuteInProcessResult:
         with platform.transaction(admin) as tx:
             definitions = build(read(tx))
         assets: list[Any] = list(definitions.assets or [])
@@ -35,7 +35,7 @@ def materialize(platform: Platform, instance: dg.DagsterInstance, admin: Actor) 
             selection=[dg.AssetKey(list(key)) for key in keys],
             resources={"platform": platform},
             instance=instance,
-            tags={WORK_TAG: row} if row else None,
+            tags={WORK_TAG: row, ROOM_TAG: room} if row else None,
             raise_on_error=False,
         )
 

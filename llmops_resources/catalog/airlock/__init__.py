@@ -5,6 +5,6 @@ that loads models meets them. Nothing is executed, unpickled or unpacked.
 """
 
 from llmops_resources.catalog.airlock.inspection import inspect
-from llmops_resources.catalog.airlock.report import AirlockProblem, AirlockReport
+from llmops_resources.catalog.airlock.report import AirlockProblem, AirlockReport, shown
 
-__all__ = ["AirlockProblem", "AirlockReport", "inspect"]
+__all__ = ["AirlockProblem", "AirlockReport", "inspect", "shown"]

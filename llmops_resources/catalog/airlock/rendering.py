@@ -15,7 +15,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-CPU_SECONDS: Final = 2
+CPU_SECONDS: Final = 1
 MEMORY_BYTES: Final = 512 * 1024**2
 MAX_OUTPUT: Final = 1_000_000
 RENDERED: Final = "renders"

@@ -18,7 +18,7 @@ _KEY: Final = "chat_template"
 _PLAIN: Final = "Write the template with loops, conditions and the fields of the messages only."
 _INSIDE: Final = re.compile(r"__\w+__")
 _REFUSED_TAGS: Final = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_PATIENCE: Final = 10.0  # seconds; the process has two seconds of processor time, and the machine may be busy
+_PATIENCE: Final = 10.0  # seconds; the process has one second of processor time, and the machine may be busy
 
 
 def found_in(path: str, values: dict[str, Any], problems: Problems) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The catalog's work: models brought in from elsewhere."""

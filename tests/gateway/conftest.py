@@ -134,14 +134,14 @@ def model_server() -> Iterator[ModelServer]:
 
 
 @contextmanager
-def running_aiohttp(application: Callable[[], web.Application]) -> Iterator[int]:
-    """An aiohttp application in a thread; yields its port."""
+def running_aiohttp(application: Callable[[], web.Application], port: int = 0) -> Iterator[int]:
+    """An aiohttp application in a thread, at a port or at any that is free; yields its port."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), []
 
     async def serve() -> web.AppRunner:
         runner = web.AppRunner(application(), handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         ports.append(runner.addresses[0][1])
         ready.set()

@@ -20,11 +20,11 @@ Found = TypeVar("Found")
 
 
 class RunningPlatform:
-    """The platform under one home; `client` speaks to its API."""
+    """The platform under one home; `client` speaks to its API. A model provider may be at `provider_port`."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        api, dagster, code = _free_ports(3)
+        api, dagster, code, self.provider_port = _free_ports(4)
         self.root = f"http://127.0.0.1:{api}"
         self.environment = {
             **os.environ,
@@ -32,6 +32,7 @@ class RunningPlatform:
             "API_PORT": str(api),
             "DAGSTER_PORT": str(dagster),
             "CODE_SERVER_PORT": str(code),
+            "OUTBOUND_ALLOWED_HOSTS": f"127.0.0.1:{self.provider_port}",
             "PII_NER_SAMPLE_ROWS": "20",
             "HF_HUB_OFFLINE": "1",
         }

@@ -5,6 +5,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,8 +116,9 @@ def _problem(status: int, message: str, code: str) -> web.Response:
     return web.json_response({"error": {"message": message, "code": code}}, status=status, headers={"Retry-After": "7"})
 
 
-@pytest.fixture
-def provider() -> Iterator[FakeProvider]:
+@contextmanager
+def running_provider(port: int = 0) -> Iterator[FakeProvider]:
+    """A fake provider on loopback."""
     fake = FakeProvider()
 
     def application() -> web.Application:
@@ -125,7 +127,13 @@ def provider() -> Iterator[FakeProvider]:
         app.router.add_post("/v1/chat/completions", fake.chat)
         return app
 
-    with running_aiohttp(application) as fake.port:
+    with running_aiohttp(application, port) as fake.port:
+        yield fake
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with running_provider() as fake:
         yield fake
 
 

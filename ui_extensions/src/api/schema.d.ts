@@ -3602,7 +3602,7 @@ export interface components {
         };
         /**
          * PreviewStatistics
-         * @description `bytes` is the file's size. `rows` counts all rows of the file.
+         * @description `bytes` is the file's size. `rows` counts all rows; None where nobody has counted them yet.
          */
         PreviewStatistics: {
             /** Bytes */
@@ -3611,7 +3611,7 @@ export interface components {
             columns: number;
             format: components["schemas"]["DatasetFormat"];
             /** Rows */
-            rows: number;
+            rows: number | null;
         };
         /**
          * Problem
@@ -3872,6 +3872,8 @@ export interface components {
              * @default
              */
             recommendation: string;
+            /** Rowslookedat */
+            rowsLookedAt?: number | null;
             /** Score */
             score: number | null;
             /** Weight */

@@ -1,2 +1,5 @@
-/** File extensions the API takes for data sets; it looks into the files as well, this only spares a useless upload. */
-export const DATASET_FILES = ['.csv', '.jsonl', '.parquet'];
+/** File extensions the API takes; it looks into the files as well, this only spares a useless upload. */
+export const FILES = {
+  dataset: ['.csv', '.jsonl', '.parquet'],
+  model: ['.safetensors', '.json', '.txt', '.md', '.model', '.jinja', '.bin', '.pt'],
+};

@@ -16,7 +16,7 @@ export interface PlacedNode {
 export function pathOf(node: { kind: string; id: string }): string {
   if (node.kind === 'evaluation') return `/evaluation/runs/${node.id}`;
   if (node.kind === 'endpoint') return `/serving/endpoints/${node.id}`;
-  return node.kind === 'prompt' ? `/prompts/${node.id}` : `/catalog/${node.kind}s/${node.id}`;
+  return node.kind === 'prompt' ? `/prompts/templates/${node.id}` : `/catalog/${node.kind}s/${node.id}`;
 }
 
 const ICONS: Record<string, string> = {

@@ -3,7 +3,6 @@ import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, idempotencyKey, unwrap, unwrapPage, type Schema } from '../../api/client';
 import { useList } from '../../api/lists';
-import { upload } from '../../api/upload';
 
 export type Version = Schema<'Version'>;
 export type Kind = Version['kind'];
@@ -76,6 +75,7 @@ export function useChoices(kind: Kind, status?: Version['status']) {
     queryKey: [PATHS[kind], 'choices', status ?? 'any'],
     queryFn: async ({ signal }) => {
       const query = { status, limit: 500 };
+      if (kind === 'prompt') return unwrap(await api.GET('/llm-ops/v1/prompts/templates', { params: { query }, signal }));
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets', { params: { query }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models', { params: { query }, signal }));
@@ -99,6 +99,7 @@ export function useVersion(kind: Kind, id: MaybeRefOrGetter<string>) {
     queryKey: [PATHS[kind], 'one', id],
     queryFn: async ({ signal }) => {
       const value = toValue(id);
+      if (kind === 'prompt') return unwrap(await api.GET('/llm-ops/v1/prompts/templates/{prompt_id}', { params: { path: { prompt_id: value } }, signal }));
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: value } }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: value } }, signal }));
@@ -113,6 +114,9 @@ export function useHistory(kind: Kind, id: MaybeRefOrGetter<string>) {
     queryKey: [PATHS[kind], 'history', id],
     queryFn: async ({ signal }) => {
       const value = toValue(id);
+      if (kind === 'prompt') {
+        return unwrap(await api.GET('/llm-ops/v1/prompts/templates/{prompt_id}/versions', { params: { path: { prompt_id: value } }, signal }));
+      }
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/versions', { params: { path: { dataset_id: value } }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/versions', { params: { path: { model_id: value } }, signal }));
@@ -126,6 +130,9 @@ export function useApprovals(kind: Kind, id: MaybeRefOrGetter<string>) {
     queryKey: [PATHS[kind], 'approvals', id],
     queryFn: async ({ signal }) => {
       const value = toValue(id);
+      if (kind === 'prompt') {
+        return unwrap(await api.GET('/llm-ops/v1/prompts/templates/{prompt_id}/approvals', { params: { path: { prompt_id: value } }, signal }));
+      }
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/approvals', { params: { path: { dataset_id: value } }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/approvals', { params: { path: { model_id: value } }, signal }));
@@ -186,15 +193,12 @@ export interface NewModel {
   type: NonNullable<Version['type']>;
   ownerTeam: string;
   metadata: Record<string, unknown>;
+  lineage?: { datasetIds: string[] };
   provider?: Schema<'ProviderInput'>;
 }
 
 export async function createModel(body: NewModel, key: string): Promise<Version> {
   return unwrap(await api.POST('/llm-ops/v1/catalog/models', { body, headers: { 'Idempotency-Key': key } }));
-}
-
-export function uploadFiles(id: string, files: File[], onProgress: (fraction: number) => void): Promise<void> {
-  return upload(`/llm-ops/v1/catalog/datasets/${id}/upload`, files, onProgress);
 }
 
 /** The generated card of a model (Markdown), empty when it has none. */
@@ -217,6 +221,7 @@ export function useChangeCard(id: MaybeRefOrGetter<string>) {
 export function useSubmitForReview(kind: Kind, id: MaybeRefOrGetter<string>) {
   return useChange(async () => {
     const value = toValue(id);
+    if (kind === 'prompt') return unwrap(await api.POST('/llm-ops/v1/prompts/templates/{prompt_id}/submit', { params: { path: { prompt_id: value } } }));
     return kind === 'dataset'
       ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/submit', { params: { path: { dataset_id: value } } }))
       : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/submit', { params: { path: { model_id: value } } }));
@@ -228,6 +233,10 @@ export function useDecide(kind: Kind) {
   return useChange(async (given: { version: Version; decision: Decision; notes: string }) => {
     const { version, decision, notes } = given;
     const body = { decision, notes, digest: version.digest };
+    if (kind === 'prompt') {
+      const path = { prompt_id: version.id, version: version.version };
+      return unwrap(await api.POST('/llm-ops/v1/prompts/templates/{prompt_id}/versions/{version}/approve', { params: { path }, body }));
+    }
     return kind === 'dataset'
       ? unwrap(
           await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/versions/{version}/approve', {
@@ -255,6 +264,9 @@ export function useDescribe(id: MaybeRefOrGetter<string>) {
 export function useDeprecate(kind: Kind, id: MaybeRefOrGetter<string>) {
   return useChange(async (notes: string) => {
     const [value, body] = [toValue(id), { status: 'deprecated', notes } as const];
+    if (kind === 'prompt') {
+      return unwrap(await api.PATCH('/llm-ops/v1/prompts/templates/{prompt_id}/status', { params: { path: { prompt_id: value } }, body }));
+    }
     return kind === 'dataset'
       ? unwrap(await api.PATCH('/llm-ops/v1/catalog/datasets/{dataset_id}/status', { params: { path: { dataset_id: value } }, body }))
       : unwrap(await api.PATCH('/llm-ops/v1/catalog/models/{model_id}/status', { params: { path: { model_id: value } }, body }));
@@ -265,6 +277,9 @@ export function useDeprecate(kind: Kind, id: MaybeRefOrGetter<string>) {
 export function useRollback(kind: Kind, id: MaybeRefOrGetter<string>) {
   return useChange(async (toVersion: string) => {
     const [value, body] = [toValue(id), { toVersion, notes: '' }];
+    if (kind === 'prompt') {
+      return unwrap(await api.POST('/llm-ops/v1/prompts/templates/{prompt_id}/rollback', { params: { path: { prompt_id: value } }, body }));
+    }
     return kind === 'dataset'
       ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/rollback', { params: { path: { dataset_id: value } }, body }))
       : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/rollback', { params: { path: { model_id: value } }, body }));
@@ -287,6 +302,9 @@ export function useImpact(kind: Kind, id: MaybeRefOrGetter<string>) {
     queryKey: ['lineage', 'impact', kind, id],
     queryFn: async ({ signal }) => {
       const value = toValue(id);
+      if (kind === 'prompt') {
+        return unwrap(await api.GET('/llm-ops/v1/prompts/templates/{prompt_id}/impact', { params: { path: { prompt_id: value } }, signal }));
+      }
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/impact', { params: { path: { dataset_id: value } }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/impact', { params: { path: { model_id: value } }, signal }));
@@ -297,6 +315,7 @@ export function useImpact(kind: Kind, id: MaybeRefOrGetter<string>) {
 export function useRecall(kind: Kind, id: MaybeRefOrGetter<string>) {
   return useChange(async (reason: string) => {
     const [value, body] = [toValue(id), { reason, dryRun: false }];
+    if (kind === 'prompt') return unwrap(await api.POST('/llm-ops/v1/prompts/templates/{prompt_id}/recall', { params: { path: { prompt_id: value } }, body }));
     return kind === 'dataset'
       ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/recall', { params: { path: { dataset_id: value } }, body }))
       : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/recall', { params: { path: { model_id: value } }, body }));
@@ -306,6 +325,9 @@ export function useRecall(kind: Kind, id: MaybeRefOrGetter<string>) {
 export function useLift(kind: Kind, id: MaybeRefOrGetter<string>) {
   return useChange(async (notes: string) => {
     const [value, body] = [toValue(id), { notes }];
+    if (kind === 'prompt') {
+      return unwrap(await api.POST('/llm-ops/v1/prompts/templates/{prompt_id}/recall/lift', { params: { path: { prompt_id: value } }, body }));
+    }
     return kind === 'dataset'
       ? unwrap(await api.POST('/llm-ops/v1/catalog/datasets/{dataset_id}/recall/lift', { params: { path: { dataset_id: value } }, body }))
       : unwrap(await api.POST('/llm-ops/v1/catalog/models/{model_id}/recall/lift', { params: { path: { model_id: value } }, body }));
@@ -320,6 +342,9 @@ export function useBlockers(kind: Kind, id: MaybeRefOrGetter<string>, enabled: M
     staleTime: 0,
     queryFn: async ({ signal }) => {
       const value = toValue(id);
+      if (kind === 'prompt') {
+        return unwrap(await api.GET('/llm-ops/v1/prompts/templates/{prompt_id}/blockers', { params: { path: { prompt_id: value } }, signal }));
+      }
       return kind === 'dataset'
         ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/blockers', { params: { path: { dataset_id: value } }, signal }))
         : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/blockers', { params: { path: { model_id: value } }, signal }));
@@ -328,6 +353,7 @@ export function useBlockers(kind: Kind, id: MaybeRefOrGetter<string>, enabled: M
 }
 
 export async function deleteVersion(kind: Kind, id: string): Promise<Version> {
+  if (kind === 'prompt') return unwrap(await api.DELETE('/llm-ops/v1/prompts/templates/{prompt_id}', { params: { path: { prompt_id: id } } }));
   return kind === 'dataset'
     ? unwrap(await api.DELETE('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: id } } }))
     : unwrap(await api.DELETE('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: id } } }));
@@ -338,7 +364,7 @@ function useChange<Given, Made = Version>(change: (given: Given) => Promise<Made
   return useMutation({
     mutationFn: change,
     onSettled: () =>
-      Promise.all([['datasets'], ['models'], ['lineage']].map((queryKey) => cache.invalidateQueries({ queryKey }))),
+      Promise.all([['datasets'], ['models'], ['prompts'], ['lineage']].map((queryKey) => cache.invalidateQueries({ queryKey }))),
   });
 }
 

@@ -4,6 +4,7 @@ What the rooms above did with a version (an evaluation, an endpoint) is no versi
 `node` is the shape in which a room hands its leaves over, so that all of them can be asked for in one query.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from llmops_resources.catalog import quarantine, versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.tables import LineageRow, VersionRow
 from llmops_resources.database import Transaction
+from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.values import Value
 
 
@@ -83,6 +85,22 @@ def record(tx: Transaction, *, parent: UUID, child: UUID, role: Role) -> None:
     )
     tx.audit("lineage.record", "version", child, parent=str(parent), role=role)
     quarantine.inherit(tx, parent=parent, child=child)
+
+
+def declare(tx: Transaction, model_id: UUID, dataset_ids: Sequence[UUID]) -> None:
+    """Record the data sets that a model made elsewhere was trained on. Raises ValidationFailed naming unknown ones."""
+    known = set(tx.session.scalars(select(VersionRow.id).where(
+        VersionRow.id.in_(dataset_ids), VersionRow.kind == Kind.DATASET, VersionRow.deleted_at.is_(None)
+    )))  # fmt: skip
+    problems = [
+        field_problem(f"lineage.datasetIds.{number}", f"there is no data set {given}", "Give ids of the catalog.")
+        for number, given in enumerate(dataset_ids)
+        if given not in known
+    ]
+    if problems:
+        raise ValidationFailed("the lineage names data sets that are not there", details=problems)
+    for dataset_id in dataset_ids:
+        record(tx, parent=dataset_id, child=model_id, role=Role.TRAINED_ON)
 
 
 def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) -> Graph:

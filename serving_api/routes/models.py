@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BeforeValidator, Field, model_validator
 
-from llmops_resources.catalog import evidence, providers, versions
+from llmops_resources.catalog import evidence, lineage, providers, versions
 from llmops_resources.catalog.evidence import Evidence
 from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.versions import Version
@@ -30,12 +30,19 @@ Writer = Annotated[Actor, Depends(Requires(Permission.MODEL_WRITE))]
 TypeInput = Annotated[ModelType, BeforeValidator(lambda value: "fine-tuned" if value == "fine_tuned" else value)]
 
 
+class LineageInput(Body):
+    """The data set versions a model made elsewhere was trained on."""
+
+    dataset_ids: list[UUID] = Field(default_factory=list, max_length=500)
+
+
 class ModelCreate(Body):
     name: str
     version: str
     type: TypeInput
     owner_team: str
     metadata: dict[str, Any] = Field(default_factory=dict)
+    lineage: LineageInput = Field(default_factory=LineageInput)
     provider: ProviderInput | None = None
 
     _lifted = model_validator(mode="before")(lifted)
@@ -82,8 +89,14 @@ def create_model(
 
 
 def _create(tx: Transaction, settings: Settings, body: ModelCreate) -> Version:
+    model = _entry(tx, settings, body)
+    lineage.declare(tx, model.id, body.lineage.dataset_ids)
+    return versions.get(tx, model.id)
+
+
+def _entry(tx: Transaction, settings: Settings, body: ModelCreate) -> Version:
     if body.type is not ModelType.EXTERNAL and body.provider is None:
-        fields = body.model_dump(exclude={"provider"})
+        fields = body.model_dump(exclude={"provider", "lineage"})
         return versions.create(tx, Kind.MODEL, **fields)
     if body.type is not ModelType.EXTERNAL or body.provider is None:
         is_missing = body.provider is None

@@ -64,6 +64,18 @@ def test_a_researcher_submits_a_model_and_reviewers_receive_a_task(strict: Platf
     assert [entry["result"] for entry in denied] == ["allowed", "denied", "denied"]
 
 
+def test_a_new_model_names_the_data_it_was_trained_on(platform: Platform, api: httpx.Client) -> None:
+    corpus = uploaded(platform, Kind.DATASET, "corpus")
+    body = {"name": "tiny", "version": "1", "type": "base", "ownerTeam": "research"}
+    unknown = str(uuid4())
+    refused = api.post("/catalog/models", json={**body, "lineage": {"datasetIds": [str(corpus.id), unknown]}})
+    assert refused.status_code == 422
+    assert [problem["path"] for problem in refused.json()["data"]["errors"]] == ["lineage.datasetIds.1"]
+    assert _data(api.get("/catalog/models")) == []
+    made = _data(api.post("/catalog/models", json={**body, "lineage": {"datasetIds": [str(corpus.id)]}}))
+    assert [node["id"] for node in _data(api.get(f"/catalog/datasets/{corpus.id}/impact"))["models"]] == [made["id"]]
+
+
 def test_models_are_filtered_by_type_status_and_team(platform: Platform, api: httpx.Client) -> None:
     approved(platform, Kind.MODEL, "tiny")
     uploaded(platform, Kind.MODEL, "other")

@@ -145,4 +145,4 @@ def test_an_empty_catalog_and_a_full_one_have_the_same_sensors(platform: Platfor
     assert names[0] == names[1] == {
         "checks_intake", "imports_intake", "training_intake", "evaluation_intake", "serving_intake", "catalog_mirror",
         "automatic_evaluation", "sweep", "outgoing", "comparisons_intake",
-        }  # fmt: skip
+    }  # fmt: skip

@@ -7,9 +7,14 @@ from llmops_cli.api import Api
 from llmops_resources.errors import NotFound
 
 
+def path_of(kind: str) -> str:
+    """Where the API keeps a kind: `datasets`, `models` or `prompts`."""
+    return "/prompts/templates" if kind == "prompts" else f"/catalog/{kind}"
+
+
 def find_version(api: Api, kind: str, name: str, version: str | None = None) -> Any | None:
-    """The entry of that exact name (and version; else the newest), or None. `kind`: datasets or models."""
-    for entry in api.everything(f"/catalog/{kind}", name=name):
+    """The entry of that exact name (and version; else the newest), or None. `kind`: as `path_of` takes it."""
+    for entry in api.everything(path_of(kind), name=name):
         if entry["name"] == name and version in {None, entry["version"]}:
             return entry
     return None
@@ -27,12 +32,12 @@ def resolve(api: Api, kind: str, reference: str) -> Any:
                 f"there is no {kind[:-1]} {reference}", remedy=f"See `llmops {kind} list`; use an id or name@version."
             ) from None
         return entry
-    return api.get(f"/catalog/{kind}/{reference}")
+    return api.get(f"{path_of(kind)}/{reference}")
 
 
 def approve(api: Api, kind: str, entry: Any, *, decision: str = "approve", notes: str = "") -> Any:
     """Submit a draft for review, then decide on exactly the bytes we saw; done already is fine."""
-    path = f"/catalog/{kind}/{entry['id']}"
+    path = f"{path_of(kind)}/{entry['id']}"
     if entry["status"] == "approved" and decision == "approve":
         return entry
     if entry["status"] == "draft":

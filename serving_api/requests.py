@@ -82,6 +82,8 @@ def _area(path: str) -> str:
     """The room a path belongs to: a label with few values, whatever strangers ask for."""
     parts = path.split("/", 4)
     if path.startswith("/llm-ops/v1/") and len(parts) > 3:
-        known = {"catalog", "training", "evaluation", "serving", "serve", "governance", "audit", "observability"}
+        known = {
+            "catalog", "prompts", "training", "evaluation", "serving", "serve", "governance", "audit", "observability",
+        }  # fmt: skip
         return parts[3] if parts[3] in known else "unknown"
     return parts[1] if parts[1] in {"dagster", "openai", "health", "ready", "metrics"} else "console"

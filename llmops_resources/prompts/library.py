@@ -96,12 +96,6 @@ def compare(tx: Transaction, prompt_id: UUID | str, other: str) -> PromptDiffere
     )
 
 
-def roll_back(tx: Transaction, prompt_id: UUID | str, to_version: str, notes: str = "") -> Prompt:
-    """Make an earlier approved version the current one of its name. Raises NotFound, or Conflict when not approved."""
-    target = versions.of_entry(tx, versions.get(tx, prompt_id, Kind.PROMPT).id, Kind.PROMPT, to_version)
-    return read(tx, approvals.make_current(tx, target.id, notes).id)
-
-
 def _other(tx: Transaction, prompt: Prompt, other: str) -> Version:
     try:
         return versions.get(tx, UUID(other), Kind.PROMPT)

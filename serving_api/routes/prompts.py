@@ -17,15 +17,15 @@ from llmops_resources.prompts.diff import PromptDifference
 from llmops_resources.prompts.library import Prompt
 from llmops_resources.prompts.templates import PromptPreview, RenderedPrompt
 from serving_api import paging
-from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, audited_refusal, create_once
+from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
+from serving_api.routes.lifecycle import add_lifecycle_routes
 from serving_api.routes.reviews import add_review_routes
 from serving_api.schemas import Body, StatusInput
 
 router = APIRouter(prefix="/prompts/templates", tags=["prompts"])
 Reader = Annotated[Actor, Depends(Requires(Permission.CATALOG_READ))]
 Writer = Annotated[Actor, Depends(Requires(Permission.PROMPT_WRITE))]
-Releaser = Annotated[Actor, Depends(Requires(Permission.PROMPT_WRITE, Permission.VERSION_APPROVE))]
 
 
 class PromptCreate(Body):
@@ -64,11 +64,6 @@ class PreviewRequest(Body):
 
 class RenderRequest(Body):
     values: dict[str, Any] = Field(default_factory=dict)
-
-
-class Rollback(Body):
-    to_version: Text
-    notes: Text = ""
 
 
 @router.get("")
@@ -161,12 +156,5 @@ def diff_prompt(
         return ok(library.compare(tx, prompt_id, other))
 
 
-@router.post("/{prompt_id}/rollback")
-def roll_back(platform: Doors, actor: Releaser, prompt_id: UUID, body: Rollback) -> Envelope[Prompt]:
-    """Make an earlier approved version of this prompt the current one."""
-    with audited_refusal(platform, actor, "prompt.rollback", str(prompt_id)), platform.transaction(actor) as tx:
-        current = library.roll_back(tx, prompt_id, body.to_version, body.notes)
-    return ok(current, f"version {current.version} is the current one")
-
-
 add_review_routes(router, Kind.PROMPT, writer=Permission.PROMPT_WRITE)
+add_lifecycle_routes(router, Kind.PROMPT, writer=Permission.PROMPT_WRITE)

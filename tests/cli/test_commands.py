@@ -76,8 +76,11 @@ def test_room_commands_without_a_platform_say_how_to_start_it(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     "command",
-    ["up", "down", "status", "demo", "chat", "db", "datasets", "models", "training", "evaluations", "endpoints"],
-)
+    [
+        "up", "down", "status", "demo", "chat", "db", "datasets", "models", "prompts", "training", "evaluations",
+        "endpoints",
+    ],
+)  # fmt: skip
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     told = llmops(tmp_path, command, "--help")
     assert told.returncode == 0

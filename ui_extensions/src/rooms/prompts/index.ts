@@ -1,0 +1,24 @@
+import type { Room } from '../../shell/room';
+
+export default {
+  navigation: [{ label: 'prompts.title', icon: 'i-lucide-message-square-text', to: '/prompts/templates' }],
+  routes: [
+    { path: '/prompts', redirect: '/prompts/templates' },
+    { path: '/prompts/templates', name: 'prompts', component: () => import('./PromptListPage.vue'), meta: { title: 'prompts.title' } },
+    { path: '/prompts/templates/new', name: 'prompt-create', component: () => import('./PromptEditPage.vue'), meta: { title: 'prompts.edit.create' } },
+    {
+      path: '/prompts/templates/:id',
+      name: 'prompt',
+      component: () => import('./PromptDetailPage.vue'),
+      props: true,
+      meta: { title: 'prompts.prompt' },
+    },
+    {
+      path: '/prompts/templates/:id/edit',
+      name: 'prompt-edit',
+      component: () => import('./PromptEditPage.vue'),
+      props: true,
+      meta: { title: 'prompts.edit.change' },
+    },
+  ],
+} satisfies Room;

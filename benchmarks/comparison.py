@@ -61,6 +61,7 @@ cells = int(sum(column["unequal_cnt"] for column in found.column_stats))
 DUCKDB = """
 import duckdb
 base = duckdb.connect()
+base.execute("set enable_progress_bar = false")
 names = [row[0] for row in base.execute(f"describe select * from '{older}'").fetchall() if row[0] != "id"]
 differs = [f'o."{name}" is distinct from n."{name}"' for name in names]
 both = "o.id is not null and n.id is not null"

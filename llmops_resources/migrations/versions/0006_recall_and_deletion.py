@@ -35,9 +35,17 @@ def upgrade() -> None:
             "pii_status",
             "quality_score",
             "benchmark",
-            "deleted_at",
         ],
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
+    for name, column in {"team": "owner_team", "status": "status"}.items():
+        op.create_index(
+            f"ix_catalog_versions_{name}",
+            "catalog_versions",
+            ["kind", column, "created_at", "id"],
+            unique=False,
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        )
     op.create_index(
         "ix_catalog_versions_inbox",
         "catalog_versions",

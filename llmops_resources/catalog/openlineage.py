@@ -4,18 +4,19 @@ from typing import Any, Final
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
-    data_quality_assertions_dataset as assertions,
-)
-from openlineage.client.facet_v2 import (
-    data_quality_metrics_input_dataset as metrics,
-)
-from openlineage.client.facet_v2 import (
+    RunFacet,
     dataset_version_dataset,
     error_message_run,
     job_type_job,
     output_statistics_output_dataset,
     ownership_dataset,
     schema_dataset,
+)
+from openlineage.client.facet_v2 import (
+    data_quality_assertions_dataset as assertions,
+)
+from openlineage.client.facet_v2 import (
+    data_quality_metrics_input_dataset as metrics,
 )
 from openlineage.client.serde import Serde
 
@@ -28,7 +29,7 @@ _SEPARATOR: Final = "@"
 
 def event(fact: RunFact, namespace: str) -> dict[str, Any]:
     """The RunEvent as JSON-ready data."""
-    facets = {}
+    facets: dict[str, RunFacet] = {}
     if fact.error:
         facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
             message=fact.error, programmingLanguage="PYTHON", producer=PRODUCER

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from llmops_resources import work
 from llmops_resources.blobs import Blobs
-from llmops_resources.catalog import deletion, recalls, versions
+from llmops_resources.catalog import deletion, imports, recalls, versions
 from llmops_resources.catalog.deletion import Blocker
+from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.recalls import Recall
 from llmops_resources.catalog.versions import Version
-from llmops_resources.checks import validations
+from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError
 from llmops_resources.evaluation import runs
@@ -88,6 +89,8 @@ def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
         *jobs.blockers(tx, version.id),
         *runs.blockers(tx, version.id),
         *validations.blockers(tx, version.id),
+        *comparisons.blockers(tx, version.id),
+        *_import(tx, version),
         *deletion.blockers(tx, version),
     ]
 
@@ -98,7 +101,9 @@ def delete(tx: Transaction, version_id: UUID) -> Version:
     Raises NotFound, or Conflict that lists each blocker.
     """
     versions.load(tx, version_id)  # from here on nothing new can refer to it
-    return deletion.delete(tx, version_id, blockers(tx, version_id))
+    gone = deletion.delete(tx, version_id, blockers(tx, version_id))
+    comparisons.forget(tx, version_id)
+    return gone
 
 
 def clean_up(blobs: Blobs, begin: Callable[[], AbstractContextManager[Transaction]], only: UUID | None = None) -> int:
@@ -118,6 +123,15 @@ def clean_up(blobs: Blobs, begin: Callable[[], AbstractContextManager[Transactio
         except PlatformError as error:
             logger.warning("the files at %s could not be removed, they are tried again: %s", leftover.prefix, error)
     return cleaned
+
+
+def _import(tx: Transaction, version: Version) -> list[Blocker]:
+    """The import that still brings a model's files."""
+    found = imports.find(tx, version.id) if version.kind is Kind.MODEL else None
+    if found is None or found.state.status not in work.ACTIVE:
+        return []
+    reason, remedy = f"is {found.state.status}", "Cancel it, or wait for it to finish."
+    return [Blocker(type="import", id=found.id, name="its import", reason=reason, remedy=remedy)]
 
 
 def _version_ids(found: Impact) -> tuple[UUID, ...]:

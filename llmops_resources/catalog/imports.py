@@ -179,12 +179,18 @@ def request_conversion(
 
 def latest(tx: Transaction, model_id: UUID | str) -> ModelImport:
     """The newest import of a model version. Raises NotFound when there was none."""
+    found = find(tx, model_id)
+    if found is None:
+        raise NotFound("this model was not imported", remedy="It was trained here or uploaded, or has no files yet.")
+    return found
+
+
+def find(tx: Transaction, model_id: UUID | str) -> ModelImport | None:
+    """The newest import of a model version, if there was one. Raises NotFound when there is no such model."""
     model = versions.get(tx, model_id, Kind.MODEL)
     query = select(ImportRow).filter_by(model_id=model.id).order_by(ImportRow.requested_at.desc())
     row = tx.session.scalar(query.limit(1))
-    if row is None:
-        raise NotFound("this model was not imported", remedy="It was trained here or uploaded, or has no files yet.")
-    return _value(row)
+    return _value(row) if row else None
 
 
 def made(tx: Transaction, name: str) -> bool:

@@ -62,10 +62,10 @@ def import_model(
 
 
 @router.get("/{model_id}/import")
-def get_import(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[ModelImport]:
-    """How the last import of this version, or the conversion of its upload, went or is going."""
+def get_import(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[ModelImport | None]:
+    """How the last import of this version, or the conversion of its upload, went or is going; null without one."""
     with platform.transaction(actor) as tx:
-        return ok(imports.latest(tx, model_id))
+        return ok(imports.find(tx, model_id))
 
 
 @router.post("/{model_id}/import")

@@ -678,7 +678,7 @@ export interface paths {
         };
         /**
          * Get Import
-         * @description How the last import of this version, or the conversion of its upload, went or is going.
+         * @description How the last import of this version, or the conversion of its upload, went or is going; null without one.
          */
         get: operations["get_import_llm_ops_v1_catalog_models__model_id__import_get"];
         put?: never;
@@ -1946,7 +1946,41 @@ export interface components {
             nulls: number;
             /** Outliers */
             outliers?: number | null;
+            statistics?: components["schemas"]["ColumnStatistics"] | null;
             type: components["schemas"]["ColumnType"];
+        };
+        /**
+         * ColumnStatistics
+         * @description `edges` (one more than `counts`) bound the bins of the histogram; a value on an edge is in the bin below it.
+         *
+         *     `of` says what is binned: value or length. Times are seconds since 1970. `quantiles` are at 5, 25, 50, 75, 95 %.
+         */
+        ColumnStatistics: {
+            /**
+             * Counts
+             * @default []
+             */
+            counts: number[];
+            /**
+             * Edges
+             * @default []
+             */
+            edges: number[];
+            /**
+             * Of
+             * @default value
+             */
+            of: string;
+            /**
+             * Quantiles
+             * @default []
+             */
+            quantiles: number[];
+            /**
+             * Top
+             * @default []
+             */
+            top: components["schemas"]["TopValue"][];
         };
         /**
          * ColumnType
@@ -2614,6 +2648,21 @@ export interface components {
         /** Envelope[RenderedPrompt] */
         Envelope_RenderedPrompt_: {
             data: components["schemas"]["RenderedPrompt"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Union[ModelImport, NoneType]] */
+        Envelope_Union_ModelImport__NoneType__: {
+            data: components["schemas"]["ModelImport"] | null;
             /**
              * Message
              * @default
@@ -4322,6 +4371,16 @@ export interface components {
              * @default 0
              */
             seed: number;
+        };
+        /**
+         * TopValue
+         * @description One frequent value and how many rows have it.
+         */
+        TopValue: {
+            /** Count */
+            count: number;
+            /** Value */
+            value: unknown;
         };
         /**
          * Upload
@@ -6528,7 +6587,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_ModelImport_"];
+                    "application/json": components["schemas"]["Envelope_Union_ModelImport__NoneType__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -140,6 +140,18 @@ def test_the_preview_answers_errors_with_their_lines_and_the_messages_when_there
         assert api.post("/prompts/templates/preview", json=wrong, headers=DESIGNER).status_code == 422
 
 
+def test_a_prompt_that_is_recalled_is_not_rolled_back_to_and_one_that_is_deleted_is_gone(api: httpx.Client) -> None:
+    first, second = _approved(api), _approved(api, changeLog="kinder", content=_changed("Be very kind."))
+    path = f"/prompts/templates/{first['id']}"
+    assert api.post(f"{path}/recall", json={"reason": "rude in some languages"}).status_code == 200
+    body = {"toVersion": "1"}
+    assert api.post(f"/prompts/templates/{second['id']}/rollback", json=body, headers=DESIGNER).status_code == 409
+    draft = _created(api, name="farewell")
+    assert api.delete(f"/prompts/templates/{draft['id']}").status_code == 200
+    assert api.get(f"/prompts/templates/{draft['id']}").status_code == 404
+    assert api.post(f"/prompts/templates/{draft['id']}/render", json={"values": {"name": "A"}}).status_code == 404
+
+
 def test_rendering_names_every_value_that_is_wrong(api: httpx.Client) -> None:
     path = f"/prompts/templates/{_created(api)['id']}/render"
     good = api.post(path, json={"values": {"name": "Ada", "words": 9}}, headers=VIEWER).json()["data"]

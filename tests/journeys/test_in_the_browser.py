@@ -16,7 +16,8 @@ Recipe = dict[str, Any]
 Walked = tuple[RunningPlatform, dict[str, Any]]
 
 LISTS = [
-    "/", "/catalog/datasets", "/catalog/datasets/new", "/catalog/models", "/catalog/models/new", "/training/jobs",
+    "/", "/catalog/datasets", "/catalog/datasets/new", "/catalog/models", "/catalog/models/new", "/prompts/templates",
+    "/prompts/templates/new", "/training/jobs",
     "/training/jobs/new", "/evaluation/runs", "/evaluation/runs/new", "/serving/endpoints", "/serving/endpoints/new",
     "/serving/chat", "/governance/approvals", "/governance/audit", "/nowhere",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 import type { Room } from '../../shell/room';
 
 export default {
+  group: 'prompts.group',
   navigation: [{ label: 'prompts.title', icon: 'i-lucide-message-square-text', to: '/prompts/templates' }],
   routes: [
     { path: '/prompts', redirect: '/prompts/templates' },

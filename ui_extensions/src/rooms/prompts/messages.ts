@@ -1,5 +1,6 @@
 export default {
   en: {
+    group: 'Prompt operations',
     title: 'Prompts',
     prompt: 'Prompt',
     description: 'Message templates with typed variables, reviewed and versioned like models and data.',
@@ -72,6 +73,7 @@ export default {
     },
   },
   ko: {
+    group: '프롬프트 운영',
     title: '프롬프트',
     prompt: '프롬프트',
     description: '타입이 정해진 변수를 쓰는 메시지 템플릿입니다. 모델이나 데이터처럼 버전을 관리하고 검토합니다.',

@@ -49,6 +49,7 @@ export function usePrompt(id: MaybeRefOrGetter<string>) {
 export function usePreview(given: MaybeRefOrGetter<{ content: Content; values: Values }>) {
   return useQuery({
     queryKey: ['prompts', 'preview', given],
+    enabled: () => toValue(given).content.messages.length > 0,
     placeholderData: keepPreviousData,
     retry: false,
     gcTime: 0,

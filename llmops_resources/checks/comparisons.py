@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from llmops_resources import work
 from llmops_resources.catalog import versions
+from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.versions import Version
 from llmops_resources.checks import validations
@@ -185,6 +186,17 @@ def retry_dead(tx: Transaction, comparison_id: UUID, *, attempt: int, reason: st
     again = work.retry_dead(row, attempt=attempt, reason=reason)
     tx.audit("comparison.retry", "dataset", row.newer_id, comparison=str(row.id), attempt=row.attempt, reason=reason)
     return again
+
+
+def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
+    """The comparisons that still read a version's files."""
+    side = (ComparisonRow.older_id == version_id) | (ComparisonRow.newer_id == version_id)
+    rows = tx.session.scalars(select(ComparisonRow).where(ComparisonRow.status.in_(work.ACTIVE), side))
+    remedy = "Wait for it to finish."
+    return [
+        Blocker(type="comparison", id=row.id, name="a comparison", reason=f"is {row.status}", remedy=remedy)
+        for row in rows
+    ]
 
 
 def forget(tx: Transaction, version_id: UUID) -> int:

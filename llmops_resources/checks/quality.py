@@ -1,17 +1,22 @@
-"""A score from 0 to 100 for a data set, from five figures that anyone can recompute.
+"""A score from 0 to 100 for a data set, from six figures that anyone can recompute.
 
 Each part falls linearly from 100 (figure 0) to 0 (figure at its `limit`); the score is their weighted mean, but no more
 than 50 plus half the worst part, so that one ruined part is not hidden by four good ones. A part that cannot be
 judged has no score and its weight goes to the others. Outliers: modified z-score above 3.5 (Iglewicz and Hoaglin 1993),
 .6745 |x - median| / MAD, on numbers as they are and on log(1 + characters) of texts.
+Poisoned rows: median and MAD do not move until half of the values are hostile, and every other figure is a share of the
+rows, so k hostile rows among n move each of them by k / n at most, and added rows are told by the row count.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import polars as pl
 
+from llmops_resources.checks.repeats import near_repeats
 from llmops_resources.checks.schema import ExpectedSchema
 from llmops_resources.checks.spool import ColumnType, Spool, SpooledColumn
+from llmops_resources.checks.statistics import ColumnStatistics, column_statistics
 from llmops_resources.checks.structure import StructureReport
 from llmops_resources.values import Value
 
@@ -26,7 +31,8 @@ class _Part(NamedTuple):
 
 _PARTS = {
     "missing_values": _Part(0.25, 0.5, "Fill in empty cells, or drop their rows; declare columns that may be empty."),
-    "duplicates": _Part(0.25, 0.5, "Remove rows that repeat another row exactly."),
+    "duplicates": _Part(0.2, 0.5, "Remove rows that repeat another row exactly."),
+    "near_duplicates": _Part(0.05, 0.5, "Look at rows that differ from another in a few words, and keep one of each."),
     "distribution": _Part(0.15, 0.2, "Look at the values far from the rest: they may be errors or another unit."),
     "schema_compliance": _Part(0.2, 0.1, "Correct the rows that break the declared schema."),
     "format": _Part(0.15, 0.1, "Repair unreadable rows, and texts with replacement or control characters."),
@@ -42,6 +48,7 @@ class QualityPart(Value):
     weight: float
     score: float | None
     recommendation: str = ""
+    rows_looked_at: int | None = None  # where the figure comes from a sample, the size of it
 
 
 class QualityReport(Value):
@@ -64,12 +71,26 @@ class ColumnProfile(Value):
     mean_length: float | None = None
     outliers: int | None = None
     damaged: int = 0
+    statistics: ColumnStatistics | None = None
 
 
 def profile(spool: Spool) -> tuple[ColumnProfile, ...]:
     """Every column's figures, one column in memory at a time."""
     frame = spool.scan()
     return tuple(_column_profile(frame, spool, column) for column in spool.columns)
+
+
+def with_statistics(
+    spool: Spool, columns: tuple[ColumnProfile, ...], private: Collection[str]
+) -> tuple[ColumnProfile, ...]:
+    """The profiles with how their values are spread; of `private` columns no value is kept."""
+    spread = (
+        column_statistics(spool, column, profiled.distinct, private=column.name in private)
+        for column, profiled in zip(spool.columns, columns, strict=True)
+    )
+    return tuple(
+        profiled.model_copy(update={"statistics": found}) for profiled, found in zip(columns, spread, strict=True)
+    )
 
 
 def _column_profile(frame: pl.LazyFrame, spool: Spool, column: SpooledColumn) -> ColumnProfile:
@@ -124,6 +145,7 @@ def check_quality(
     parts = (
         _part("missing_values", "cells", missing / (rows * len(counted)) if counted else 0.0),
         _part("duplicates", "rows", 1 - _distinct_rows(spool) / rows),
+        _near_part(spool),
         _part("distribution", "values", outliers / (rows * len(judged)) if judged else None),
         _part(
             "schema_compliance",
@@ -147,6 +169,13 @@ def _part(name: str, measure: str, figure: float | None, unjudged: str = "") -> 
         score=score,
         recommendation=unjudged if score is None else "" if score == 100 else advice,
     )
+
+
+def _near_part(spool: Spool) -> QualityPart:
+    looked_at, repeats = near_repeats(spool)
+    figure = repeats / looked_at if looked_at else None
+    part = _part("near_duplicates", "rows", figure, "")
+    return part.model_copy(update={"rows_looked_at": looked_at})
 
 
 def _score(parts: tuple[QualityPart, ...]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from llmops_resources.checks.formats import DatasetFormat
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.pii import PiiCoverage, PiiReport, PiiStatus, check_pii
-from llmops_resources.checks.quality import ColumnProfile, QualityReport, check_quality, profile
+from llmops_resources.checks.quality import ColumnProfile, QualityReport, check_quality, profile, with_statistics
 from llmops_resources.checks.schema import ExpectedSchema
 from llmops_resources.checks.structure import StructureReport, check_structure
 from llmops_resources.values import Value
@@ -56,6 +56,7 @@ def check(
             progress("quality", 0.0)
             columns = profile(spool)
             quality = check_quality(spool, structure, columns, expected)
+            columns = with_statistics(spool, columns, {count.column for count in pii.counts})
             progress("quality", 1.0)
     reasons = reasons_against(structure, pii, quality, options.quality_threshold)
     return ValidationReport(

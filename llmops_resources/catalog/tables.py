@@ -26,13 +26,17 @@ class VersionRow(Base):
             ],
             postgresql_where=text("deleted_at IS NULL"),
         ),
-        # The two filters that are asked most, counted without reading past them.
+        # The filters that are asked most, counted without reading past them.
         Index(
             "ix_catalog_versions_team", "kind", "owner_team", "created_at", "id",
             postgresql_where=text("deleted_at IS NULL"),
         ),
         Index(
             "ix_catalog_versions_status", "kind", "status", "created_at", "id",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_catalog_versions_pii", "kind", "pii_status", "created_at", "id",
             postgresql_where=text("deleted_at IS NULL"),
         ),
         Index(

@@ -38,7 +38,7 @@ def upgrade() -> None:
         ],
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
-    for name, column in {"team": "owner_team", "status": "status"}.items():
+    for name, column in {"team": "owner_team", "status": "status", "pii": "pii_status"}.items():
         op.create_index(
             f"ix_catalog_versions_{name}",
             "catalog_versions",

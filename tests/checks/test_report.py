@@ -150,3 +150,41 @@ def test_long_cells_are_cut_in_a_preview(tmp_path: Path) -> None:
     row = preview(path, DatasetFormat.JSONL).rows[0]
     assert len(row["a"]) == 2_000
     assert row["b"] == [1, {"c": 2}]
+
+
+def test_rows_that_differ_in_a_word_are_counted_as_near_duplicates_and_not_as_exact_ones(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    words = [f"word{i}" for i in range(3_000)]
+    texts = [" ".join(rng.choices(words, k=40)) for _ in range(100)]
+    texts += [f"{text} indeed" for text in texts[:25]]
+    pl.DataFrame({"text": texts}).write_parquet(tmp_path / "d.parquet")
+    report = check([("d.parquet", tmp_path / "d.parquet")], options=FAST)
+    figures = {p.name: (p.figure, p.rows_looked_at) for p in report.quality.parts}
+    assert figures["near_duplicates"] == (0.2, 125)
+    assert figures["duplicates"] == (0, None)
+    assert part(report, "near_duplicates") == 60
+
+
+def test_short_texts_are_not_judged_for_near_repeats(tmp_path: Path) -> None:
+    report = checked(tmp_path, pl.DataFrame({"text": [f"What is {i} plus 5?" for i in range(50)]}))
+    assert part(report, "near_duplicates") is None
+
+
+def test_a_few_poisoned_rows_move_the_score_by_no_more_than_their_share(tmp_path: Path, table: pl.DataFrame) -> None:
+    clean = checked(tmp_path, table)
+    hostile = table.head(4).with_columns(pl.lit(1e300).alias("price"), pl.lit("\x01" * 9_000).alias("text"))
+    poisoned = checked(tmp_path, pl.concat([table, hostile]))
+    assert clean.quality.score - poisoned.quality.score < 15
+    quiet = {p.name: p.score for p in poisoned.quality.parts}
+    assert (quiet["distribution"] or 0) < 100
+    assert (quiet["format"] or 0) < 100
+
+
+def test_a_report_stored_before_near_duplicates_were_counted_still_loads(tmp_path: Path, table: pl.DataFrame) -> None:
+    stored = checked(tmp_path, table).json_dict()
+    stored["quality"]["parts"] = [p for p in stored["quality"]["parts"] if p["name"] != "near_duplicates"]
+    for old in stored["quality"]["parts"]:
+        del old["rowsLookedAt"]
+    for new in ("customRecognizers", "nerCellsCut"):
+        del stored["pii"]["coverage"][new]
+    assert ValidationReport.model_validate(stored).passed

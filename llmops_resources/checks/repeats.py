@@ -1,0 +1,71 @@
+"""Rows that nearly repeat another: MinHash finds candidates (rensa), the exact Jaccard similarity decides.
+
+Compared are the sets of three-word runs of all worded columns of a row together. 25 bands of 5 hashes find a pair of
+similarity .8 with a probability of .9999; no pair below `NEAR` is ever counted, since each is verified. Exact repeats
+are another figure and count here once. Bounded: at most `MOST_ROWS` rows, spread evenly over the data, and the first
+`_CHARACTERS` of each; what was looked at is in the answer.
+"""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import polars as pl
+import rensa
+
+from llmops_resources.checks.spool import ColumnType, Spool
+
+NEAR = 0.8
+MOST_ROWS = 20_000
+_BANDS, _BAND = 25, 5
+_CHARACTERS = 5_000
+_SHORTEST = 12  # words; shorter texts are alike by their form alone ("What is 7 plus 5?")
+_COMPARED = 10  # texts of one bucket that a new one is held against
+
+
+class NearRepeats(NamedTuple):
+    """How many of `rows` looked at nearly repeat an earlier one; no rows when no row has text enough."""
+
+    rows: int
+    repeats: int
+
+
+def near_repeats(spool: Spool) -> NearRepeats:
+    """Count near repeats. Deterministic for equal rows."""
+    worded = [c.name for c in spool.columns if c.type in {ColumnType.STRING, ColumnType.LIST, ColumnType.OBJECT}]
+    texts = _texts(spool, worded) if worded else []
+    buckets: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    repeats = 0
+    for index, text in enumerate(texts):
+        runs = _runs(text)
+        sketch = rensa.RMinHash(num_perm=_BANDS * _BAND, seed=0)
+        sketch.update(list(runs))
+        digest = sketch.digest()
+        keys = [(band, *digest[band * _BAND : (band + 1) * _BAND]) for band in range(_BANDS)]
+        candidates = dict.fromkeys(other for key in keys for other in buckets.get(key, ())[:_COMPARED])
+        if any(_similar(runs, texts[other]) for other in candidates):
+            repeats += 1  # not kept: what repeats it repeats the original too, or is another text
+            continue
+        for key in keys:
+            buckets[key].append(index)
+    return NearRepeats(len(texts), repeats)
+
+
+def _texts(spool: Spool, columns: list[str]) -> list[str]:
+    step = max(1, -(-spool.rows // MOST_ROWS))
+    joined = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in columns], separator=" ")
+    kept: list[str] = []
+    for before, frame in spool.frames():
+        present = frame.with_columns(pl.lit(None, pl.String).alias(n) for n in columns if n not in frame.columns)
+        spread = present.gather_every(step, -before % step)
+        kept += spread.select(joined.str.slice(0, _CHARACTERS)).to_series().to_list()
+    return [text for text in dict.fromkeys(kept) if len(text.split()) >= _SHORTEST]
+
+
+def _runs(text: str) -> set[str]:
+    words = text.casefold().split()
+    return {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
+
+
+def _similar(runs: set[str], other: str) -> bool:
+    others = _runs(other)
+    return len(runs & others) >= NEAR * len(runs | others)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, func, select, text, tuple_
 
 from llmops_resources.database import Transaction
 
@@ -52,6 +52,8 @@ def fetch_by_key(
     With an index that has every filtered column, finding the page and counting touch nothing but that index.
     """
     at, identifier = order
+    # The default is a spinning disk's, under which the planner would rather read the whole table than the index.
+    tx.session.execute(text("SET LOCAL random_page_cost = 1.1"))
     page = _one_more(keys, order, after, limit).subquery()
     whole = select(row).join(page, page.c[identifier.key] == identifier).order_by(at.desc(), identifier.desc())
     rows = tx.session.scalars(whole).all()

@@ -1,6 +1,8 @@
 """What only a local folder needs: fsync, and tidying up after killed processes."""
 
 import os
+import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,25 @@ def sync_up(path: Path, root: Path) -> None:
                 os.close(handle)
             if entry == root:
                 break
+
+
+def write_whole(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file that appears under its name when it is whole; until then it is `name#<digits>`, as obstore's are.
+
+    Raises OSError, and whatever `pieces` raises; then nothing is left.
+    """
+    partial = path.with_name(f"{path.name}#{secrets.randbelow(10**18)}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open("xb", buffering=0) as out:
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[out.write(rest) :]
+        partial.rename(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def prune_empty(folder: Path, root: Path) -> None:

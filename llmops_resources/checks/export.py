@@ -12,7 +12,8 @@ def as_csv(diff: Diff) -> str:
 
     No cell is a formula to a spreadsheet (`display.in_spreadsheet`); that holds for column names as well.
     """
-    names = list(dict.fromkeys(name for row in diff.sample for name in (*(row.before or {}), *(row.after or {}))))
+    present = {name for row in diff.sample for name in (*(row.before or {}), *(row.after or {}))}
+    names = [column.name for column in diff.columns if column.name in present]
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL)
     writer.writerow([in_spreadsheet(name) for name in ("change", "side", "row", "changed columns", *names)])

@@ -51,10 +51,9 @@ def canonical(rows: Sequence[Sequence[Hit | RecognizerResult]]) -> Findings:
     ]
 
 
-def ours(texts: list[str], reader: EntityReader | None) -> list[list[Hit]]:
+def ours(texts: list[str], scan: PatternScan, reader: EntityReader | None) -> list[list[Hit]]:
     """What the platform finds: patterns on distinct texts, entities where a model is given."""
     distinct = list(dict.fromkeys(texts))
-    scan = PatternScan(pattern_rules(OPTIONS.phone_regions), OPTIONS.min_score)
     found = scan.scan(pl.Series(distinct))
     hits = [found.get(index, []) for index in range(len(distinct))]
     if reader is not None:
@@ -128,7 +127,7 @@ def settle(hits: list[Hit]) -> list[Hit]:
 def print_quality(title: str, labelled: list[Ticket], reader: EntityReader, nlp: SpacyNlpEngine) -> None:
     """A Markdown table of both."""
     texts = [ticket.text for ticket in labelled]
-    mine = ours(texts, reader)
+    mine = ours(texts, PatternScan(pattern_rules(OPTIONS.phone_regions), OPTIONS.min_score), reader)
     settled = canonical([settle(hits) for hits in mine])
     logging.getLogger("tldextract").setLevel(logging.CRITICAL)  # Presidio's mail recognizer asks for a list on the net
     stock = BatchAnalyzerEngine(AnalyzerEngine(nlp_engine=nlp))
@@ -163,11 +162,12 @@ def main() -> None:
     print(f"the model is read in stages: {reader.staged}")
     sparse = without_data(mixed, 9) + mixed[: len(mixed) // 10]
     patterns, rounds = presidio(None), arguments.rounds
-    alone = partial(ours, reader=None)
+    scan = PatternScan(pattern_rules(OPTIONS.phone_regions), OPTIONS.min_score)
+    alone = partial(ours, scan=scan, reader=None)
     same = [
         compare("patterns only, every text with personal data", mixed, patterns, alone, rounds),
         compare("patterns only, one text in ten", sparse, patterns, alone, rounds),
-        compare("language model and patterns", english, presidio(nlp), partial(ours, reader=reader), rounds),
+        compare("language model and patterns", english, presidio(nlp), partial(ours, scan=scan, reader=reader), rounds),
     ]
     print(f"{reader.reruns} texts were read again, since a sentence starts inside an entity")
     print_quality("English", tickets(arguments.texts, 2, korean_share=0), reader, nlp)

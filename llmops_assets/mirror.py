@@ -37,7 +37,10 @@ Edge = tuple[Key, Key]
 
 
 class CatalogState(Value):
-    """Every name Dagster shows: data sets and those compared with another version, models, (model, benchmark) pairs, (environment, route, model) triples."""
+    """Every name Dagster shows: data sets, those of them that were compared, models, and the pairs and triples below.
+
+    `evaluations` are (model, benchmark), `endpoints` are (environment, route, model).
+    """
 
     datasets: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()

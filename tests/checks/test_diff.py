@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmops_resources.checks.display import in_spreadsheet
 from llmops_resources.checks.diff import Change, Diff, DiffOptions, compare
+from llmops_resources.checks.display import in_spreadsheet
 from llmops_resources.checks.drift import Plan, Verdict, chi_squared, judge
 from llmops_resources.checks.frames import Table, open_table
 from llmops_resources.checks.options import CheckOptions

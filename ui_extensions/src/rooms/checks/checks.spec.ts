@@ -8,7 +8,7 @@ import type { Report } from './queries';
 
 const coverage = {
   totalRows: 500, rowsScannedRules: 500, rowsScannedNer: 200, unreadableRows: 0, columns: ['text'], recognizers: [], model: 'm',
-  nerMaxCharacters: 2000, nerCellsSkipped: 0, limits: 'Not looked for: data in images.',
+  nerMaxCharacters: 2000, nerCellsSkipped: 0, nerCellsCut: 0, customRecognizers: [], limits: 'Not looked for: data in images.',
 };
 const pii: Report['pii'] = {
   status: 'failed',

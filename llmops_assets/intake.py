@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
@@ -34,7 +35,7 @@ from llmops_resources.work import WorkItem, WorkStatus
 ACTOR: Final = Actor("system:intake")
 ROOMS: Final[tuple[Room[Any], ...]] = (validations, comparisons, imports, jobs, evaluations, deployments)
 TICK_SECONDS: Final = 20.0
-POLL: Final = 0.25
+POLL: Final = 0.5
 QUIET_SECONDS: Final = 1.0  # a change of the catalog that no row waits for is loaded after so long without another
 LONGEST_DEBOUNCE: Final = 5.0
 _KEPT_REFUSALS: Final = 100
@@ -107,16 +108,22 @@ def evaluate_models(context: dg.SensorEvaluationContext) -> Tick:
     """Requests the evaluation that a finished training job asked for, once a job."""
     platform = _platform(context)
     refused: list[str] = json.loads(context.cursor or "[]")
-    return _waiting(context, lambda: _evaluate_finished(context, platform, refused))
+    requested: set[UUID] = set()
+    return _waiting(context, lambda: _evaluate_finished(context, platform, refused, requested))
 
 
-def _evaluate_finished(context: dg.SensorEvaluationContext, platform: Platform, refused: list[str]) -> None:
-    """The rows decide and not the materialization events: a run can die between the two."""
+def _evaluate_finished(
+    context: dg.SensorEvaluationContext, platform: Platform, refused: list[str], requested: set[UUID]
+) -> None:
+    """The rows decide and not the materialization events: a run can die between the two.
+
+    `requested` are the jobs that this tick has seen to already.
+    """
     with platform.transaction(ACTOR) as tx:
         finished = jobs.search(tx, status=WorkStatus.SUCCEEDED, limit=50).items
     for job in finished:
         wanted = job.auto_evaluate
-        if wanted is None or str(job.id) in refused:
+        if wanted is None or str(job.id) in refused or job.id in requested:
             continue
         try:
             with platform.transaction(ACTOR) as tx:
@@ -127,6 +134,7 @@ def _evaluate_finished(context: dg.SensorEvaluationContext, platform: Platform, 
                     dataset_id=wanted.dataset_id,
                     metrics=wanted.metrics,
                 )
+            requested.add(job.id)
         except PlatformError as error:
             context.log.warning("the model of job %s is not evaluated: %s", job.id, error)
             refused.append(str(job.id))

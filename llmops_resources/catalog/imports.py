@@ -21,7 +21,7 @@ from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.tables import ImportRow
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound, Unavailable, ValidationFailed, field_problem
+from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
@@ -78,11 +78,11 @@ class ImportTask(Value):
 def check_origin(origin: Origin, *, root: Path | None, offline: bool) -> Origin:
     """The origin as it is imported: its folder resolved, its revision filled in.
 
-    Raises ValidationFailed for a bad name or a folder that is not below `root`, Unavailable for the Hub when offline.
+    Raises ValidationFailed for a bad name or a folder that is not below `root`, Conflict for the Hub when offline.
     """
     if origin.source is Source.HUGGINGFACE:
         if offline:
-            raise Unavailable(
+            raise Conflict(
                 "this platform does not use the Hugging Face Hub: HF_HUB_OFFLINE is set",
                 remedy="Set HF_HUB_OFFLINE=false and start it again, or download the model elsewhere and upload it.",
             )

@@ -64,7 +64,7 @@ def test_a_link_below_the_allowed_folder_that_leads_out_is_refused(api: httpx.Cl
 
 def test_the_hub_is_refused_with_the_remedy_when_the_platform_is_offline(api: httpx.Client) -> None:
     answer = api.post("/catalog/models/import", json=_body(source="huggingface", location="org/name"))
-    assert answer.status_code == 503
+    assert answer.status_code == 409
     assert "HF_HUB_OFFLINE" in answer.json()["data"]["remedy"]
 
 

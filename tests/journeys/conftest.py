@@ -1,6 +1,7 @@
 """One running platform for the tests that only look at a finished journey."""
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,3 +33,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.when == "call" and report.failed and isinstance(opened, Console):
         report.sections.append(("the page when it failed", opened.described()))
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The kill tests come before the shared platform starts, so that two platforms never share the cores."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: (item.path.parent == folder, item.path.stem != "test_kills"))

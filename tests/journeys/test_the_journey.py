@@ -81,7 +81,7 @@ def test_the_official_openai_client_gets_a_completion_and_a_stream(walked: Walke
     platform, made = walked
     client = openai.OpenAI(base_url=f"{platform.root}/openai/v1", api_key="unused-locally")
     question: Any = [{"role": "user", "content": "What is apple?"}]
-    assert [model.id for model in client.models.list()] == ["tiny-chat"]
+    assert "tiny-chat" in [model.id for model in client.models.list()]
     whole = client.chat.completions.create(model="tiny-chat", messages=question, max_tokens=12, temperature=0)
     parts = client.chat.completions.create(
         model="tiny-chat", messages=question, max_tokens=12, temperature=0, stream=True

@@ -63,6 +63,16 @@ class Dispatch:
         await self.rest(scope, receive, send)
 
 
+class DescribedApi(FastAPI):
+    """FastAPI whose description, made when it is first asked for, has the gateway's routes as well."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            super().openapi()["paths"].update(description.paths())
+        return super().openapi()
+
+
 def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) -> FastAPI:
     """The FastAPI part. Raises RuntimeError when a route has no permission."""
 
@@ -74,7 +84,7 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
         await dagster.stop()
         await gateway.stop()
 
-    api = FastAPI(title="llmops", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    api = DescribedApi(title="llmops", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     api.state.platform = platform
     api.state.gateway = gateway
     api.state.uploads = Uploads(platform.settings.upload_stall_seconds)
@@ -93,9 +103,6 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
         raise RuntimeError(f"routes without a permission: {', '.join(naked)}")
     api.add_api_route(f"{BASE}/{{path:path}}", _nothing_here, methods=list(_ALL), include_in_schema=False)
     api.mount("/", Console(console_folder(platform)))
-    described = api.openapi()
-    described["paths"].update(description.paths())
-    api.openapi_schema = described
     return api
 
 

@@ -34,15 +34,22 @@ def run(
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
     walled: bool = False,
+    processes: int = 1,
+    grace: float = GRACE,
 ) -> None:
     """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
 
-    `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home.
+    `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home. With more
+    than one of `processes`, `torchrun` starts them on this machine. Whoever ends this run early gives the program
+    `grace` seconds to end by itself, and what it says meanwhile is handed over too.
 
     Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, UpstreamFailed for
     any other bad end; both with the last lines of its stderr.
     """
-    command = [sys.executable, *(["-I"] if walled else []), "-m", module, str(folder)]
+    shared = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = [*(["-I"] if walled else []), *(shared if processes > 1 else [])]
+    command = [sys.executable, *launcher, "-m", module, str(folder)]
+    refusal: list[Event] = []
     with start(command, environment=environment, home=folder if walled else None) as process:
         try:
             events: queue.Queue[Event | None] = queue.Queue()
@@ -53,11 +60,15 @@ def run(
             ]
             for reader in readers:
                 reader.start()
-            _follow(events, on_event, should_stop)
-            status = process.wait(GRACE)
+            _follow(events, _sorting(on_event, refusal), should_stop)
+            status = process.wait(grace)
             readers[1].join(GRACE)
         finally:
-            stop(process)
+            stop(process, grace)
+            readers[0].join(GRACE)
+            _hand_over_the_rest(events, on_event)
+    if refusal:
+        raise InvalidInput(str(refusal[-1]["message"]), remedy=str(refusal[-1]["remedy"]))
     if status == INPUT_AT_FAULT:
         raise InvalidInput(
             _last(said) or f"{module} refused its input", remedy="Correct the input and submit it again."
@@ -119,6 +130,17 @@ def _follow(
             looked = time.monotonic()
             if should_stop():
                 raise Cancelled
+
+
+def _sorting(on_event: Callable[[Event], None], refusal: list[Event]) -> Callable[[Event], None]:
+    """Keeps back what the program says of its input; everything else is handed over."""
+    return lambda event: refusal.append(event) if event.get("event") == "refused" else on_event(event)
+
+
+def _hand_over_the_rest(events: "queue.Queue[Event | None]", on_event: Callable[[Event], None]) -> None:
+    while not events.empty():
+        if (event := events.get()) is not None:
+            on_event(event)
 
 
 def _read_events(stream: IO[str] | None, events: "queue.Queue[Event | None]") -> None:

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     serving_backend: ServingBackend = ServingBackend.LOCAL
     runtime_threads: int = 1
     training_threads: int = 2
+    checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
     outbound_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     console_dir: Path | None = None
     log_level: str = "INFO"

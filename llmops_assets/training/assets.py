@@ -13,6 +13,7 @@ import dagster as dg
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
 from llmops_assets.names import console_link, markdown_table, sparkline
+from llmops_assets.training.keeper import Keeper
 from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.versions import Version
@@ -28,8 +29,11 @@ from llmops_resources.values import utc_now
 PROGRAM: Final = "llmops_assets.training.sft"
 SUMMARY: Final = "training_summary.json"
 CARD: Final = "README.md"
+GRACE: Final = 60.0  # seconds that a program which is asked to stop has for its last checkpoint
 TOKEN_LIFETIME: Final = timedelta(days=2)
-KEPT_FROM_SUMMARY: Final = ("final_loss", "eval_loss", "perplexity", "tokens", "steps", "seconds", "parameters")
+KEPT_FROM_SUMMARY: Final = (
+    "final_loss", "eval_loss", "perplexity", "tokens", "steps", "seconds", "attempts", "parameters", "code_digest",
+)  # fmt: skip
 
 
 def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[Any]:
@@ -37,11 +41,13 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
     platform: Platform = context.resources.platform
     with claimed(context, jobs, lambda tx: _standing(tx, name), cancelled=jobs.mark_cancelled) as task:
         with scratch.folder(platform, task.job.id) as work:
-            metrics = _Metrics(context, platform, task.job.id)
+            keeper = Keeper(platform.blobs, task.job.id)
+            metrics = _Metrics(context, platform, task.job.id, keeper)
             manifest = platform.blobs.manifest(task.output_prefix)  # an attempt that died after it had published
             if manifest is None:
                 platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
-                _run(platform, task, work, metrics)
+                with keeper:
+                    _run(platform, task, work, metrics, keeper)
                 manifest = _publish(platform, task.output_prefix, work / "output")
             inspection = airlock.inspect(manifest.files, scratch.reader(platform, task.output_prefix))
             told = Manifest.of(file for file in manifest.files if file.path in {SUMMARY, CARD})
@@ -61,6 +67,7 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
                 summary=summary,
                 inspection=inspection,
             )
+    keeper.forget()
     return _result(platform, task, model, summary, metrics.losses)
 
 
@@ -68,13 +75,15 @@ def _standing(tx: Transaction, name: str) -> Ask:
     return Ask(jobs.submit_again(tx, name).id)
 
 
-def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics") -> None:
+def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper) -> None:
     job, settings = task.job, platform.settings
     (work / "recipe.json").write_text(job.recipe.model_dump_json(by_alias=True))
     scratch.fetch(platform, task.dataset, work / "data")
     if task.base is not None:
         scratch.fetch(platform, task.base, work / "base")
-    threads = str(settings.training_threads)
+    if (step := keeper.restore(work / "resume")) is not None:
+        metrics.say(f"going on from step {step}")
+    threads = str(max(1, settings.training_threads // job.recipe.processes))
     programs.run(
         PROGRAM,
         work,
@@ -89,6 +98,8 @@ def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics"
         },
         on_event=metrics,
         should_stop=metrics.should_stop,
+        processes=job.recipe.processes,
+        grace=GRACE,
     )
 
 
@@ -149,8 +160,10 @@ class _Metrics:
     The program delivers its metrics to the API itself while it runs; what the API missed is recorded at the end.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID) -> None:
-        self._context, self._platform, self._job_id = context, platform, job_id
+    def __init__(
+        self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID, keeper: Keeper
+    ) -> None:
+        self._context, self._platform, self._job_id, self._keeper = context, platform, job_id, keeper
         self._metrics: list[Metric] = []
         self._fraction, self._message, self._logged = 0.0, "starting", 0.0
 
@@ -167,6 +180,14 @@ class _Metrics:
             if time.monotonic() - self._logged > 5:
                 self._logged = time.monotonic()
                 self._context.log.info("%.0f%% %s", 100 * self._fraction, self._message)
+
+        elif event.get("event") == "checkpoint":
+            self._keeper.keep(int(event["step"]), Path(event["folder"]))
+            self.say(f"checkpoint after step {event['step']}")
+
+    def say(self, message: str) -> None:
+        """A line in the run's log."""
+        self._context.log.info(message)
 
     @property
     def losses(self) -> list[float]:

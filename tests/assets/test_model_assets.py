@@ -7,6 +7,7 @@ import urllib.request
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from llmops_assets.claims import ACTOR
 from llmops_assets.serving import local_agent
@@ -18,7 +19,7 @@ from llmops_resources.evaluation import runs
 from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
-from llmops_resources.training import experiments, jobs
+from llmops_resources.training import checkpoints, experiments, jobs
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -125,6 +126,53 @@ def test_a_cancelled_job_stops_its_program(platform: Platform, admin: Actor, mat
     assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
     canceller.join()
     assert _job(platform, admin, job.id).state.status is WorkStatus.CANCELLED
+
+
+@pytest.mark.slow
+def test_a_job_that_was_stopped_goes_on_from_its_checkpoint_in_the_same_bits(
+    platform: Platform, admin: Actor, materialize: Materialize
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    stopped = _submitted(platform, admin, dataset, epochs=300, batchSize=1)
+
+    def stop_while_it_trains() -> None:
+        while _job(platform, admin, stopped.id).state.progress < 0.2:
+            time.sleep(0.05)
+        with platform.transaction(admin) as tx:
+            jobs.cancel(tx, stopped.id)
+
+    stopper = threading.Thread(target=stop_while_it_trains)
+    stopper.start()
+    assert not materialize(("models", "tiny"), row=f"{stopped.id}:1").success
+    stopper.join()
+    (step,) = {entry.key.split("/")[2] for entry in platform.blobs.list(checkpoints.folder(stopped.id))}
+    assert int(step) > 0
+
+    with platform.transaction(admin) as tx:  # as the retry of a job does it
+        tx.session.execute(
+            text("UPDATE training_jobs SET status = 'queued', attempt = 2, cancel_requested = false WHERE id = :id"),
+            {"id": stopped.id},
+        )
+        tx.audit("training.retry", "training_job", stopped.id)
+    assert materialize(("models", "tiny"), row=f"{stopped.id}:2").success
+    whole = _submitted(platform, admin, dataset, epochs=300, batchSize=1)
+    assert materialize(("models", "tiny"), row=f"{whole.id}:1").success
+    with platform.transaction(admin) as tx:
+        made = [versions.get(tx, _job(platform, admin, job.id).output_version_id) for job in (stopped, whole)]
+    digests = [{file.path: file.sha256 for file in model.manifest.files}["model.safetensors"] for model in made]
+    assert digests[0] == digests[1]
+    assert (_job(platform, admin, stopped.id).summary or {})["attempts"] == 2
+    assert not list(platform.blobs.list(checkpoints.ROOT))
+
+
+@pytest.mark.slow
+def test_a_distributed_job_trains_in_two_processes(platform: Platform, admin: Actor, materialize: Materialize) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    recipe = Recipe.from_hyperparameters("from_scratch", {**TINY, "textColumn": "answer"}, use_gpu=False, processes=2)
+    with platform.transaction(admin) as tx:
+        job = jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+    assert materialize(("models", "tiny"), row=f"{job.id}:1").success
+    assert _job(platform, admin, job.id).state.status is WorkStatus.SUCCEEDED
 
 
 def _observed(platform: Platform, endpoint_id: UUID, status: EndpointStatus) -> Endpoint:

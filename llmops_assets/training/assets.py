@@ -21,7 +21,8 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import UpstreamFailed
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
-from llmops_resources.training import experiments, jobs
+from llmops_resources.training import experiments, jobs, queueing, submission
+from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.experiments import Metric
 from llmops_resources.training.jobs import TrainingTask
 from llmops_resources.values import utc_now
@@ -39,7 +40,9 @@ KEPT_FROM_SUMMARY: Final = (
 def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[Any]:
     """Run the requested job, or the model's standing recipe when nobody asked."""
     platform: Platform = context.resources.platform
-    with claimed(context, jobs, lambda tx: _standing(tx, name), cancelled=jobs.mark_cancelled) as task:
+    with claimed(
+        context, jobs, lambda tx: _standing(platform, tx, name), cancelled=jobs.mark_cancelled, failed=jobs.fail_because
+    ) as task:
         with scratch.folder(platform, task.job.id) as work:
             keeper = Keeper(platform.blobs, task.job.id)
             metrics = _Metrics(context, platform, task.job.id, keeper)
@@ -71,8 +74,11 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
     return _result(platform, task, model, summary, metrics.losses)
 
 
-def _standing(tx: Transaction, name: str) -> Ask:
-    return Ask(jobs.submit_again(tx, name).id)
+def _standing(platform: Platform, tx: Transaction, name: str) -> Ask:
+    capacity = capacity_of(platform.settings)
+    job = submission.submit_again(tx, name, capacity=capacity)
+    queueing.admit_now(tx, job.id, capacity)
+    return Ask(job.id)
 
 
 def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper) -> None:
@@ -88,7 +94,7 @@ def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics"
         PROGRAM,
         work,
         environment={
-            "API_BASE_URL": settings.api_base_url,
+            "API_BASE_URL": job.api_base_url or settings.api_base_url,
             "JOB_ID": str(job.id),
             "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
             "HF_HUB_OFFLINE": "1",

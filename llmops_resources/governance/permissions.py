@@ -33,6 +33,8 @@ class Permission(StrEnum):
     SECRET_WRITE = "secret:write"  # noqa: S105  the name of a permission
     TRAINING_READ = "training:read"
     TRAINING_SUBMIT = "training:submit"
+    TRAINING_PRIORITIZE = "training:prioritize"
+    TRAINING_QUOTA = "training:quota"
     METRICS_WRITE = "metrics:write"
     EVALUATION_READ = "evaluation:read"
     EVALUATION_RUN = "evaluation:run"
@@ -59,6 +61,8 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.SECRET_WRITE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN, Role.SERVICE_DEVELOPER}),
     Permission.TRAINING_READ: _EVERYONE,
     Permission.TRAINING_SUBMIT: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.TRAINING_PRIORITIZE: frozenset({Role.ADMIN, Role.OPERATOR}),
+    Permission.TRAINING_QUOTA: frozenset({Role.ADMIN, Role.OPERATOR}),
     Permission.METRICS_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
     Permission.EVALUATION_READ: _EVERYONE,
     Permission.EVALUATION_RUN: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER, Role.REVIEWER}),

@@ -19,7 +19,7 @@ from llmops_resources.evaluation import runs
 from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
-from llmops_resources.training import checkpoints, experiments, jobs
+from llmops_resources.training import checkpoints, experiments, jobs, queueing, submission
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -33,7 +33,9 @@ TINY = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300, "conte
 def _submitted(platform: Platform, admin: Actor, dataset: Version, **changes: object) -> Job:
     recipe = Recipe.from_hyperparameters("from_scratch", {**TINY, "textColumn": "answer", **changes}, use_gpu=False)
     with platform.transaction(admin) as tx:
-        return jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        job = submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        assert queueing.admit_waiting(tx, {"cpu": 1}) == [job.id]
+        return job
 
 
 def _job(platform: Platform, admin: Actor, job_id: UUID) -> Job:

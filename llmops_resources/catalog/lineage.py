@@ -25,6 +25,7 @@ class Role(StrEnum):
 
     TRAINED_ON = "trained_on"
     FINE_TUNED_FROM = "fine_tuned_from"
+    INITIALIZED_FROM = "initialized_from"
     EVALUATED = "evaluated"
     BENCHMARK = "benchmark"
     SERVED = "served"

@@ -180,7 +180,9 @@ def finish(
     )
     lineage.record(tx, parent=row.dataset_id, child=model.id, role=lineage.Role.TRAINED_ON)
     if row.model_id is not None:
-        lineage.record(tx, parent=row.model_id, child=model.id, role=lineage.Role.FINE_TUNED_FROM)
+        finetune = row.recipe["jobType"] == JobType.FINETUNE
+        role = lineage.Role.FINE_TUNED_FROM if finetune else lineage.Role.INITIALIZED_FROM
+        lineage.record(tx, parent=row.model_id, child=model.id, role=role)
     evidence.attach(
         tx,
         model.id,

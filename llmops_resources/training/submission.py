@@ -1,6 +1,5 @@
 """Submitting a training job: with proof of approval, checked whole, placed on machines, and put into the queue."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -175,10 +174,7 @@ def next_output_version(tx: Transaction, name: str) -> str:
 
 
 def _recipe(base: JobType, hyperparameters: Mapping[str, Any], use_gpu: bool, processes: int) -> Recipe:
-    """The one call of the recipe's reader; a recipe that knows no processes trains in one."""
-    read: Callable[..., Recipe] = Recipe.from_hyperparameters
-    shared = {"processes": processes} if "processes" in inspect.signature(read).parameters else {}
-    return read(base, hyperparameters, use_gpu, **shared)
+    return Recipe.from_hyperparameters(base, hyperparameters, use_gpu, processes)
 
 
 def _collect(problems: list[FieldProblem], read: Callable[[], ResultT]) -> ResultT | None:
@@ -228,19 +224,21 @@ def _columns(terms: Terms, team: str, decision: ResourceDecision) -> dict[str, A
 
 
 def _base_model(tx: Transaction, recipe: Recipe, model_id: UUID | str | None) -> approvals.ApprovedModel | None:
-    if recipe.job_type is JobType.FINETUNE:
-        if model_id is None:
-            problem = field_problem("modelId", "is required for finetune", "Give the id of an approved base model.")
-            raise ValidationFailed("a fine-tuning job needs a base model", details=[problem])
-        base = approvals.approved_model(tx, model_id)
-        if base.version.type is ModelType.EXTERNAL:
-            problem = field_problem("modelId", "is an external model", "Give the id of a model that has weights here.")
-            raise ValidationFailed("an external model cannot be fine-tuned", details=[problem])
-        return base
-    if model_id is not None:
-        problem = field_problem("modelId", f"is not used by {recipe.job_type}", "Leave it out, or use finetune.")
-        raise ValidationFailed("this job type starts without a base model", details=[problem])
-    return None
+    if not recipe.needs_base:
+        if model_id is not None:
+            remedy = "Leave it out, use finetune, or set hyperparameters.initialization."
+            problem = field_problem("modelId", f"is not used by {recipe.job_type}", remedy)
+            raise ValidationFailed("this job type starts without a base model", details=[problem])
+        return None
+    if model_id is None:
+        needed = recipe.job_type if recipe.job_type is JobType.FINETUNE else f"initialization {recipe.initialization}"
+        problem = field_problem("modelId", f"is required for {needed}", "Give the id of an approved model.")
+        raise ValidationFailed("this job starts from another model", details=[problem])
+    base = approvals.approved_model(tx, model_id)
+    if base.version.type is ModelType.EXTERNAL:
+        problem = field_problem("modelId", "is an external model", "Give the id of a model that has weights here.")
+        raise ValidationFailed("an external model cannot be trained on", details=[problem])
+    return base
 
 
 def _current(tx: Transaction, version_id: UUID, kind: Kind) -> UUID:

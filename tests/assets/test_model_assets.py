@@ -7,7 +7,6 @@ import urllib.request
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from llmops_assets.claims import ACTOR
 from llmops_assets.serving import local_agent
@@ -19,7 +18,7 @@ from llmops_resources.evaluation import runs
 from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
-from llmops_resources.training import checkpoints, experiments, jobs, queueing, submission
+from llmops_resources.training import checkpoints, experiments, jobs, moves, queueing, submission
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -121,7 +120,7 @@ def test_a_cancelled_job_stops_its_program(platform: Platform, admin: Actor, mat
         while _job(platform, admin, job.id).state.status is not WorkStatus.RUNNING:
             time.sleep(0.05)
         with platform.transaction(admin) as tx:
-            jobs.cancel(tx, job.id)
+            moves.cancel(tx, job.id)
 
     canceller = threading.Thread(target=cancel_when_running)
     canceller.start()
@@ -141,7 +140,7 @@ def test_a_job_that_was_stopped_goes_on_from_its_checkpoint_in_the_same_bits(
         while _job(platform, admin, stopped.id).state.progress < 0.2:
             time.sleep(0.05)
         with platform.transaction(admin) as tx:
-            jobs.cancel(tx, stopped.id)
+            moves.cancel(tx, stopped.id)
 
     stopper = threading.Thread(target=stop_while_it_trains)
     stopper.start()
@@ -150,12 +149,9 @@ def test_a_job_that_was_stopped_goes_on_from_its_checkpoint_in_the_same_bits(
     (step,) = {entry.key.split("/")[2] for entry in platform.blobs.list(checkpoints.folder(stopped.id))}
     assert int(step) > 0
 
-    with platform.transaction(admin) as tx:  # as the retry of a job does it
-        tx.session.execute(
-            text("UPDATE training_jobs SET status = 'queued', attempt = 2, cancel_requested = false WHERE id = :id"),
-            {"id": stopped.id},
-        )
-        tx.audit("training.retry", "training_job", stopped.id)
+    with platform.transaction(admin) as tx:
+        moves.retry(tx, stopped.id)
+        queueing.admit_waiting(tx, {"cpu": 1})
     assert materialize(("models", "tiny"), row=f"{stopped.id}:2").success
     whole = _submitted(platform, admin, dataset, epochs=300, batchSize=1)
     assert materialize(("models", "tiny"), row=f"{whole.id}:1").success
@@ -172,7 +168,8 @@ def test_a_distributed_job_trains_in_two_processes(platform: Platform, admin: Ac
     dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
     recipe = Recipe.from_hyperparameters("from_scratch", {**TINY, "textColumn": "answer"}, use_gpu=False, processes=2)
     with platform.transaction(admin) as tx:
-        job = jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        job = submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        queueing.admit_waiting(tx, {"cpu": 1})
     assert materialize(("models", "tiny"), row=f"{job.id}:1").success
     assert _job(platform, admin, job.id).state.status is WorkStatus.SUCCEEDED
 

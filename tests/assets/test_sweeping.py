@@ -11,7 +11,7 @@ from llmops_resources.catalog.uploads import sessions
 from llmops_resources.catalog.uploads.values import AnnouncedFile, ReceivedChunk, UploadStatus
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.training import checkpoints, jobs
+from llmops_resources.training import checkpoints, moves, submission
 from llmops_resources.training.recipe import Recipe
 from tests.factories import approved, stored, uploaded
 
@@ -47,8 +47,11 @@ def test_the_sweep_keeps_the_checkpoints_of_jobs_that_may_go_on_and_removes_all_
     dataset = approved(platform, Kind.DATASET, "facts")
     recipe = Recipe.from_hyperparameters("pretrain", {"architecture": {"hiddenSize": 16, "layers": 1}}, use_gpu=False)
     with platform.transaction(admin) as tx:
-        ids = [jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name=f"m{n}").id for n in range(2)]
-        jobs.cancel(tx, ids[1])
+        ids = [
+            submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name=name).id
+            for name in ("waits", "stopped")
+        ]
+        moves.cancel(tx, ids[1])
     for job_id in (*ids, uuid4()):
         stored(platform, f"{checkpoints.folder(job_id)}/7", {"progress.json": b"{}"})
 

@@ -26,7 +26,7 @@ export default {
     overview: 'Overview',
     noMatch: 'Nothing matches these filters',
     types: { base: 'Base', fine_tuned: 'Fine-tuned', external: 'External' },
-    roles: { trained_on: 'trained on', fine_tuned_from: 'fine-tuned from', evaluated: 'evaluated', benchmark: 'benchmark', served: 'served' },
+    roles: { trained_on: 'trained on', fine_tuned_from: 'fine-tuned from', initialized_from: 'initialized from', evaluated: 'evaluated', benchmark: 'benchmark', served: 'served' },
     nodes: { dataset: 'Data set', model: 'Model', prompt: 'Prompt', evaluation: 'Evaluation', endpoint: 'Endpoint' },
     datasets: {
       title: 'Data sets',
@@ -261,7 +261,7 @@ export default {
     overview: '개요',
     noMatch: '조건에 맞는 항목이 없습니다',
     types: { base: '기본', fine_tuned: '미세 조정', external: '외부' },
-    roles: { trained_on: '학습 데이터', fine_tuned_from: '미세 조정 원본', evaluated: '평가 대상', benchmark: '벤치마크', served: '서빙 모델' },
+    roles: { trained_on: '학습 데이터', fine_tuned_from: '미세 조정 원본', initialized_from: '초기 가중치 원본', evaluated: '평가 대상', benchmark: '벤치마크', served: '서빙 모델' },
     nodes: { dataset: '데이터셋', model: '모델', prompt: '프롬프트', evaluation: '평가', endpoint: '엔드포인트' },
     datasets: {
       title: '데이터셋',

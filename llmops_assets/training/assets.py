@@ -18,7 +18,7 @@ from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import UpstreamFailed
+from llmops_resources.errors import PlatformError, UpstreamFailed
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
 from llmops_resources.training import experiments, jobs, queueing, submission
@@ -49,7 +49,7 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
             manifest = platform.blobs.manifest(task.output_prefix)  # an attempt that died after it had published
             if manifest is None:
                 platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
-                with keeper:
+                with keeper, metrics:
                     _run(platform, task, work, metrics, keeper)
                 manifest = _publish(platform, task.output_prefix, work / "output")
             inspection = airlock.inspect(manifest.files, scratch.reader(platform, task.output_prefix))
@@ -190,6 +190,18 @@ class _Metrics:
         elif event.get("event") == "checkpoint":
             self._keeper.keep(int(event["step"]), Path(event["folder"]))
             self.say(f"checkpoint after step {event['step']}")
+
+    def __enter__(self) -> "_Metrics":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """What a run measured before it failed is kept too: it shows why."""
+        if kind is not None:
+            try:
+                with self._platform.transaction(ACTOR) as tx:
+                    self.record(tx)
+            except PlatformError as error:
+                self._context.log.warning("metrics of the failed run were not recorded: %s", error)
 
     def say(self, message: str) -> None:
         """A line in the run's log."""

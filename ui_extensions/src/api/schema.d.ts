@@ -3453,7 +3453,7 @@ export interface components {
              * Priority
              * @default 0
              */
-            priority: number;
+            priority: number | ("low" | "normal" | "high" | "urgent");
             /** Resourceprofile */
             resourceProfile?: {
                 [key: string]: unknown;
@@ -3867,7 +3867,7 @@ export interface components {
         /** PriorityChange */
         PriorityChange: {
             /** Priority */
-            priority: number;
+            priority: number | ("low" | "normal" | "high" | "urgent");
         };
         /**
          * PriorityClass

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from llmops_resources.catalog import versions
+from llmops_resources.catalog import outbox, versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict, Unavailable, UpstreamFailed
@@ -26,7 +26,8 @@ ENGINEER = {"X-User-Id": "eve", "X-User-Roles": "ml_engineer"}
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """An installation with GPUs, which no test uses."""
-    return settings.model_copy(update={"training_gpu_capacity": {"a100": 8, "t4": 2}})
+    hook = {"training_webhook_url": "https://hooks.example/training", "training_webhook_secret": "s" * 32}
+    return settings.model_copy(update={"training_gpu_capacity": {"a100": 8, "t4": 2}, **hook})
 
 
 @pytest.fixture
@@ -464,6 +465,23 @@ def test_a_job_beyond_its_longest_time_is_told_to_stop_and_fails_with_a_timeout(
     assert (ended["state"]["status"], ended["failureCause"]) == ("failed", "timeout")
     assert "60 minutes" in ended["state"]["error"]
     assert api.post(f"/training/jobs/{job['id']}/retry").status_code == 200
+
+
+def test_whoever_asked_for_it_is_told_of_the_start_and_the_end_of_a_job_and_nobody_else(
+    api: httpx.Client, platform: Platform, dataset: versions.Version
+) -> None:
+    both = submitted(api, dataset, notifications={"onStart": True, "onCompletion": True})
+    silent, cancelled = submitted(api, dataset), submitted(api, dataset, notifications={"onCompletion": True})
+    api.delete(f"/training/jobs/{cancelled['id']}")
+    let_go(platform)
+    for job in (both, silent):
+        claim(platform, job)
+        fail(platform, job, UpstreamFailed("the program ended with exit status 1"))
+    with platform.transaction(SYSTEM) as tx:
+        told = [(message.body["event"], message.body["job"]["id"]) for message in outbox.claim_due(tx)]
+    assert sorted(told) == sorted(
+        [("training.started", both["id"]), ("training.failed", both["id"]), ("training.cancelled", cancelled["id"])]
+    )
 
 
 def test_the_queue_shows_places_expected_starts_and_what_is_left_of_the_target(

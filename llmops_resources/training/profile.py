@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from llmops_resources.errors import FieldProblem, ValidationFailed, field_problem
@@ -53,7 +53,19 @@ def _number(value: object) -> object:
 
 
 #: A whole number from -100 to 100, or low, normal, high, urgent (-50, 0, 50, 100); larger goes first.
-Priority = Annotated[int, BeforeValidator(_number), Field(ge=LOWEST, le=HIGHEST)]
+Priority = Annotated[
+    int,
+    BeforeValidator(_number),
+    Field(ge=LOWEST, le=HIGHEST),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
+                {"type": "string", "enum": [name.value for name in PriorityClass]},
+            ]
+        }
+    ),
+]
 
 
 def _gpu_type(value: str) -> str:

@@ -7,6 +7,7 @@ import urllib.request
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from llmops_assets.claims import ACTOR
 from llmops_assets.serving import local_agent
@@ -19,6 +20,7 @@ from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
 from llmops_resources.training import checkpoints, experiments, jobs, moves, queueing, submission
+from llmops_resources.training.failures import FailureCause
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -172,6 +174,26 @@ def test_a_distributed_job_trains_in_two_processes(platform: Platform, admin: Ac
         queueing.admit_waiting(tx, {"cpu": 1})
     assert materialize(("models", "tiny"), row=f"{job.id}:1").success
     assert _job(platform, admin, job.id).state.status is WorkStatus.SUCCEEDED
+
+
+def test_a_job_whose_time_is_over_stops_its_program_and_says_so(
+    platform: Platform, admin: Actor, materialize: Materialize
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    job = _submitted(platform, admin, dataset, epochs=1000)
+
+    def a_day_later() -> None:
+        while _job(platform, admin, job.id).state.status is not WorkStatus.RUNNING:
+            time.sleep(0.05)
+        with platform.engine.begin() as connection:
+            connection.execute(text("UPDATE training_jobs SET started_at = now() - interval '25 hours'"))
+
+    clock = threading.Thread(target=a_day_later)
+    clock.start()
+    assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
+    clock.join()
+    ended = _job(platform, admin, job.id)
+    assert (ended.state.status, ended.failure_cause) == (WorkStatus.FAILED, FailureCause.TIMEOUT)
 
 
 def _observed(platform: Platform, endpoint_id: UUID, status: EndpointStatus) -> Endpoint:

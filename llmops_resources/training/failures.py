@@ -71,8 +71,7 @@ SAID: Final[tuple[tuple[re.Pattern[str], RootCause], ...]] = tuple(
          RootCause.INFRASTRUCTURE),
         (r"object store cannot be used|connection refused|temporary failure in name resolution|service unavailable",
          RootCause.INFRASTRUCTURE),
-        (r"unicodedecodeerror|arrowinvalid|jsondecodeerror|invalid parquet|computeerror|\bcolumn \S+ (is|was) (not|missing)",
-         RootCause.DATA_ERROR),
+        (r"unicodedecodeerror|arrowinvalid|jsondecodeerror|invalid parquet|computeerror", RootCause.DATA_ERROR),
         (r"traceback \(most recent call last\)", RootCause.USER_CODE),
     )
 )  # fmt: skip

@@ -10,8 +10,10 @@ Not covered: authentication, admission beyond the schemas and one quota, schedul
 import copy
 import json
 import re
+import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +61,7 @@ class KubeApi:
         self.forgotten = 0  # versions up to this one are gone
         self.version = 100
         self.faults: list[Fault] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
         self.bodies: list[Object] = []
         self.logs: dict[str, list[tuple[str, str]]] = {}
@@ -227,7 +230,9 @@ class KubeApi:
     def _job_controller(self, name: str) -> None:
         job = copy.deepcopy(self.objects["Job", name])
         spec, status = job["spec"], job.setdefault("status", {})
-        if spec.get("suspend") or any(c["type"] in {"Failed", "Complete"} for c in status.get("conditions", [])):
+        if spec.get("completionMode") != "Indexed" or spec.get("suspend"):
+            return
+        if any(c["type"] in {"Failed", "Complete"} for c in status.get("conditions", [])):
             return
         pods = {p["metadata"]["labels"][INDEX]: p for p in self._pods(job)}
         for pod in list(pods.values()):
@@ -469,11 +474,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
+    api: KubeApi
     daemon_threads = True
     block_on_close = False
 
     def handle_error(self, *_: object) -> None:
-        """A client that hung up is no news."""
+        """A client that hung up is no news; anything else fails the test at its end."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.api.errors.append(traceback.format_exc())
 
 
 @contextmanager
@@ -481,6 +490,7 @@ def kube_api() -> Iterator[tuple[KubeApi, str]]:
     """A server while the block runs, and its address."""
     api = KubeApi()
     server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"api": api}))
+    server.api = api
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -490,3 +500,4 @@ def kube_api() -> Iterator[tuple[KubeApi, str]]:
         server.shutdown()
         server.server_close()
         thread.join()
+    assert api.errors == []

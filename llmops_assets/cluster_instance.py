@@ -5,6 +5,7 @@ address) are tags of its run (`llmops_resources/training/job.py`). Dagster takes
 so only the fields that those tags set are allowed: no image, command, volume, host path or security context.
 """
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,14 +102,8 @@ def launcher() -> dict[str, Any]:
 def rendered() -> str:
     """dagster.yaml as it is checked in."""
     head = "# Written by `python -m llmops_assets.cluster_instance`; a test fails when it is stale.\n"
-    return head + yaml.dump(instance(), Dumper=_Plain, sort_keys=False, width=110)
-
-
-class _Plain(yaml.SafeDumper):
-    """Without anchors, which people do not read."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
+    plain = json.loads(json.dumps(instance()))  # so that nothing is shared, and YAML needs no anchors
+    return head + str(yaml.safe_dump(plain, sort_keys=False, width=110))
 
 
 if __name__ == "__main__":

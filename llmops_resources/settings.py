@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     kubernetes_context: str | None = None
     kubernetes_server: str | None = None
     kubeconfig_file: Path | None = None
+    pod_name: str | None = None
+    pod_uid: str | None = None
     outbound_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     console_dir: Path | None = None
     log_level: str = "INFO"

@@ -14,6 +14,6 @@ Not covered: custom resources, and anything outside the namespace but nodes' lab
 
 from llmops_resources.cluster.api import Cluster
 from llmops_resources.cluster.connecting import open_cluster
-from llmops_resources.cluster.values import ATTEMPT, JOB, Object, QuotaExceeded, labels, owner
+from llmops_resources.cluster.values import ATTEMPT, JOB, ROLE, Object, QuotaExceeded, Role, labels, owner
 
-__all__ = ["ATTEMPT", "JOB", "Cluster", "Object", "QuotaExceeded", "labels", "open_cluster", "owner"]
+__all__ = ["ATTEMPT", "JOB", "ROLE", "Cluster", "Object", "QuotaExceeded", "Role", "labels", "open_cluster", "owner"]

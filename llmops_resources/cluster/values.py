@@ -14,6 +14,7 @@ NAME: Final = "app.kubernetes.io/name"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 JOB: Final = "llmops/job"
 ATTEMPT: Final = "llmops/attempt"
+ROLE: Final = "llmops/role"
 
 #: The kinds we touch: API group and version, and the plural of the path.
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -28,6 +29,13 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
 
 class QuotaExceeded(Conflict):
     """The namespace's ResourceQuota leaves no room."""
+
+
+class Role(StrEnum):
+    """RUN: the Dagster run of a job. NODE: the pods that train it, when they are not the run's own."""
+
+    RUN = "run"
+    NODE = "node"
 
 
 class ChangeKind(StrEnum):
@@ -52,9 +60,9 @@ class Change:
         return name
 
 
-def labels(job_id: UUID, attempt: int) -> dict[str, str]:
+def labels(job_id: UUID, attempt: int, role: Role) -> dict[str, str]:
     """The labels of everything made for one attempt of a job."""
-    return {NAME: "llmops-training", MANAGED_BY: "llmops", JOB: str(job_id), ATTEMPT: str(attempt)}
+    return {NAME: "llmops-training", MANAGED_BY: "llmops", JOB: str(job_id), ATTEMPT: str(attempt), ROLE: role.value}
 
 
 def selector(wanted: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from signal import Signals
 from typing import Any, Final
 
+from llmops_resources.errors import UpstreamFailed
 from llmops_resources.values import Value
 
 Object = Mapping[str, Any]
@@ -53,6 +54,7 @@ PASSING: Final = frozenset({RootCause.PREEMPTION, RootCause.INFRASTRUCTURE})
 
 _OUT_OF_MEMORY: Final = (
     r"out of memory|outofmemoryerror|cannot allocate memory|can't allocate memory|memoryerror|bad_alloc|oom-kill"
+    r"|signal 9 \(sigkill\)"  # what torchrun says when one of its processes was killed
 )
 _PEERS: Final = (
     r"nccl error|ncclsystemerror|processgroup\w+ .*time|collective operation timeout|connection closed by peer"
@@ -113,6 +115,14 @@ class Cause(Value):
     def may_pass(self) -> bool:
         """Whether trying again as it is may well succeed."""
         return self.tag in PASSING
+
+
+class JobFailed(UpstreamFailed):
+    """A training job ended badly, and this is why."""
+
+    def __init__(self, why: Cause) -> None:
+        super().__init__(f"{why.tag.value.replace('_', ' ')}: {why.detail}", remedy=why.remedy)
+        self.cause = why
 
 
 def cause(tag: RootCause, detail: str, remedy: str = "") -> Cause:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from llmops_resources.cluster.values import labels
+from llmops_resources.cluster.values import Role, labels
 from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.settings import Settings
 from llmops_resources.training import pods
@@ -158,8 +158,8 @@ def run_tags(ask: Ask, settings: Settings, *, minikube: bool) -> dict[str, str]:
     config = {
         "container_config": container,
         "pod_spec_config": spec,
-        "pod_template_spec_metadata": {"labels": labels(ask.job_id, ask.attempt)},
-        "job_metadata": {"labels": labels(ask.job_id, ask.attempt)},
+        "pod_template_spec_metadata": {"labels": labels(ask.job_id, ask.attempt, Role.RUN)},
+        "job_metadata": {"labels": labels(ask.job_id, ask.attempt, Role.RUN)},
         "job_spec_config": {
             "activeDeadlineSeconds": _deadline(ask) + (SPARE_SECONDS if launches else 0),
             "ttlSecondsAfterFinished": KEPT_SECONDS,
@@ -176,7 +176,7 @@ def node_job(ask: Ask, settings: Settings, *, minikube: bool, owner: Object | No
 
     Raises ValidationFailed as `run_tags` does.
     """
-    marks = labels(ask.job_id, ask.attempt)
+    marks = labels(ask.job_id, ask.attempt, Role.NODE)
     template = {"metadata": {"labels": marks, "annotations": pods.STAY}, "spec": _node_pod(ask, settings, minikube)}
     spec: Object = {
         "suspend": True,
@@ -208,11 +208,11 @@ def rendezvous(ask: Ask, owner: Object) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": ask.name, "labels": labels(ask.job_id, ask.attempt), "ownerReferences": [owner]},
+        "metadata": _owned(ask, owner),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,  # it waits for nobody to be ready: that is what it is for
-            "selector": labels(ask.job_id, ask.attempt),
+            "selector": labels(ask.job_id, ask.attempt, Role.NODE),
             "ports": [{"name": "rendezvous", "port": RENDEZVOUS_PORT, "protocol": "TCP"}],
         },
     }
@@ -223,7 +223,7 @@ def secret(ask: Ask, owner: Object, *, token: str, errand: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": ask.name, "labels": labels(ask.job_id, ask.attempt), "ownerReferences": [owner]},
+        "metadata": _owned(ask, owner),
         "type": "Opaque",
         "stringData": {"token": token, "errand.json": errand},
     }
@@ -243,6 +243,11 @@ def quantities(ask: Ask, settings: Settings) -> Quantities:
         )
     cores = f"{max(round(ask.cpu_cores * 1000), 1)}m" if ask.cpu_cores is not None else None
     return installed.asking(cpu=cores, memory=ask.memory)
+
+
+def _owned(ask: Ask, owner: Object) -> Object:
+    marks = labels(ask.job_id, ask.attempt, Role.NODE)
+    return {"name": ask.name, "labels": marks, "ownerReferences": [owner]}
 
 
 def _node_pod(ask: Ask, settings: Settings, minikube: bool) -> Object:

@@ -10,20 +10,20 @@ from uuid import UUID
 
 import pytest
 
-from llmops_resources.cluster import Cluster, QuotaExceeded, labels, open_cluster, owner
+from llmops_resources.cluster import Cluster, QuotaExceeded, Role, labels, open_cluster, owner
 from llmops_resources.cluster.values import Change, ChangeKind
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, Unavailable
 from tests.cluster.kube_api import Fault, KubeApi
 
 JOB_ID = UUID("7f0c4a52-6a53-4a2f-9c3c-0d2d6f4b8f11")
-MINE = labels(JOB_ID, 1)
+MINE = labels(JOB_ID, 1, Role.NODE)
 
 
 def _map(name: str = "thing", attempt: int = 1, **data: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "labels": labels(JOB_ID, attempt)},
+        "metadata": {"name": name, "labels": labels(JOB_ID, attempt, Role.NODE)},
         "data": data,
     }
 

@@ -13,7 +13,7 @@ from tests.cluster.jobs import JOB_ID, NAME, OWNER, ask, check, settings, texts,
 
 IMAGE = settings().training_image
 LABELS = {"app.kubernetes.io/name": "llmops-training", "app.kubernetes.io/managed-by": "llmops",
-          "llmops/job": str(JOB_ID), "llmops/attempt": "1"}  # fmt: skip
+          "llmops/job": str(JOB_ID), "llmops/attempt": "1", "llmops/role": "node"}  # fmt: skip
 HARD = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False,
         "readOnlyRootFilesystem": True, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
 
@@ -119,8 +119,8 @@ def test_a_run_that_trains_itself_gets_its_resources_and_its_place_by_tags() -> 
                     {"name": "HF_HUB_OFFLINE", "value": "1"}],
             "resources": {"requests": {"cpu": "2500m", "memory": "6Gi"}, "limits": {"cpu": "8", "memory": "16Gi"}}},
         "pod_spec_config": {"terminationGracePeriodSeconds": 180},
-        "pod_template_spec_metadata": {"labels": LABELS},
-        "job_metadata": {"labels": LABELS},
+        "pod_template_spec_metadata": {"labels": LABELS | {"llmops/role": "run"}},
+        "job_metadata": {"labels": LABELS | {"llmops/role": "run"}},
         "job_spec_config": {"activeDeadlineSeconds": 30 * 60 + 600, "ttlSecondsAfterFinished": 3600},
     }  # fmt: skip
 

@@ -180,6 +180,11 @@ class Settings(BaseSettings):
                 "pods share neither this machine's folder nor its embedded database",
                 remedy="With TRAINING_BACKEND=kubernetes set OBJECT_STORE_URL=s3://… and DATABASE_URL.",
             )
+        if not self.secret_key:
+            raise InvalidInput(
+                "every pod would sign with a key of its own",
+                remedy="With TRAINING_BACKEND=kubernetes set SECRET_KEY to at least 32 random characters.",
+            )
 
     def signing_key(self) -> bytes:
         """The key that signs cursors and job tokens: SECRET_KEY, or one made once and kept in the home (mode 0600)."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from llmops_resources.work import WorkItem, WorkStatus
 
-#: Seconds after which a run that was created but has not claimed its row is given up.
+#: Seconds after which a run that was created but has not claimed its row is given up, on one machine.
 NEVER_BEGAN: Final = 60.0
 #: Runs at the same time on one machine, a room; what training may start is decided by its queue (`training.queueing`).
 CONCURRENT: Final[Mapping[str, int | None]] = {
@@ -55,6 +55,7 @@ def admit(
     known: frozenset[tuple[str, ...]],
     *,
     limit: int | None,
+    never_began: float = NEVER_BEGAN,
 ) -> list[Step]:
     """One step a row, in the order of the queue; at most `limit` rows are under way at any time (None: any number).
 
@@ -62,7 +63,7 @@ def admit(
     run. A row whose run ended before it claimed the row, or whose process died while it held it, is given up; the
     caller puts it back under its next attempt.
     """
-    steps = [_step(item, runs.get(item.run_key), known) for item in items]
+    steps = [_step(item, runs.get(item.run_key), known, never_began) for item in items]
     under_way = sum(
         1 for step in steps if step.verb is Verb.WAIT and (step.item.status is WorkStatus.RUNNING or step.run_id)
     )
@@ -77,7 +78,7 @@ def admit(
     return admitted
 
 
-def _step(item: WorkItem, run: RunView | None, known: frozenset[tuple[str, ...]]) -> Step:
+def _step(item: WorkItem, run: RunView | None, known: frozenset[tuple[str, ...]], never_began: float) -> Step:
     if item.dead:
         return Step(Verb.GIVE_UP, item, "its process died", item.run_id)
     if item.status is WorkStatus.RUNNING:
@@ -87,6 +88,6 @@ def _step(item: WorkItem, run: RunView | None, known: frozenset[tuple[str, ...]]
         return Step(Verb.LAUNCH if there else Verb.WAIT, item, "it is queued" if there else "its asset is new")
     if run.phase is RunPhase.ENDED:
         return Step(Verb.GIVE_UP, item, "its run ended before it began to work", run.run_id)
-    if run.phase is RunPhase.UNDER_WAY and run.age > NEVER_BEGAN:
+    if run.phase is RunPhase.UNDER_WAY and run.age > never_began:
         return Step(Verb.GIVE_UP, item, "its run never began to work", run.run_id)
     return Step(Verb.WAIT, item, "its run is starting", run.run_id)

@@ -16,8 +16,8 @@ from uuid import UUID
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from llmops_assets import mirror
-from llmops_assets.admission import CONCURRENT, RunPhase, RunView, Step, Verb, admit
+from llmops_assets import mirror, run_pods
+from llmops_assets.admission import CONCURRENT, NEVER_BEGAN, RunPhase, RunView, Step, Verb, admit
 from llmops_assets.claims import ROOM_TAG, WORK_TAG, Room
 from llmops_assets.code_server import CodeServer
 from llmops_assets.mirror import CatalogState
@@ -25,7 +25,7 @@ from llmops_assets.outgoing import Outgoing
 from llmops_resources.catalog import imports
 from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Actor
-from llmops_resources.errors import PlatformError
+from llmops_resources.errors import PlatformError, ValidationFailed
 from llmops_resources.evaluation import runs as evaluations
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments
@@ -79,7 +79,7 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         return _waiting(context, changes.settle)
 
     def go_out(context: dg.SensorEvaluationContext) -> Tick:
-        """Sends messages to the outside, and removes the files of deleted versions."""
+        """Sends messages to the outside, and removes the files of deleted versions and the pods of ended jobs."""
         return _waiting(context, Outgoing(_platform(context)).look)
 
     return [
@@ -100,11 +100,16 @@ def take_in(
     with platform.transaction(ACTOR) as tx:
         items = room.active(tx)
     runs = {item.run_key: run for item in items if (run := _run_of(instance, item)) is not None}
-    steps = admit(items, runs, known, limit=CONCURRENT[room.ROOM])
+    never_began = run_pods.NEVER_BEGAN if run_pods.in_cluster(platform) else NEVER_BEGAN
+    steps = admit(items, runs, known, limit=CONCURRENT[room.ROOM], never_began=never_began)
     for step in steps:
         if step.verb is Verb.GIVE_UP:
             _give_up(instance, platform, room, step)
-    requests = [_request(step.item) for step in steps if step.verb is Verb.LAUNCH]
+    requests = [
+        request
+        for step in steps
+        if step.verb is Verb.LAUNCH and (request := _request(platform, room, step.item)) is not None
+    ]
     return dg.SensorResult(run_requests=requests) if requests else None
 
 
@@ -188,14 +193,21 @@ def _waiting(context: dg.SensorEvaluationContext, look: Callable[[], Tick | None
         time.sleep(POLL)
 
 
-def _request(item: WorkItem) -> dg.RunRequest:
+def _request(platform: Platform, room: Room[Any], item: WorkItem) -> dg.RunRequest | None:
+    """The run of a row; None when the cluster could never give it its place, which the row then says."""
+    try:
+        placed = run_pods.tags(platform, item)
+    except ValidationFailed as error:
+        with platform.transaction(ACTOR) as tx:
+            room.fail(tx, item.id, f"{error} {error.remedy}".strip())
+        return None
     keys = [item.asset_key]
     if item.asset_key[0] == "datasets":
         keys.append(("validation_reports", *item.asset_key[1:]))
     return dg.RunRequest(
         run_key=item.run_key,
         asset_selection=[dg.AssetKey(list(key)) for key in keys],
-        tags={WORK_TAG: item.run_key, ROOM_TAG: item.room},
+        tags={WORK_TAG: item.run_key, ROOM_TAG: item.room, **placed},
     )
 
 
@@ -212,10 +224,14 @@ def _run_of(instance: dg.DagsterInstance, item: WorkItem) -> RunView | None:
 
 
 def _give_up(instance: dg.DagsterInstance, platform: Platform, room: Room[Any], step: Step) -> None:
+    why = run_pods.explain(platform, step.run_id) if step.run_id else None
+    reason = f"{step.reason}: {why.tag.value}: {why.detail}" if why else step.reason
     with platform.transaction(ACTOR) as tx:
-        room.retry_dead(tx, step.item.id, attempt=step.item.attempt, reason=step.reason)
+        room.retry_dead(tx, step.item.id, attempt=step.item.attempt, reason=reason)
     run = instance.get_run_by_id(step.run_id) if step.run_id else None
     if run is not None and not run.is_finished:
+        if run_pods.in_cluster(platform):
+            instance.run_launcher.terminate(run.run_id)  # its pod may still be waiting for a place
         instance.report_run_failed(run, f"Marked as failed by the intake: {step.reason}.")
 
 

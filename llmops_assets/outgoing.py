@@ -1,8 +1,9 @@
-"""What goes on after a transaction: messages to the outside are sent, and files of deleted versions removed."""
+"""What goes on after a transaction: messages are sent, files of deleted versions removed, and pods of ended jobs."""
 
 import time
 from typing import Final
 
+from llmops_assets.run_pods import Leftovers
 from llmops_resources.catalog import delivery
 from llmops_resources.database import Actor
 from llmops_resources.impact import withdrawal
@@ -19,6 +20,7 @@ class Outgoing:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._looked = self._cleaned = 0.0
+        self._leftovers = Leftovers(platform)
 
     def look(self) -> None:
         """Send what is due, and now and then clean up. Raises Unavailable while the database is away."""
@@ -29,3 +31,4 @@ class Outgoing:
         if now - self._cleaned >= CLEANING:
             self._cleaned = now
             withdrawal.clean_up(self._platform.blobs, lambda: self._platform.transaction(ACTOR))
+        self._leftovers.look()

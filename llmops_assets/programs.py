@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,6 +24,15 @@ INPUT_AT_FAULT: Final = 2  # exit status of our programs when the input is wrong
 _PR_SET_PDEATHSIG: Final = 1
 
 Event = dict[str, Any]
+
+
+class ProgramFailed(UpstreamFailed):
+    """A program ended badly; `status` as `subprocess` gives it, `said` the last lines of its stderr."""
+
+    def __init__(self, module: str, status: int, said: list[str]) -> None:
+        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        super().__init__(f"{module} ended with {ended}: {_last(said)}", remedy="See the run's log in Dagster.")
+        self.status, self.said = status, "\n".join(said)
 
 
 def run(
@@ -43,8 +52,8 @@ def run(
     than one of `processes`, `torchrun` starts them on this machine. Whoever ends this run early gives the program
     `grace` seconds to end by itself, and what it says meanwhile is handed over too.
 
-    Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, UpstreamFailed for
-    any other bad end; both with the last lines of its stderr.
+    Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, ProgramFailed for any
+    other bad end; both with the last lines of its stderr.
     """
     shared = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     launcher = [*(["-I"] if walled else []), *(shared if processes > 1 else [])]
@@ -74,8 +83,7 @@ def run(
             _last(said) or f"{module} refused its input", remedy="Correct the input and submit it again."
         )
     if status != 0:
-        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        raise UpstreamFailed(f"{module} ended with {ended}: {_last(said)}", remedy="See the run's log in Dagster.")
+        raise ProgramFailed(module, status, list(said))
 
 
 def start(
@@ -159,7 +167,7 @@ def _read_lines(stream: IO[str] | None, lines: deque[str]) -> None:
         lines.append(line.rstrip())
 
 
-def _last(lines: deque[str]) -> str:
+def _last(lines: Sequence[str]) -> str:
     return " ".join(line for line in list(lines)[-5:] if line)[-1500:]
 
 

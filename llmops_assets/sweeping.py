@@ -53,7 +53,7 @@ def _sweep_scratch(platform: Platform, age: timedelta) -> None:
     for folder in scratch.folders(platform):
         if folder.stat().st_mtime > time.time() - age.total_seconds():
             continue
-        with suppress(Conflict), platform.lease(folder.name):  # held: somebody works in it
+        with suppress(Conflict), platform.lease(UUID(folder.name)):  # held: somebody works in it
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from llmops_resources import database, work
 from llmops_resources.blobs import Blobs, open_blobs
 from llmops_resources.checks.options import CheckOptions, CustomRecognizer
+from llmops_resources.cluster import Cluster, open_cluster
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.governance import audit
 from llmops_resources.postgres import database_url
@@ -45,6 +46,15 @@ class Platform:
             ner_sample_rows=self.settings.pii_ner_sample_rows,
             spacy_model=self.settings.pii_spacy_model,
             max_row_bytes=self.settings.max_row_bytes,
+        )
+
+    def cluster(self) -> AbstractContextManager[Cluster]:
+        """The Kubernetes cluster of TRAINING_BACKEND=kubernetes. Raises Unavailable when there is none to be found."""
+        return open_cluster(
+            namespace=self.settings.kubernetes_namespace,
+            server=self.settings.kubernetes_server,
+            kubeconfig=self.settings.kubeconfig_file,
+            context=self.settings.kubernetes_context,
         )
 
     def lease(self, row_id: UUID) -> AbstractContextManager[None]:

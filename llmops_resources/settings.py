@@ -2,16 +2,21 @@
 
 import os
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llmops_resources.errors import InvalidInput
+
+#: Quantities as Kubernetes writes them: cores such as 4, 0.5 or 500m, and bytes such as 8Gi.
+Cpu: TypeAlias = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,4}(\.[0-9]{1,3})?|0\.[0-9]{1,3}|[1-9][0-9]{0,6}m)$")]
+Memory: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
 
 
 class AuthMode(StrEnum):
@@ -20,6 +25,13 @@ class AuthMode(StrEnum):
 
 class ServingBackend(StrEnum):
     LOCAL = "local"
+
+
+class TrainingBackend(StrEnum):
+    """Where Dagster's runs are: processes of this machine, or pods of a cluster."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
 
 
 class Settings(BaseSettings):
@@ -77,6 +89,26 @@ class Settings(BaseSettings):
     training_sla_minutes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict, validate_default=True)
     training_webhook_url: str | None = None
     training_webhook_secret: str | None = Field(default=None, repr=False)
+    training_backend: TrainingBackend = TrainingBackend.LOCAL
+    training_isolated: bool = False
+    training_image: str | None = None
+    training_image_pull_secret: str | None = None
+    training_cpu_only_cpu_request: Cpu = "4"
+    training_cpu_only_cpu_limit: Cpu = "8"
+    training_cpu_only_memory_request: Memory = "8Gi"
+    training_cpu_only_memory_limit: Memory = "16Gi"
+    training_gpu_cpu_request: Cpu = "2"
+    training_gpu_cpu_limit: Cpu = "8"
+    training_gpu_memory_request: Memory = "16Gi"
+    training_gpu_memory_limit: Memory = "64Gi"
+    training_gpu_products: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(default_factory=dict)
+    training_scratch_limit: Memory = "100Gi"
+    kubernetes_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "llm-ops"
+    kubernetes_context: str | None = None
+    kubernetes_server: str | None = None
+    kubeconfig_file: Path | None = None
+    pod_name: str | None = None
+    pod_uid: str | None = None
     outbound_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     console_dir: Path | None = None
     log_level: str = "INFO"
@@ -111,6 +143,15 @@ class Settings(BaseSettings):
         if unknown := sorted(set(value) - set(usual)):
             raise ValueError(f"there is no priority class {unknown[0]!r}; use {', '.join(usual)}")
         return usual | value
+
+    @field_validator("training_gpu_products", mode="before")
+    @classmethod
+    def _split_products(cls, value: object) -> object:
+        """`a100=NVIDIA-A100-SXM4-80GB|NVIDIA-A100-SXM4-40GB,l4=NVIDIA-L4` as a mapping."""
+        if not isinstance(value, str):
+            return value
+        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        return {name.strip().lower(): tuple(filter(None, map(str.strip, these.split("|")))) for name, _, these in pairs}
 
     @field_validator("llmops_home", mode="after")
     @classmethod
@@ -166,6 +207,25 @@ class Settings(BaseSettings):
                     f"{name}_WEBHOOK_URL needs {name}_WEBHOOK_SECRET, with which its messages are signed",
                     remedy="Set it to at least 32 random characters, and give the same to the receiver.",
                 )
+
+        if self.training_backend is TrainingBackend.KUBERNETES:
+            self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        if not self.training_image:
+            raise InvalidInput(
+                "TRAINING_BACKEND=kubernetes needs an image", remedy="Set TRAINING_IMAGE to the platform's image."
+            )
+        if not self.objects.startswith("s3://") or not self.database_url:
+            raise InvalidInput(
+                "pods share neither this machine's folder nor its embedded database",
+                remedy="With TRAINING_BACKEND=kubernetes set OBJECT_STORE_URL=s3://… and DATABASE_URL.",
+            )
+        if not self.secret_key:
+            raise InvalidInput(
+                "every pod would sign with a key of its own",
+                remedy="With TRAINING_BACKEND=kubernetes set SECRET_KEY to at least 32 random characters.",
+            )
 
     def signing_key(self) -> bytes:
         """The key that signs cursors and job tokens: SECRET_KEY, or one made once and kept in the home (mode 0600)."""

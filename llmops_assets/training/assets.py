@@ -21,9 +21,10 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError, UpstreamFailed
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
-from llmops_resources.training import experiments, jobs, queueing, submission
+from llmops_resources.training import experiments, failures, jobs, queueing, submission
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.experiments import Metric
+from llmops_resources.training.failures import JobFailed
 from llmops_resources.training.jobs import TrainingTask
 from llmops_resources.values import utc_now
 
@@ -90,23 +91,26 @@ def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics"
     if (step := keeper.restore(work / "resume")) is not None:
         metrics.say(f"going on from step {step}")
     threads = str(max(1, settings.training_threads // job.recipe.processes))
-    programs.run(
-        PROGRAM,
-        work,
-        environment={
-            "API_BASE_URL": job.api_base_url or settings.api_base_url,
-            "JOB_ID": str(job.id),
-            "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "RAYON_NUM_THREADS": threads,
-        },
-        on_event=metrics,
-        should_stop=metrics.should_stop,
-        processes=job.recipe.processes,
-        grace=GRACE,
-    )
+    try:
+        programs.run(
+            PROGRAM,
+            work,
+            environment={
+                "API_BASE_URL": job.api_base_url or settings.api_base_url,
+                "JOB_ID": str(job.id),
+                "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
+                "HF_HUB_OFFLINE": "1",
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "RAYON_NUM_THREADS": threads,
+            },
+            on_event=metrics,
+            should_stop=metrics.should_stop,
+            processes=job.recipe.processes,
+            grace=GRACE,
+        )
+    except programs.ProgramFailed as error:
+        raise JobFailed(failures.of_exit(error.status, error.said)) from error
 
 
 def _publish(platform: Platform, prefix: str, output: Path) -> Manifest:

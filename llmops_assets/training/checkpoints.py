@@ -98,8 +98,8 @@ def restore(folder: Path, model: nn.Module, tools: list[torch.optim.Optimizer], 
     for key, value in load_file(folder / OPTIMIZERS).items():
         number, index, name = key.split("/", 2)
         states[int(number)].setdefault(int(index), {})[name] = value
-    for number, tool in enumerate(tools):
-        tool.load_state_dict({"state": states[number], "param_groups": tool.state_dict()["param_groups"]})
+    for place, tool in enumerate(tools):
+        tool.load_state_dict({"state": states[place], "param_groups": tool.state_dict()["param_groups"]})
     randoms = load_file(folder / RANDOM)
     if f"{rank}/cpu" not in randoms:
         raise InvalidInput(

@@ -54,7 +54,7 @@ def apply_lora(model: nn.Module, lora: Lora) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)  # type: ignore[arg-type]
+        return get_peft_model(model, config)
     except ValueError as error:
         names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)})
         remedy = f"name some of its linear layers: {', '.join(names)}"
@@ -67,7 +67,7 @@ def merged(model: Any) -> Any:
 
 
 def _take_embeddings(model: Any, base: Path) -> None:
-    source = AutoModelForCausalLM.from_pretrained(
+    source: Any = AutoModelForCausalLM.from_pretrained(
         base, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
     )
     taken, own = source.get_input_embeddings().weight, model.get_input_embeddings().weight

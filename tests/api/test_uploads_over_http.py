@@ -12,6 +12,7 @@ import pytest
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
+from tests.api.conftest import serving
 from tests.api.sending import Sender, created, digest
 from tests.model_files import model_files
 
@@ -239,6 +240,26 @@ def test_content_that_the_checks_refuse_ends_the_upload_and_leaves_nothing(
     mended = Sender(api, path, {"pairs.csv": CSV})
     mended.send_all()
     assert mended.complete().status_code == 200
+
+
+def test_bytes_that_the_machine_lost_are_asked_for_again(api: httpx.Client, platform: Platform) -> None:
+    sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
+    for _ in range(3):
+        sender.send(1, 1000)
+    sender.send_all()
+    (whole,) = (platform.settings.home / "objects" / "staging").rglob("*.whole")
+    with whole.open("r+b") as file:  # as a power cut may leave it
+        file.seek(1500)
+        file.write(bytes(100))
+    with serving(platform) as started_again:
+        lost = started_again.post(f"{sender.path}/complete")
+    assert lost.status_code == 409
+    assert "from byte 1,000" in lost.json()["message"]
+    assert sender.offsets() == [1000]
+    sender.send_all()
+    stored = sender.complete().json()["data"]["files"]
+    assert [file["sha256"] for file in stored] == [hashlib.sha256(CSV).hexdigest()]
+    assert [entry.key.rsplit("/", 1)[-1] for entry in platform.blobs.list("staging")] == []
 
 
 def test_a_cancelled_upload_is_gone_and_takes_nothing_more(api: httpx.Client, platform: Platform) -> None:

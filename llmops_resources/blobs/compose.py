@@ -123,7 +123,7 @@ class Composer:
                 max_pool_connections=_AT_ONCE,
                 connect_timeout=10,
                 read_timeout=120,
-                retries={"max_attempts": 5, "mode": "standard"},
+                retries={"max_attempts": 4, "mode": "standard"},
                 s3={"addressing_style": "path"} if self.endpoint else None,
             ),
         )

@@ -362,6 +362,27 @@ def test_a_body_shorter_than_its_content_length_stores_nothing(api: httpx.Client
     assert not [key for key in _left(platform) if key.startswith("staging/")]
 
 
+def test_a_body_that_stalls_is_ended_in_words_and_stores_nothing(platform: Platform) -> None:
+    platform.settings.upload_stall_seconds = 0.5
+    with serving(platform) as api:
+        sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
+        with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as connection:
+            target = f"{api.base_url.path.rstrip('/')}{sender.path}/files/1?offset=0"
+            head = (
+                f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(CSV)}\r\n"
+                f"Content-Digest: {digest(CSV)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + CSV[:1000])
+            connection.settimeout(20)
+            answer = b""
+            while b"0.5 seconds" not in answer and (piece := connection.recv(4096)):
+                answer += piece
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        assert b"0.5 seconds" in answer
+        assert sender.offsets() == [0]
+    assert _left(platform) == []
+
+
 def test_a_body_longer_than_its_content_length_is_cut_at_it(api: httpx.Client) -> None:
     sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
     with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as connection:

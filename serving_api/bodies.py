@@ -20,7 +20,7 @@ from llmops_resources.errors import InvalidInput, PlatformError, TooLarge, TooMa
 
 Result = TypeVar("Result")
 
-#: Uploads that are taken in at the same time by one process; each has a thread and up to 32 MiB under way.
+#: Uploads that are taken in at the same time by one process; each has a thread and, to S3, some 50 MiB under way.
 AT_ONCE: Final = 16
 _WAIT_SECONDS: Final = 10.0
 _BATCH: Final = 512 * 1024

@@ -20,7 +20,7 @@ from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformEr
 MANIFEST: Final = "manifest.json"
 STAGING: Final = "staging"
 PART_BYTES: Final = 8 * 1024**2
-PARTS_IN_FLIGHT: Final = 3
+PARTS_IN_FLIGHT: Final = 5
 Parts = Sequence[tuple[str, int, int]]  # key, offset in that object, bytes
 
 

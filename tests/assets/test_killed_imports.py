@@ -1,4 +1,4 @@
-"""A model import whose process is killed while it copies and while it publishes: nothing half stays, and it is done once."""
+"""A model import killed while it copies and while it publishes: nothing half stays, and it is done once."""
 
 import hashlib
 import os

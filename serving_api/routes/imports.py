@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
-from llmops_resources.catalog import imports
+from llmops_resources.catalog import imports, lineage
 from llmops_resources.catalog.imports import ModelImport, Origin, Source
 from llmops_resources.catalog.lifecycle import ModelType
-from llmops_resources.database import Actor
+from llmops_resources.database import Actor, Transaction
 from llmops_resources.governance.permissions import Permission
 from serving_api.dependencies import Doors, IdempotencyKey, Requires, create_once
 from serving_api.envelope import Envelope, ok
-from serving_api.routes.models import TypeInput
+from serving_api.routes.models import LineageInput, TypeInput
 from serving_api.schemas import Body
 
 router = APIRouter(prefix="/catalog/models", tags=["models"])
@@ -27,6 +27,7 @@ class ImportBody(Body):
     owner_team: str
     type: TypeInput = ModelType.BASE
     metadata: dict[str, Any] = Field(default_factory=dict)
+    lineage: LineageInput = Field(default_factory=LineageInput)
     source: Source
     location: str = Field(min_length=1, max_length=1000)
     revision: str | None = Field(default=None, max_length=200)
@@ -48,17 +49,23 @@ def import_model(
         request,
         key,
         body.model_dump_json(),
-        lambda tx: imports.request(
-            tx,
-            origin,
-            name=body.name,
-            version=body.version,
-            owner_team=body.owner_team,
-            type=body.type,
-            metadata=body.metadata,
-        ),
+        lambda tx: _request(tx, origin, body),
     )
     return ok(answer, "the import is queued")
+
+
+def _request(tx: Transaction, origin: Origin, body: ImportBody) -> ModelImport:
+    asked = imports.request(
+        tx,
+        origin,
+        name=body.name,
+        version=body.version,
+        owner_team=body.owner_team,
+        type=body.type,
+        metadata=body.metadata,
+    )
+    lineage.declare(tx, asked.model_id, body.lineage.dataset_ids)
+    return asked
 
 
 @router.get("/{model_id}/import")

@@ -3209,6 +3209,7 @@ export interface components {
         };
         /** ImportBody */
         ImportBody: {
+            lineage?: components["schemas"]["LineageInput"];
             /** Location */
             location: string;
             /** Metadata */

@@ -139,7 +139,7 @@ export default {
       },
     },
     upload: {
-      title: 'Files',
+      title: 'Upload files',
       about: {
         dataset: 'A version takes its files once; afterwards its content is fixed by a digest. A broken upload goes on with the same files.',
         model: 'Weights, config.json and the tokenizer together. They are inspected before they are stored; a broken upload goes on with the same files.',
@@ -387,7 +387,7 @@ export default {
       },
     },
     upload: {
-      title: '파일',
+      title: '파일 업로드',
       about: {
         dataset: '한 버전에는 파일을 한 번만 올릴 수 있으며, 이후 내용은 다이제스트로 고정됩니다. 중단된 업로드는 같은 파일로 이어집니다.',
         model: '가중치, config.json, 토크나이저를 함께 올리세요. 저장하기 전에 검사하며, 중단된 업로드는 같은 파일로 이어집니다.',

@@ -44,7 +44,8 @@ def test_the_journey_survives_killing_a_part_at_every_step(tmp_path: Path, victi
                 killed[step] += 1
 
         made = Journey(platform, disturb).walk()
-        expected = {"validate", "train", "evaluate", "deploy"} | ({"upload", "chat"} if victim != "run" else set())
+        of_runs = {"validate", "train", "evaluate", "deploy"}
+        expected = of_runs if victim == "run" else of_runs | {"upload", "approve", "chat"}
         assert {step for step, count in killed.items() if count} == expected
         platform.wait_until_healthy()
         _nothing_is_lost_or_doubled(platform, made)
@@ -64,6 +65,7 @@ def _nothing_is_lost_or_doubled(platform: RunningPlatform, made: dict[str, Any])
         assert max(Counter((metric["name"], metric["step"]) for metric in metrics).values()) == 1
         assert any(metric["name"] == "loss" for metric in metrics)
     actions = Counter(entry["action"] for entry in platform.get("/audit/logs", limit=500))
+    assert (actions["model.submit"], actions["model.approve"], actions["dataset.approve"]) == (2, 2, 3)
     assert (actions["training.finish"], actions["evidence.evaluation"], actions["evidence.validation"]) == (2, 1, 3)
     assert platform.get("/audit/verify")["intact"]
     staging = platform.home / "objects" / "staging"

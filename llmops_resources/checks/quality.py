@@ -108,7 +108,8 @@ def _column_profile(frame: pl.LazyFrame, spool: Spool, column: SpooledColumn) ->
     if ordered:
         figures += [value.min().cast(pl.String).alias("minimum"), value.max().cast(pl.String).alias("maximum")]
     if numeric:
-        figures.append(value.cast(pl.Float64).mean().alias("mean"))
+        finite = value.cast(pl.Float64)
+        figures.append(finite.filter(finite.is_finite()).mean().alias("mean"))
     if worded:
         figures.append(raw.str.len_chars().mean().alias("mean_length"))
     row = frame.select(figures).collect(engine="streaming").row(0, named=True)

@@ -13,11 +13,11 @@ from llmops_resources.checks.problems import Problems
 from llmops_resources.checks.readers import UnreadableError, check_names
 from llmops_resources.checks.spool import PART_BYTES, ColumnType, SpooledFile, SpoolWriter, as_json, type_of_arrow
 
-_BATCH_ROWS = 4_096
+_BATCH_ROWS = 16_384
+_FEW_ROWS = 64
 _THRIFT_BYTES = 32 * 1024**2
 _UNCHECKED = {ColumnType.BINARY, ColumnType.OTHER}
 _NESTED = {ColumnType.LIST, ColumnType.OBJECT}
-_WORDED = {ColumnType.STRING, *_NESTED}
 # 0001-01-01 and 9999-12-31 in days since 1970: what Python, polars and PostgreSQL can all write down
 _CALENDAR = (-719_162, 2_932_896)
 _TICKS_A_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
@@ -28,8 +28,7 @@ def read_parquet(
 ) -> tuple[SpooledFile, dict[str, pa.DataType]]:
     """The rows of a Parquet file whose footer promises nothing absurd, and the Arrow type of each column.
 
-    Texts are read as dictionaries where the file has them so, since a dictionary can stand for far more than its
-    bytes: they are decoded a few rows at a time. Raises UnreadableError, ValueError or a pyarrow error.
+    Raises UnreadableError, ValueError or a pyarrow error.
     """
     limits: dict[str, Any] = {
         "thrift_string_size_limit": _THRIFT_BYTES, "thrift_container_size_limit": 1_000_000,
@@ -42,15 +41,17 @@ def read_parquet(
             raise UnreadableError
         schema = file.schema_arrow
         _check_columns(schema, name, problems, options)
-        folded = _folded_texts(file)
-    types = {column.name: type_of_arrow(column.type) for column in schema}
-    start = spool.rows
-    readable = [column for column, kind in types.items() if kind not in _UNCHECKED]
-    with pq.ParquetFile(path, read_dictionary=folded, **limits) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=readable, use_threads=False):
-            batch.validate(full=True)
-            for piece in _small_enough(batch):
-                spool.add_batch(pa.table(dict(_flat_columns(piece, types))))
+        types = {column.name: type_of_arrow(column.type) for column in schema}
+        start = spool.rows
+        readable = [column for column, kind in types.items() if kind not in _UNCHECKED]
+        texts = [field.name for field in schema if _is_text(field.type)]
+        with pq.ParquetFile(path, read_dictionary=texts, **limits) as folded:
+            for group in range(file.num_row_groups):
+                rows = _rows_at_once(folded, group, texts)
+                for batch in file.iter_batches(rows, row_groups=[group], columns=readable, use_threads=False):
+                    batch.validate(full=True)
+                    spool.add_batch(pa.table(dict(_flat_columns(batch, types))))
+    spool.flush()
     return SpooledFile(name=name, rows=spool.rows - start), {column.name: column.type for column in schema}
 
 
@@ -83,37 +84,27 @@ def promises_too_much(meta: pq.FileMetaData, size: int, options: CheckOptions) -
     return ""
 
 
-def _folded_texts(file: pq.ParquetFile) -> list[str]:
-    """The text columns that are stored with a dictionary somewhere."""
-    texts = {field.name for field in file.schema_arrow if _is_text(field.type)}
-    meta = file.metadata
-    return [
-        file.schema.column(position).path
-        for position in range(meta.num_columns if meta.num_row_groups else 0)
-        if file.schema.column(position).path in texts
-        and any(meta.row_group(group).column(position).has_dictionary_page for group in range(meta.num_row_groups))
-    ]
+def _rows_at_once(folded: pq.ParquetFile, group: int, texts: list[str]) -> int:
+    """How many rows of a row group can be decoded together within about eight parts of the spool.
+
+    Texts repeat without taking bytes in two ways: as entries of a dictionary, all of which come with the first row of
+    a file opened with `read_dictionary`, and as shared beginnings (DELTA_BYTE_ARRAY), of which nothing is known before.
+    """
+    meta = folded.metadata.row_group(group)
+    chunks = [meta.column(position) for position in range(meta.num_columns)]
+    if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
+        return _FEW_ROWS
+    stored = [chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page and chunk.path_in_schema in texts]
+    if not stored or not meta.num_rows:
+        return _BATCH_ROWS
+    first = next(folded.iter_batches(1, row_groups=[group], columns=stored, use_threads=False))
+    longest = sum(pc.max(pc.binary_length(array.dictionary)).as_py() or 0 for array in first.columns)
+    return max(1, min(_BATCH_ROWS, 8 * PART_BYTES // max(longest, 1)))
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _small_enough(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces whose decoded texts fit a part of the spool, or of one row."""
-    if batch.num_rows <= 1 or sum(map(_decoded_bytes, batch.columns)) <= 4 * PART_BYTES:
-        yield batch
-        return
-    half = batch.num_rows // 2
-    yield from _small_enough(batch.slice(0, half))
-    yield from _small_enough(batch.slice(half))
-
-
-def _decoded_bytes(array: pa.Array) -> int:
-    if not pa.types.is_dictionary(array.type) or not _is_text(array.type.value_type):
-        return 0
-    lengths = pc.binary_length(array.dictionary).cast(pa.int64())
-    return int(pc.sum(lengths.take(array.indices)).as_py() or 0)
 
 
 def _flat_columns(batch: pa.RecordBatch, types: dict[str, ColumnType]) -> Iterator[tuple[str, pa.Array]]:

@@ -118,6 +118,7 @@ class SpoolWriter:
     _given: Collection[str] = ()
     _pending: list[Sequence[str | None]] = field(default_factory=list)
     _pending_bytes: int = 0
+    _batches: list[pa.Table] = field(default_factory=list)
 
     def add_row(self, names: Collection[str], cells: Sequence[str | None], size: int) -> None:
         """One row; `size` is about its bytes. `names` that do not begin with those before start a new part."""
@@ -131,23 +132,30 @@ class SpoolWriter:
             self.flush()
 
     def flush(self) -> None:
+        """Write what is pending; call it at the end of every file."""
         if self._pending:
             columns = zip_longest(*self._pending)
-            arrays = [pa.array(column, pa.large_string()) for column in columns]
-            rows, self._pending, self._pending_bytes = len(self._pending), [], 0
-            self._write(pa.table(arrays, names=list(self._names)) if arrays else None, rows)
+            table = pa.table([pa.array(column, pa.large_string()) for column in columns], names=list(self._names))
+            self._pending, self._pending_bytes = [], 0
+            self._count(table)
+            self._write(table)
+        if self._batches:
+            table, self._batches = pa.concat_tables(self._batches), []
+            self._write(table)
 
     def add_batch(self, table: pa.Table) -> None:
-        self.flush()
-        self._write(table, table.num_rows)
+        self._count(table)
+        self._batches.append(table)
+        if sum(batch.nbytes for batch in self._batches) >= PART_BYTES:
+            self.flush()
 
-    def _write(self, table: pa.Table | None, rows: int) -> None:
-        self.rows += rows
-        if table is None:
-            return
+    def _count(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
         self.written += table.nbytes
         if self.written > self.budget:
             raise ExpansionError(self.budget)
+
+    def _write(self, table: pa.Table) -> None:
         path = self.folder / f"part-{self._part:06d}.parquet"
         self._part += 1
         pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)

@@ -307,6 +307,11 @@ def _dictionary(rows: int, cell: int) -> bytes:
     return written(pa.table({"a": cells}))
 
 
+def _shared_beginnings(rows: int, cell: int) -> bytes:
+    cells = pa.array(["x" * cell] * rows, pa.large_string())
+    return written(pa.table({"a": cells}), use_dictionary=False, column_encoding={"a": "DELTA_BYTE_ARRAY"})
+
+
 def _many_columns(count: int) -> bytes:
     return written(pa.table({f"c{i}": [1] for i in range(count)}), compression="none", write_statistics=False)
 
@@ -351,6 +356,7 @@ PARQUET = [
     parquet("zstd bomb, 400 MB", partial(_zeros, "zstd"), "would grow"),
     parquet("gzip bomb, 400 MB", partial(_zeros, "gzip"), "would grow"),
     parquet("dictionary bomb, 50 GB", partial(_dictionary, 50_000, 1_000_000), "grows beyond"),
+    parquet("bomb of shared beginnings, 300 MB", partial(_shared_beginnings, 300, 1_000_000), "grows beyond"),
     parquet("5,000 columns", partial(_many_columns, 5_000), "5000 columns; at most 1000"),
     parquet("binary column", lambda: written(pa.table({"a": [b"\0"], "b": ["x"]})), "type binary"),
     parquet("duration", lambda: written(pa.table({"a": pa.array([1], pa.duration("s"))})), r"type duration"),
@@ -367,6 +373,7 @@ PARQUET = [
     parquet("two types in two files", lambda: {
         "a.parquet": written(pa.table({"a": [1]})), "b.parquet": written(pa.table({"a": ["x"]})),
     }, "integer at first and string"),
+    parquet("texts with shared beginnings", partial(_shared_beginnings, 200, 3), a=["xxx"] * 200),
     parquet("cells of 1 MB from a dictionary", partial(_dictionary, 20, 1_000_000), a=["x" * 1_000_000] * 20),
     parquet("whole numbers beyond 63 bits", lambda: written(pa.table({"a": pa.array([2**64 - 1], pa.uint64())})), a=[2**64 - 1]),
     parquet("not a number and infinity", lambda: written(pa.table({"a": [float("inf"), -float("inf"), 1.5, None]})), a=[float("inf"), -float("inf"), 1.5, None]),

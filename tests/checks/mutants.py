@@ -28,7 +28,8 @@ from llmops_resources.checks.bytes import ByteInspector
 from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, sniff
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.parsing import ParseRequest, parse
-from llmops_resources.checks.quality import check_quality, profile
+from llmops_resources.checks.profiles import profile
+from llmops_resources.checks.quality import check_quality
 from llmops_resources.checks.spool import ColumnType, Spool, type_of_arrow
 from llmops_resources.checks.structure import StructureReport
 from llmops_resources.errors import PlatformError

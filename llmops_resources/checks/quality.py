@@ -43,7 +43,9 @@ class QualityPart(Value):
     weight: float
     score: float | None
     recommendation: str = ""
-    rows_looked_at: int | None = None  # where the figure comes from a sample, the size of it
+    # Where the figure comes from a sample, its size. A repeat whose original is not in the sample is not seen there,
+    # so the share in the whole is no smaller.
+    rows_looked_at: int | None = None
 
 
 class QualityReport(Value):
@@ -68,7 +70,12 @@ def check_quality(
         _part("missing_values", "cells", missing / (rows * len(counted)) if counted else 0.0),
         _part("duplicates", "rows", 1 - profile.distinct_rows / rows),
         _near_part(spool),
-        _part("distribution", "values", outliers / (rows * len(judged)) if judged else None),
+        _part(
+            "distribution",
+            "values",
+            outliers / (rows * len(judged)) if judged else None,
+            "No column holds numbers or texts whose spread could be judged.",
+        ),
         _part(
             "schema_compliance",
             "rows",
@@ -96,7 +103,7 @@ def _part(name: str, measure: str, figure: float | None, unjudged: str = "") -> 
 def _near_part(spool: Spool) -> QualityPart:
     looked_at, repeats = near_repeats(spool)
     figure = repeats / looked_at if looked_at else None
-    part = _part("near_duplicates", "rows", figure, "")
+    part = _part("near_duplicates", "rows", figure, "No row has the twelve words that a comparison needs.")
     return part.model_copy(update={"rows_looked_at": looked_at})
 
 

@@ -81,7 +81,7 @@ def _store_all(
 def _head(content: Iterator[bytes]) -> bytes:
     """The first pieces of a file, enough of them to tell its format."""
     head = b""
-    while len(head) < SNIFF_BYTES and (piece := next(content, b"")):
+    while len(head) < SNIFF_BYTES and (piece := next(content, None)) is not None:
         head += piece
     return head
 

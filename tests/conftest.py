@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -22,6 +23,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 #: Nothing in the test server outlives the session, so it need not wait for the disk.
 FORGETFUL = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 TEMPORARY = pytest.StashKey[Path]()
+
+# How long an example takes says more about the machine than about us.
+hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,7 +32,7 @@ def serving(platform: Platform) -> Iterator[httpx.Client]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=60) as client:
         yield client
     server.should_exit = True
     thread.join(timeout=10)

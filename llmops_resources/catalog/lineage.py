@@ -104,6 +104,14 @@ def declare(tx: Transaction, model_id: UUID, dataset_ids: Sequence[UUID]) -> Non
         record(tx, parent=dataset_id, child=model_id, role=Role.TRAINED_ON)
 
 
+def trained_on(tx: Transaction, model_id: UUID) -> list[UUID]:
+    """The data sets a model was trained on, those that were deleted left out."""
+    query = select(LineageRow.parent_id).join(VersionRow, VersionRow.id == LineageRow.parent_id)
+    query = query.where(LineageRow.child_id == model_id, LineageRow.role == Role.TRAINED_ON)
+    alive = query.where(VersionRow.deleted_at.is_(None), VersionRow.kind == Kind.DATASET)
+    return list(tx.session.scalars(alive.order_by(VersionRow.created_at)))
+
+
 def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) -> Graph:
     """The versions a version came from, the ones that came from it, or both. Raises NotFound."""
     versions.get(tx, root)

@@ -3333,6 +3333,7 @@ export interface components {
         };
         /** ImportBody */
         ImportBody: {
+            lineage?: components["schemas"]["LineageInput"];
             /** Location */
             location: string;
             /** Metadata */

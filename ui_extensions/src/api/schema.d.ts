@@ -1958,6 +1958,17 @@ export interface components {
             };
         };
         /**
+         * Cause
+         * @description Why a job failed, for the experiment record. `detail` says what was seen, `remedy` what to do.
+         */
+        Cause: {
+            /** Detail */
+            detail: string;
+            /** Remedy */
+            remedy: string;
+            tag: components["schemas"]["RootCause"];
+        };
+        /**
          * ChainVerdict
          * @description Whether the chain holds; if not, at which entry it breaks first and how.
          */
@@ -3253,12 +3264,6 @@ export interface components {
             status: "fail";
         };
         /**
-         * FailureCause
-         * @description `infrastructure`: something the job depends on was away, or its process died. The rest would only fail again.
-         * @enum {string}
-         */
-        FailureCause: "infrastructure" | "timeout" | "input" | "program";
-        /**
          * FailureDetails
          * @description What a program may decide by: the kind of error; and every bad field.
          */
@@ -3353,6 +3358,15 @@ export interface components {
             version: string;
         };
         /**
+         * Initialization
+         * @description What a new model's weights are before its first step.
+         *
+         *     `random`; `pretrained_embeddings`: the tokenizer and the embeddings of `modelId`, everything else random;
+         *     `custom_weights`: the tokenizer of `modelId`, and each of its tensors that has the same name and shape here.
+         * @enum {string}
+         */
+        Initialization: "random" | "pretrained_embeddings" | "custom_weights";
+        /**
          * Job
          * @description A training job; `output_version_id` names a catalog entry once the job succeeded.
          *
@@ -3378,7 +3392,7 @@ export interface components {
             datasetId: string;
             /** Experimenturl */
             experimentUrl: string;
-            failureCause: components["schemas"]["FailureCause"] | null;
+            failure: components["schemas"]["Cause"] | null;
             /**
              * Id
              * Format: uuid
@@ -3516,6 +3530,32 @@ export interface components {
         LineageInput: {
             /** Datasetids */
             datasetIds?: string[];
+        };
+        /**
+         * Lora
+         * @description Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends.
+         */
+        Lora: {
+            /**
+             * Alpha
+             * @default 16
+             */
+            alpha: number;
+            /**
+             * Dropout
+             * @default 0
+             */
+            dropout: number;
+            /**
+             * Rank
+             * @default 8
+             */
+            rank: number;
+            /**
+             * Targets
+             * @default []
+             */
+            targets: string[];
         };
         /**
          * Me
@@ -3813,6 +3853,12 @@ export interface components {
             /** Waiting */
             waiting: number;
         };
+        /**
+         * Precision
+         * @description `auto`: bfloat16 on a GPU that has it, float32 everywhere else.
+         * @enum {string}
+         */
+        Precision: "auto" | "fp32" | "bf16";
         /**
          * Preview
          * @description Rows `offset` and following (from 0), cells as JSON values; long texts are cut and end with an ellipsis.
@@ -4324,6 +4370,23 @@ export interface components {
             architecture?: components["schemas"]["Architecture"] | null;
             /** Batchsize */
             batchSize: number;
+            /**
+             * Checkpointminutes
+             * @default 10
+             */
+            checkpointMinutes: number;
+            /** Checkpointsteps */
+            checkpointSteps?: number | null;
+            /**
+             * Compile
+             * @default false
+             */
+            compile: boolean;
+            /**
+             * Dropout
+             * @default 0
+             */
+            dropout: number;
             /** Epochs */
             epochs: number;
             /**
@@ -4337,17 +4400,32 @@ export interface components {
              */
             evaluations: number;
             /**
+             * Gradientaccumulation
+             * @default 1
+             */
+            gradientAccumulation: number;
+            /**
              * Gradientclip
              * @default 1
              */
             gradientClip: number;
+            /** @default random */
+            initialization: components["schemas"]["Initialization"];
             jobType: components["schemas"]["JobType"];
             /** Learningrate */
             learningRate: number;
+            lora?: components["schemas"]["Lora"] | null;
             /** Maxtokens */
             maxTokens?: number | null;
             /** @default muon */
             optimizer: components["schemas"]["OptimizerName"];
+            /** @default auto */
+            precision: components["schemas"]["Precision"];
+            /**
+             * Processes
+             * @default 1
+             */
+            processes: number;
             /**
              * Promptcolumn
              * @default question
@@ -4526,7 +4604,7 @@ export interface components {
          * @description What a parent is to its child.
          * @enum {string}
          */
-        Role: "trained_on" | "fine_tuned_from" | "evaluated" | "benchmark" | "served";
+        Role: "trained_on" | "fine_tuned_from" | "initialized_from" | "evaluated" | "benchmark" | "served";
         /**
          * RollbackBody
          * @description The version of the same name that is to be current again.
@@ -4540,6 +4618,12 @@ export interface components {
             /** Toversion */
             toVersion: string;
         };
+        /**
+         * RootCause
+         * @description The tag of a failed experiment.
+         * @enum {string}
+         */
+        RootCause: "out_of_memory" | "nan_loss" | "data_error" | "preemption" | "image_pull" | "unschedulable" | "timeout" | "user_code" | "cancelled" | "infrastructure" | "unknown";
         /**
          * RowChange
          * @description One row of the sample: row numbers from 1, its cells before and after, and the columns that differ.

@@ -49,7 +49,6 @@ def test_an_import_creates_a_draft_whose_files_are_on_their_way_once(api: httpx.
     assert api.post(f"/catalog/models/{model['id']}/import").json()["data"]["state"]["status"] == "queued"
 
 
-<<<<<<< HEAD
 def test_the_data_sets_a_model_was_trained_on_are_kept_and_unknown_ones_are_refused(api: httpx.Client) -> None:
     dataset = created(api, "datasets", "pairs").rpartition("/")[2]
     asked = api.post("/catalog/models/import", json=_body(lineage={"datasetIds": [dataset]})).json()["data"]
@@ -60,17 +59,6 @@ def test_the_data_sets_a_model_was_trained_on_are_kept_and_unknown_ones_are_refu
     assert answer.status_code == 422
     assert answer.json()["data"]["errors"][0]["path"] == "lineage.datasetIds.0"
     assert [model["version"] for model in api.get("/catalog/models").json()["data"]] == ["1"]
-=======
-def test_an_imported_model_keeps_the_data_it_is_said_to_be_trained_on(api: httpx.Client) -> None:
-    body = {"name": "corpus", "version": "1", "ownerTeam": "research"}
-    corpus = api.post("/catalog/datasets", json=body).json()["data"]["id"]
-    unknown = {"datasetIds": [corpus, "00000000-0000-0000-0000-000000000000"]}
-    assert api.post("/catalog/models/import", json=_body(lineage=unknown)).status_code == 422
-    assert api.get("/catalog/models").json()["data"] == []
-    asked = api.post("/catalog/models/import", json=_body(lineage={"datasetIds": [corpus]})).json()["data"]
-    impact = api.get(f"/catalog/datasets/{corpus}/impact").json()["data"]
-    assert [node["id"] for node in impact["models"]] == [asked["modelId"]]
->>>>>>> story1
 
 
 @pytest.mark.parametrize(

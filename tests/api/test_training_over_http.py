@@ -178,7 +178,10 @@ def test_every_problem_of_a_request_is_listed_at_once(api: httpx.Client, dataset
         ({"useGpu": False}, "resourceProfile.gpuCount"),
         ({"resourceProfile": {"gpuCount": 0}}, "resourceProfile.gpuCount"),
         ({"resourceProfile": {"gpuType": "h100"}}, "resourceProfile.gpuType"),
-        (SHARED | {"resourceProfile": {"gpuCount": 9}}, "resourceProfile.gpuCount"),
+        (
+            SHARED | {"resourceProfile": {"gpuCount": 9}, "hyperparameters": SMALL | {"batchSize": 16}},
+            "resourceProfile.gpuCount",
+        ),
         ({"jobType": "finetune", "hyperparameters": {}}, "modelId"),
         ({"outputModelName": "No Name"}, "outputModelName"),
     ],

@@ -40,25 +40,18 @@ class MemoryEstimate(Value):
         return self.weights + self.gradients + self.optimizer + self.activations + self.reserved
 
 
-def estimate(recipe: Recipe, architecture: Architecture, *, trained: int | None = None) -> MemoryEstimate:
-    """The need of a run of `recipe` on a model of `architecture`; `trained` parameters change (default: all)."""
+def estimate(recipe: Recipe, architecture: Architecture) -> MemoryEstimate:
+    """The need of a run of `recipe` on a new model of `architecture`, all of which is trained."""
     parameters = parameter_count(architecture)
-    learning = parameters if trained is None else trained
     embeddings = architecture.vocab_size * architecture.hidden_size
-    matrices = max(parameters - embeddings, 0) if recipe.optimizer is OptimizerName.MUON else 0
+    matrices = parameters - embeddings if recipe.optimizer is OptimizerName.MUON else 0
     return MemoryEstimate(
         parameters=parameters,
         weights=4 * parameters,
-        gradients=4 * learning,
-        optimizer=4 * (2 * learning - min(matrices, learning)),
+        gradients=4 * parameters,
+        optimizer=4 * (2 * parameters - matrices),
         activations=_activations(recipe, architecture),
     )
-
-
-def adapter_parameters(rank: int, architecture: Architecture) -> int:
-    """How many parameters LoRA of this rank trains on all linear layers but the head."""
-    hidden, inner = architecture.hidden_size, architecture.intermediate_size
-    return architecture.layers * rank * (4 * 2 * hidden + 3 * (hidden + inner))
 
 
 def too_large(need: MemoryEstimate, gpu_type: str | None) -> list[FieldProblem]:

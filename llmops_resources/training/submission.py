@@ -14,7 +14,7 @@ from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, FieldProblem, NotFound, ValidationFailed, field_problem
 from llmops_resources.governance.permissions import Permission, require
-from llmops_resources.training import profile, quotas
+from llmops_resources.training import memory, profile, quotas
 from llmops_resources.training.jobs import AutoEvaluate, Job, value
 from llmops_resources.training.placement import Capacity, ResourceDecision, place
 from llmops_resources.training.profile import (
@@ -71,6 +71,8 @@ def read_recipe(
     on_gpu = use_gpu and any(units > 0 for pool, units in capacity.items() if pool != CPU_POOL)
     processes = machines.processes if machines else 1
     recipe = _collect(problems, lambda: _recipe(base_job, hyperparameters, on_gpu, processes)) if base_job else None
+    if recipe is not None and recipe.architecture is not None and machines is not None and on_gpu:
+        problems += memory.too_large(memory.estimate(recipe, recipe.architecture), machines.gpu_type)
     if problems or recipe is None or machines is None:
         first = problems[0]
         message = f"the training job is not valid: {first['path']}: {first['problem']}"

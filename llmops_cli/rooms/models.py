@@ -10,8 +10,10 @@ from llmops_cli.documents import pairs, read_object
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import upload_bar
 from llmops_cli.references import resolve
+from llmops_cli.rooms.training import watch_job
 from llmops_cli.rooms.versions import Reference, add_version_commands
 from llmops_cli.sending import send
+from llmops_resources.errors import NotFound
 
 app = typer.Typer(help="Models: create, import, upload, describe, approve, recall.", no_args_is_help=True)
 add_version_commands(app, "models")
@@ -107,3 +109,26 @@ def show(model: Reference, as_json: Json = False, user: User = None, roles: Role
         show_table(("field", "value"), [(field, entry[field]) for field in fields])
         show_table(("card", ""), sorted(entry["metadata"].items()))
         show_table(("file", "bytes", "sha256"), [(f["path"], f["size"], f["sha256"]) for f in entry["files"]])
+
+
+@app.command()
+def reproduce(model: Reference, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+    """Train a model once more from its recorded recipe and data, and say whether the weights are identical."""
+    with open_api(user, roles) as api:
+        entry = resolve(api, "models", model)
+        made = (job for job in api.everything("/training/jobs", modelId=entry["id"], status="succeeded"))
+        job = next((job for job in made if job["outputVersionId"] == entry["id"]), None)
+        if job is None:
+            raise NotFound(f"{model} was not trained here", remedy="Only models of a training job have a recipe.")
+        again = watch_job(api, api.post(f"/training/jobs/{job['id']}/reproduce")["id"])
+    found = again["summary"].get("reproduces")
+    if as_json:
+        show_json(again)
+    elif found is None:
+        console.print("The earlier model is gone, so there is nothing to compare with.")
+    elif found["identical"]:
+        console.print(f"[bold green]Identical[/]: the weights are those of version {found['version']}, bit for bit.")
+    else:
+        changed = ", ".join(found["differs"]) or "nothing that was recorded"
+        console.print(f"[bold red]Not identical[/] to version {found['version']}. Different this time: {changed}.")
+        raise typer.Exit(1)

@@ -17,7 +17,7 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, PlatformError
 from llmops_resources.pages import Page, Position
-from llmops_resources.training import failures
+from llmops_resources.training import failures, reproduction
 from llmops_resources.training.failures import Cause, RootCause
 from llmops_resources.training.placement import ResourceDecision
 from llmops_resources.training.profile import (
@@ -164,6 +164,9 @@ def finish(
     """
     row = work.load(tx, JobRow, job_id, "training job")
     work.succeed(row, run_id=run_id)
+    repeated = reproduction.compare(tx, row, manifest, summary)
+    if repeated is not None:
+        summary = {**summary, "reproduces": repeated.json_dict()}
     row.summary, row.failure = summary, None
     dataset = versions.get(tx, row.dataset_id)
     versions.create(

@@ -143,6 +143,45 @@ def submit_again(tx: Transaction, model_name: str, *, capacity: Capacity) -> Job
     last = tx.session.scalar(query.where(JobRow.status == WorkStatus.SUCCEEDED).limit(1))
     if last is None:
         raise NotFound(f"no job has made {model_name} yet", remedy="Submit a training job for it first.")
+    base = _current(tx, last.model_id, Kind.MODEL) if last.model_id else None
+    evaluate = AutoEvaluate.model_validate(last.auto_evaluate) if last.auto_evaluate else None
+    dataset = _current(tx, last.dataset_id, Kind.DATASET)
+    return _again(tx, last, dataset, base, auto_evaluate=evaluate, capacity=capacity)
+
+
+def reproduce(tx: Transaction, job_id: UUID | str, *, capacity: Capacity) -> Job:
+    """A finished job once more: the same recipe on the same bytes, as another version of the same model.
+
+    When it ends its summary says whether the weights are identical (`reproduction.py`). Raises Conflict unless the job
+    succeeded and its inputs are still approved.
+    """
+    row = work.read(tx, JobRow, job_id, "training job")
+    if row.status != WorkStatus.SUCCEEDED:
+        raise Conflict(f"a job that is {row.status} made nothing to reproduce", remedy="Choose one that succeeded.")
+    return _again(tx, row, row.dataset_id, row.model_id, auto_evaluate=None, capacity=capacity)
+
+
+def next_output_version(tx: Transaction, name: str) -> str:
+    """The next number that neither the catalog nor another job has taken."""
+    taken = tx.session.scalars(
+        select(JobRow.output_version)
+        .filter_by(output_model_name=name)
+        .where(JobRow.status.in_((*work.ACTIVE, WorkStatus.SUCCEEDED)))
+    )
+    numbers = [int(version) for version in taken if version.isdecimal()]
+    return str(max([int(versions.next_version(tx, Kind.MODEL, name)) - 1, *numbers], default=0) + 1)
+
+
+def _again(
+    tx: Transaction,
+    last: JobRow,
+    dataset_id: UUID,
+    model_id: UUID | None,
+    *,
+    auto_evaluate: AutoEvaluate | None,
+    capacity: Capacity,
+) -> Job:
+    """A job as it was asked for, on these inputs and with normal priority."""
     terms = Terms(
         kind=SubmittedType(last.job_type),
         use_gpu=last.resource_decision["device"] == "gpu",
@@ -155,24 +194,13 @@ def submit_again(tx: Transaction, model_name: str, *, capacity: Capacity) -> Job
     return submit(
         tx,
         recipe=Recipe.model_validate(last.recipe),
-        dataset_id=_current(tx, last.dataset_id, Kind.DATASET),
-        model_id=_current(tx, last.model_id, Kind.MODEL) if last.model_id else None,
-        output_model_name=model_name,
-        auto_evaluate=AutoEvaluate.model_validate(last.auto_evaluate) if last.auto_evaluate else None,
+        dataset_id=dataset_id,
+        model_id=model_id,
+        output_model_name=last.output_model_name,
+        auto_evaluate=auto_evaluate,
         terms=terms,
         capacity=capacity,
     )
-
-
-def next_output_version(tx: Transaction, name: str) -> str:
-    """The next number that neither the catalog nor another job has taken."""
-    taken = tx.session.scalars(
-        select(JobRow.output_version)
-        .filter_by(output_model_name=name)
-        .where(JobRow.status.in_((*work.ACTIVE, WorkStatus.SUCCEEDED)))
-    )
-    numbers = [int(version) for version in taken if version.isdecimal()]
-    return str(max([int(versions.next_version(tx, Kind.MODEL, name)) - 1, *numbers], default=0) + 1)
 
 
 def _recipe(base: JobType, hyperparameters: Mapping[str, Any], use_gpu: bool, processes: int) -> Recipe:

@@ -148,6 +148,18 @@ def retry_job(platform: Doors, actor: Submitter, job_id: UUID) -> Envelope[Job]:
         return ok(moves.retry(tx, job_id), "the job is queued again")
 
 
+@router.post("/jobs/{job_id}/reproduce")
+def reproduce_job(
+    platform: Doors, actor: Submitter, request: Request, job_id: UUID, key: IdempotencyKey = None
+) -> Envelope[Job]:
+    """Run a finished job once more on the same bytes; its summary will say whether the weights are identical."""
+    capacity = capacity_of(platform.settings)
+    answer = create_once(
+        platform, actor, request, key, "", lambda tx: submission.reproduce(tx, job_id, capacity=capacity)
+    )
+    return ok(answer, "the job is queued")
+
+
 @router.post("/jobs/{job_id}/priority")
 def change_priority(platform: Doors, actor: Submitter, job_id: UUID, body: PriorityChange) -> Envelope[Job]:
     """Give a queued job another priority; above normal, or of somebody else's job, needs a permission."""

@@ -161,6 +161,8 @@ def test_a_job_that_was_stopped_goes_on_from_its_checkpoint_in_the_same_bits(
         made = [versions.get(tx, _job(platform, admin, job.id).output_version_id) for job in (stopped, whole)]
     digests = [{file.path: file.sha256 for file in model.manifest.files}["model.safetensors"] for model in made]
     assert digests[0] == digests[1]
+    verdict = (_job(platform, admin, whole.id).summary or {})["reproduces"]
+    assert (verdict["modelId"], verdict["identical"], verdict["differs"]) == (str(made[0].id), True, [])
     assert (_job(platform, admin, stopped.id).summary or {})["attempts"] == 2
     assert not list(platform.blobs.list(checkpoints.ROOT))
 

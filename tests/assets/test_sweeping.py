@@ -24,8 +24,8 @@ def test_the_sweep_ends_old_uploads_with_their_bytes_and_touches_nothing_else(pl
         upload = sessions.begin(tx, draft.id, Kind.DATASET, files, chunk_size=1 << 20, max_bytes=100)
     where = (draft.id, Kind.DATASET, upload.id)
     with platform.transaction(admin) as tx:
-        key = sessions.expect(tx, *where, file=1, offset=0, sha256="0" * 64)
-    assert key is not None
+        assert sessions.expect(tx, *where, file=1, offset=0, sha256="0" * 64)
+    key = f"{sessions.folder(upload.id)}/chunk"
     platform.blobs.write(key, [b"12345"])
     with platform.transaction(admin) as tx:
         sessions.advance(tx, *where, ReceivedChunk(file=1, offset=0, size=5, sha256="0" * 64), key=key)

@@ -95,7 +95,7 @@ def ask_of(job: Job) -> Ask:
     told = job.json_dict()
     decided: Mapping[str, Any] = told.get("resourceDecision") or {}
     try:
-        profile = _Profile.model_validate(job.resource_profile)
+        profile = _Profile.model_validate(told["resourceProfile"])
         asked = Ask(
             job_id=job.id,
             attempt=job.state.attempt,

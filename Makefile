@@ -18,7 +18,7 @@ QUIET_ENV := HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fal
 PYTEST := $(QUIET_ENV) $(BIN)/python -m pytest
 CONSOLE_SOURCES := $(shell find ui_extensions -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
 
-.PHONY: help demo up down test fast slow check bench types console lock install clean
+.PHONY: help demo up down test fast slow journeys check types-python lint check-console bench types console lock install clean
 
 help:
 	@echo "make demo    the whole way from raw data to a chat"
@@ -41,22 +41,40 @@ up: install console
 down: install
 	$(BIN)/llmops down
 
-# the fast ones first, so that a mistake shows within a minute
-test: fast slow
+# the fast ones first, so that a mistake shows within minutes
+test: fast slow journeys
+
+# A worker a core, each with a database server of its own; a file's tests stay together, as they share its fixtures.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 fast: install
-	$(PYTEST) -m "not slow and not browser and not journey"
+	@echo "== tests, 1 of 3: the fast ones"
+	$(PYTEST) $(PARALLEL) -m "not slow and not browser and not journey"
 
-slow: install console $(STAMPS)/chromium
-	$(PYTEST) -m "slow or browser or journey"
+slow: install
+	@echo "== tests, 2 of 3: the slow ones"
+	$(PYTEST) $(PARALLEL) -m "(slow or browser) and not journey"
 
-check: install
-	$(BIN)/ruff check .
+# one after the other: each runs a whole platform
+journeys: install console $(STAMPS)/chromium
+	@echo "== tests, 3 of 3: the journeys through the whole platform"
+	$(PYTEST) --durations=10 -m journey
+
+# side by side, and each one's output in one piece
+check: install $(STAMPS)/node_modules
+	@$(MAKE) --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		types-python check-console lint
+
+types-python:
 	$(BIN)/mypy
+
+lint:
+	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+
+check-console:
 	if [ -f ui_extensions/package.json ]; then \
-		$(MAKE) $(STAMPS)/node_modules && cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && \
-		npm run check && npm test; fi
+		cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && npm run check && npm test; fi
 
 bench: install $(STAMPS)/bench
 	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python "$$figure"; done

@@ -9,9 +9,9 @@ from llmops_resources.work import WorkItem, WorkStatus
 
 #: Seconds after which a run that was created but has not claimed its row is given up, on one machine.
 NEVER_BEGAN: Final = 60.0
-#: Runs at the same time on one machine, a room.
-CONCURRENT: Final[Mapping[str, int]] = {
-    "checks": 2, "comparisons": 1, "imports": 1, "training": 1, "evaluation": 1, "serving": 4,
+#: Runs at the same time on one machine, a room; what training may start is decided by its queue (`training.queueing`).
+CONCURRENT: Final[Mapping[str, int | None]] = {
+    "checks": 2, "comparisons": 1, "imports": 1, "training": None, "evaluation": 1, "serving": 4,
 }  # fmt: skip
 
 
@@ -54,10 +54,10 @@ def admit(
     runs: Mapping[str, RunView],
     known: frozenset[tuple[str, ...]],
     *,
-    limit: int,
+    limit: int | None,
     never_began: float = NEVER_BEGAN,
 ) -> list[Step]:
-    """One step a row, in the order of the queue; at most `limit` rows are under way at any time.
+    """One step a row, in the order of the queue; at most `limit` rows are under way at any time (None: any number).
 
     A run that was created but never started is launched again under the same key, which Dagster takes as the same
     run. A row whose run ended before it claimed the row, or whose process died while it held it, is given up; the
@@ -70,7 +70,7 @@ def admit(
     admitted = []
     for step in steps:
         if step.verb is Verb.LAUNCH:
-            if under_way >= limit:
+            if limit is not None and under_way >= limit:
                 admitted.append(Step(Verb.WAIT, step.item, f"{limit} others are under way"))
                 continue
             under_way += 1

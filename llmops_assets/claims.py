@@ -74,10 +74,12 @@ def claimed(
     standing: Callable[[Transaction], Ask],
     *,
     cancelled: Callable[[Transaction, UUID], None] | None = None,
+    failed: Callable[[Transaction, UUID, str, BaseException], None] | None = None,
 ) -> Iterator[Task_co]:
     """Hold the lease of this run's row and hand over the claimed task; on an error the row says why.
 
-    `standing` makes a row from the standing recipe, `cancelled` marks a row that was stopped (default: as failed).
+    `standing` makes a row from the standing recipe, `cancelled` marks a row that was stopped (default: as failed), and
+    `failed` one whose work raised (default: the room's `fail`); it gets the run's id and the error.
     Raises dagster.Failure instead of a platform error, with the remedy.
     """
     platform: Platform = context.resources.platform
@@ -94,13 +96,13 @@ def claimed(
                 cancelled(tx, ask.row_id) if cancelled else room.fail(tx, ask.row_id, "it was cancelled")
             raise dg.Failure("the work was cancelled", allow_retries=False) from error
         except PlatformError as error:
-            _record(context, platform, room, ask.row_id, _sentence(error))
+            _record(context, platform, room, ask.row_id, error, failed)
             raise dg.Failure(_sentence(error), allow_retries=False) from error
         except DagsterExecutionInterruptedError:
             _interrupted(context, platform, room, ask.row_id, cancelled)
             raise
         except BaseException as error:
-            _record(context, platform, room, ask.row_id, f"{type(error).__name__}: {error}")
+            _record(context, platform, room, ask.row_id, error, failed)
             raise
 
 
@@ -151,14 +153,23 @@ def _interrupted(
 
 
 def _record(
-    context: dg.AssetExecutionContext, platform: Platform, room: Room[Task_co], row_id: UUID, reason: str
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    room: Room[Task_co],
+    row_id: UUID,
+    error: BaseException,
+    failed: Callable[[Transaction, UUID, str, BaseException], None] | None,
 ) -> None:
     """Write the failure down. When even that fails, the lease falls and the intake puts the row back."""
     try:
         with platform.transaction(ACTOR) as tx:
+            if failed is not None:
+                failed(tx, row_id, context.run.run_id, error)
+                return
+            reason = _sentence(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
             room.fail(tx, row_id, reason, run_id=context.run.run_id)
-    except PlatformError as error:
-        context.log.warning("the failure could not be recorded: %s", error)
+    except PlatformError as refused:
+        context.log.warning("the failure could not be recorded: %s", refused)
 
 
 def _sentence(error: PlatformError) -> str:

@@ -29,7 +29,8 @@ from llmops_resources.errors import PlatformError, ValidationFailed
 from llmops_resources.evaluation import runs as evaluations
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments
-from llmops_resources.training import jobs
+from llmops_resources.training import jobs, queueing
+from llmops_resources.training.capacity import capacity_of
 from llmops_resources.work import WorkItem, WorkStatus
 
 ACTOR: Final = Actor("system:intake")
@@ -93,6 +94,9 @@ def take_in(
     instance: dg.DagsterInstance, platform: Platform, room: Room[Any], known: frozenset[tuple[str, ...]]
 ) -> dg.SensorResult | None:
     """One look at a room's rows: requests for runs, or None when there is nothing to launch."""
+    if room is jobs:
+        with platform.transaction(ACTOR) as tx:
+            queueing.admit_waiting(tx, capacity_of(platform.settings))
     with platform.transaction(ACTOR) as tx:
         items = room.active(tx)
     runs = {item.run_key: run for item in items if (run := _run_of(instance, item)) is not None}

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -26,6 +26,15 @@ _PR_SET_PDEATHSIG: Final = 1
 Event = dict[str, Any]
 
 
+class ProgramFailed(UpstreamFailed):
+    """A program ended badly; `status` as `subprocess` gives it, `said` the last lines of its stderr."""
+
+    def __init__(self, module: str, status: int, said: list[str]) -> None:
+        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        super().__init__(f"{module} ended with {ended}: {_last(said)}", remedy="See the run's log in Dagster.")
+        self.status, self.said = status, "\n".join(said)
+
+
 def run(
     module: str,
     folder: Path,
@@ -34,15 +43,22 @@ def run(
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
     walled: bool = False,
+    processes: int = 1,
+    grace: float = GRACE,
 ) -> None:
     """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
 
-    `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home.
+    `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home. With more
+    than one of `processes`, `torchrun` starts them on this machine. Whoever ends this run early gives the program
+    `grace` seconds to end by itself, and what it says meanwhile is handed over too.
 
-    Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, UpstreamFailed for
-    any other bad end; both with the last lines of its stderr.
+    Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, ProgramFailed for any
+    other bad end; both with the last lines of its stderr.
     """
-    command = [sys.executable, *(["-I"] if walled else []), "-m", module, str(folder)]
+    shared = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = [*(["-I"] if walled else []), *(shared if processes > 1 else [])]
+    command = [sys.executable, *launcher, "-m", module, str(folder)]
+    refusal: list[Event] = []
     with start(command, environment=environment, home=folder if walled else None) as process:
         try:
             events: queue.Queue[Event | None] = queue.Queue()
@@ -53,18 +69,21 @@ def run(
             ]
             for reader in readers:
                 reader.start()
-            _follow(events, on_event, should_stop)
-            status = process.wait(GRACE)
+            _follow(events, _sorting(on_event, refusal), should_stop)
+            status = process.wait(grace)
             readers[1].join(GRACE)
         finally:
-            stop(process)
+            stop(process, grace)
+            readers[0].join(GRACE)
+            _hand_over_the_rest(events, on_event)
+    if refusal:
+        raise InvalidInput(str(refusal[-1]["message"]), remedy=str(refusal[-1]["remedy"]))
     if status == INPUT_AT_FAULT:
         raise InvalidInput(
             _last(said) or f"{module} refused its input", remedy="Correct the input and submit it again."
         )
     if status != 0:
-        ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        raise UpstreamFailed(f"{module} ended with {ended}: {_last(said)}", remedy="See the run's log in Dagster.")
+        raise ProgramFailed(module, status, list(said))
 
 
 def start(
@@ -121,6 +140,17 @@ def _follow(
                 raise Cancelled
 
 
+def _sorting(on_event: Callable[[Event], None], refusal: list[Event]) -> Callable[[Event], None]:
+    """Keeps back what the program says of its input; everything else is handed over."""
+    return lambda event: refusal.append(event) if event.get("event") == "refused" else on_event(event)
+
+
+def _hand_over_the_rest(events: "queue.Queue[Event | None]", on_event: Callable[[Event], None]) -> None:
+    while not events.empty():
+        if (event := events.get()) is not None:
+            on_event(event)
+
+
 def _read_events(stream: IO[str] | None, events: "queue.Queue[Event | None]") -> None:
     for line in stream or ():
         try:
@@ -137,7 +167,7 @@ def _read_lines(stream: IO[str] | None, lines: deque[str]) -> None:
         lines.append(line.rstrip())
 
 
-def _last(lines: deque[str]) -> str:
+def _last(lines: Sequence[str]) -> str:
     return " ".join(line for line in list(lines)[-5:] if line)[-1500:]
 
 

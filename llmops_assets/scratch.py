@@ -13,13 +13,19 @@ from llmops_resources.platform import Platform
 @contextmanager
 def folder(platform: Platform, row_id: UUID) -> Iterator[Path]:
     """An empty folder for the work on a row; the caller holds its lease, so nobody else uses it."""
-    path = platform.settings.home / "cache" / "work" / str(row_id)
+    path = _root(platform) / str(row_id)
     shutil.rmtree(path, ignore_errors=True)  # what a killed attempt left
     path.mkdir(parents=True)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def folders(platform: Platform) -> list[Path]:
+    """The work folders that lie on this machine, each named by its row."""
+    root = _root(platform)
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def fetch(platform: Platform, version: Version, destination: Path) -> Path:
@@ -43,3 +49,7 @@ def chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while piece := stream.read(size):
             yield piece
+
+
+def _root(platform: Platform) -> Path:
+    return platform.settings.home / "cache" / "work"

@@ -1,14 +1,21 @@
-"""Sweeping: uploads that nobody goes on with, and files that were staged and never published."""
+"""Sweeping: uploads and training jobs that nobody goes on with, and files that were staged and never published."""
 
+import shutil
+import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import dagster as dg
 
+from llmops_assets import scratch
 from llmops_resources.blobs.objects import STAGING
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
+from llmops_resources.errors import Conflict
 from llmops_resources.platform import Platform
+from llmops_resources.training import checkpoints
 
 ACTOR: Final = Actor("system:sweep")
 EVERY_SECONDS: Final = 3600
@@ -25,9 +32,29 @@ def sweep(platform: Platform) -> tuple[int, int]:
     with platform.transaction(ACTOR) as tx:
         ended = sessions.abandon(tx, age)
     removed = sum(platform.blobs.delete(sessions.folder(upload_id)) for upload_id in ended)
-    for prefix in (STAGING, "datasets", "models"):
+    for prefix in (STAGING, "datasets", "models", checkpoints.ROOT):
         removed += platform.blobs.sweep(prefix, age + MARGIN)
-    return len(ended), removed
+    _sweep_scratch(platform, age + MARGIN)
+    return len(ended), removed + _sweep_checkpoints(platform)
+
+
+def _sweep_checkpoints(platform: Platform) -> int:
+    """Remove the checkpoints of jobs that nobody has gone on with for CHECKPOINT_KEEP_HOURS; how many objects."""
+    names = {entry.key.split("/")[1] for entry in platform.blobs.list(checkpoints.ROOT)}
+    jobs = [UUID(name) for name in names]
+    age = timedelta(hours=platform.settings.checkpoint_keep_hours)
+    with platform.transaction(ACTOR) as tx:
+        expired = checkpoints.expired(tx, jobs, age)
+    return sum(platform.blobs.delete(checkpoints.folder(job_id)) for job_id in expired)
+
+
+def _sweep_scratch(platform: Platform, age: timedelta) -> None:
+    """Remove work folders that a killed run left and no other attempt has cleared."""
+    for folder in scratch.folders(platform):
+        if folder.stat().st_mtime > time.time() - age.total_seconds():
+            continue
+        with suppress(Conflict), platform.lease(UUID(folder.name)):  # held: somebody works in it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def build_sweep() -> dg.SensorDefinition:

@@ -57,6 +57,10 @@ class Api:
         headers = {"Content-Digest": digest, "Content-Type": "application/octet-stream"}
         return self._send("PUT", path, content=content, headers=headers, params=query)
 
+    def replace(self, path: str, body: Any) -> Data:
+        """PUT JSON."""
+        return self._send("PUT", path, json=body)
+
     def patch(self, path: str, body: Any) -> Data:
         """PATCH JSON."""
         return self._send("PATCH", path, json=body)

@@ -15,7 +15,18 @@ from llmops_cli.api import Refused
 from llmops_cli.context import current_settings
 from llmops_cli.demo.command import run_demo
 from llmops_cli.output import ago, console, show_error, show_json, show_table
-from llmops_cli.rooms import chat, datasets, endpoints, evaluations, external, imports, models, prompts, training
+from llmops_cli.rooms import (
+    chat,
+    datasets,
+    endpoints,
+    evaluations,
+    external,
+    governance,
+    imports,
+    models,
+    prompts,
+    training,
+)
 from llmops_cli.supervision.state import read_state
 from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
 
@@ -36,6 +47,8 @@ app.add_typer(prompts.app, name="prompts")
 app.add_typer(training.app, name="training")
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(endpoints.app, name="endpoints")
+app.command(name="approvals")(governance.approvals)
+app.add_typer(governance.audit, name="audit")
 app.command(name="chat")(chat.chat)
 
 Home = Annotated[Path | None, typer.Option(help="The state folder; LLMOPS_HOME or .llmops when left out.")]

@@ -34,9 +34,13 @@ def send(api: Api, path: str, files: Sequence[Path], advance: Advance) -> Any:
     announced = [{"name": file.name, "size": size} for file, size in zip(files, sizes, strict=True)]
     upload = _begin(api, path, announced, files)
     advance(sum(file["offset"] for file in upload["files"]))
-    for file in upload["files"]:
-        _send_file(api, f"{path}/uploads/{upload['id']}", file, files[file["number"] - 1], upload["chunkSize"], advance)
-    return _complete(api, f"{path}/uploads/{upload['id']}")
+    place = f"{path}/uploads/{upload['id']}"
+    while True:
+        for file in upload["files"]:
+            _send_file(api, place, file, files[file["number"] - 1], upload["chunkSize"], advance)
+        if (done := _complete(api, place)) is not None:
+            return done
+        upload = api.get(place)
 
 
 def _size(file: Path) -> int:
@@ -117,12 +121,20 @@ def _offset_of(upload: Any, number: int) -> int:
 
 
 def _complete(api: Api, path: str) -> Any:
-    """Have the files published. While an earlier request is still at it, ask again until it is done."""
+    """Have the files published. While an earlier request is still at it, ask again until it is done.
+
+    None when the platform wants bytes again, since its machine lost them.
+    """
     deadline = time.monotonic() + COMPLETING_SECONDS
     while True:
         try:
             return api.post(f"{path}/complete", timeout=COMPLETING_SECONDS)
         except Refused as error:
-            if error.status != 409 or api.get(path)["status"] != "open" or time.monotonic() > deadline:
+            if error.status != 409 or time.monotonic() > deadline:
                 raise
+            standing = api.get(path)
+            if standing["status"] != "open":
+                raise
+            if any(file["offset"] < file["size"] for file in standing["files"]):
+                return None
             time.sleep(1)

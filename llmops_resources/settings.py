@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     serving_backend: ServingBackend = ServingBackend.LOCAL
     runtime_threads: int = 1
     training_threads: int = 2
+    checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
+    training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
+    training_cpu_slots: Annotated[int, Field(ge=0)] = 1
+    training_sla_minutes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict, validate_default=True)
+    training_webhook_url: str | None = None
+    training_webhook_secret: str | None = Field(default=None, repr=False)
     training_backend: TrainingBackend = TrainingBackend.LOCAL
     training_isolated: bool = False
     training_image: str | None = None
@@ -111,6 +117,32 @@ class Settings(BaseSettings):
     @classmethod
     def _split_list(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("training_gpu_capacity", "training_sla_minutes", mode="before")
+    @classmethod
+    def _split_numbers(cls, value: object) -> object:
+        """`a100:8,t4:4` as a table; names in lower case."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.rpartition(":") for part in value.split(",") if part.strip()]
+        if any(not name.strip() or not number.strip().isdecimal() for name, _, number in pairs):
+            raise ValueError(f"{value!r} is not a list such as a100:8,t4:4")
+        return {name.strip().lower(): int(number) for name, _, number in pairs}
+
+    @field_validator("training_gpu_capacity", mode="after")
+    @classmethod
+    def _no_cpu(cls, value: dict[str, int] | None) -> dict[str, int] | None:
+        if value and "cpu" in value:
+            raise ValueError("cpu is no type of GPU; TRAINING_CPU_SLOTS limits jobs on CPUs")
+        return value
+
+    @field_validator("training_sla_minutes", mode="after")
+    @classmethod
+    def _every_class(cls, value: dict[str, int]) -> dict[str, int]:
+        usual = {"urgent": 15, "high": 60, "normal": 240, "low": 1440}
+        if unknown := sorted(set(value) - set(usual)):
+            raise ValueError(f"there is no priority class {unknown[0]!r}; use {', '.join(usual)}")
+        return usual | value
 
     @field_validator("training_gpu_products", mode="before")
     @classmethod
@@ -148,7 +180,11 @@ class Settings(BaseSettings):
     @property
     def channels(self) -> frozenset[str]:
         """The channels of the outbox that have a receiver (`llmops_resources.catalog.outbox.Channel`)."""
-        receivers = {"reviews": self.review_webhook_url, "openlineage": self.openlineage_url}
+        receivers = {
+            "reviews": self.review_webhook_url,
+            "training": self.training_webhook_url,
+            "openlineage": self.openlineage_url,
+        }
         return frozenset(channel for channel, receiver in receivers.items() if receiver)
 
     def check(self) -> None:
@@ -161,11 +197,16 @@ class Settings(BaseSettings):
                 f"AUTH_MODE=local trusts whoever connects, so API_HOST={self.api_host} is refused",
                 remedy="Set API_HOST=127.0.0.1; signing in over the network needs AUTH_MODE=oidc.",
             )
-        if self.review_webhook_url and len(self.review_webhook_secret or "") < 32:
-            raise InvalidInput(
-                "REVIEW_WEBHOOK_URL needs REVIEW_WEBHOOK_SECRET, with which its messages are signed",
-                remedy="Set it to at least 32 random characters, and give the same to the receiver.",
-            )
+        hooks = {
+            "REVIEW": (self.review_webhook_url, self.review_webhook_secret),
+            "TRAINING": (self.training_webhook_url, self.training_webhook_secret),
+        }
+        for name, (url, secret) in hooks.items():
+            if url and len(secret or "") < 32:
+                raise InvalidInput(
+                    f"{name}_WEBHOOK_URL needs {name}_WEBHOOK_SECRET, with which its messages are signed",
+                    remedy="Set it to at least 32 random characters, and give the same to the receiver.",
+                )
 
         if self.training_backend is TrainingBackend.KUBERNETES:
             self._check_cluster()

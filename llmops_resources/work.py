@@ -41,6 +41,8 @@ MOVES: dict[WorkStatus, frozenset[WorkStatus]] = {
 }
 
 ACTIVE = (WorkStatus.QUEUED, WorkStatus.RUNNING)
+#: From here a person may ask for another attempt, in rooms that offer it.
+REOPENED = frozenset({WorkStatus.FAILED, WorkStatus.CANCELLED})
 MAX_ATTEMPTS = 3
 
 
@@ -219,8 +221,8 @@ def report_progress(tx: Transaction, kind: type[RowT], row_id: UUID, fraction: f
     )
 
 
-def retry_dead(row: WorkRow, *, attempt: int, reason: str) -> bool:
-    """Put work whose process died back into the queue under the next attempt; past MAX_ATTEMPTS it fails.
+def retry_dead(row: WorkRow, *, attempt: int, reason: str, last_attempt: int = MAX_ATTEMPTS) -> bool:
+    """Put work whose process died back into the queue under the next attempt; past `last_attempt` it fails.
 
     `attempt` is the one that died; when the row has moved on since, nothing happens. Returns whether it will be
     tried again.
@@ -230,16 +232,33 @@ def retry_dead(row: WorkRow, *, attempt: int, reason: str) -> bool:
     if row.cancel_requested:
         move(row, WorkStatus.CANCELLED)
         return False
-    if row.attempt >= MAX_ATTEMPTS:
-        fail(row, f"{reason}; given up after {MAX_ATTEMPTS} attempts")
+    if row.attempt >= last_attempt:
+        fail(row, f"{reason}; given up after {row.attempt} attempts")
         return False
+    requeue(row, reason)
+    return True
+
+
+def requeue(row: WorkRow, reason: str) -> None:
+    """Queue the next attempt of work that is queued or running."""
     if row.status == WorkStatus.RUNNING:
         move(row, WorkStatus.QUEUED)
+    _next_attempt(row, reason)
+
+
+def reopen(row: WorkRow, reason: str) -> None:
+    """Queue another attempt of work that failed or was cancelled. Raises Conflict for any other."""
+    if row.status not in REOPENED:
+        raise Conflict(f"work that is {row.status} cannot be retried", remedy="Only failed or cancelled work can be.")
+    row.status, row.finished_at, row.error, row.cancel_requested = WorkStatus.QUEUED, None, None, False
+    _next_attempt(row, reason)
+
+
+def _next_attempt(row: WorkRow, reason: str) -> None:
     row.attempt += 1
     row.queued_at = utc_now()
-    row.run_id = None
+    row.run_id = row.started_at = None
     row.progress, row.progress_message = 0.0, f"{reason}; attempt {row.attempt} is queued"
-    return True
 
 
 @contextmanager

@@ -15,11 +15,12 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import ClientDisconnect, Request
 
+from llmops_resources.catalog.uploads.chunks import Digests
 from llmops_resources.errors import InvalidInput, PlatformError, TooLarge, TooManyRequests
 
 Result = TypeVar("Result")
 
-#: Uploads that are taken in at the same time by one process; each has a thread and up to 32 MiB under way.
+#: Uploads that are taken in at the same time by one process; each has a thread and, to S3, some 50 MiB under way.
 AT_ONCE: Final = 16
 _WAIT_SECONDS: Final = 10.0
 _BATCH: Final = 512 * 1024
@@ -27,9 +28,13 @@ _QUEUED: Final = 4 * 1024**2
 
 
 class Uploads:
-    """Runs what takes long over a request's body, a bounded number at a time. `stall` is in seconds."""
+    """Runs what takes long over a request's body, a bounded number at a time. `stall` is in seconds.
+
+    `digests` is what this process knows of the files that come in chunks.
+    """
 
     def __init__(self, stall: float) -> None:
+        self.digests = Digests()
         self._stall = stall
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._threads = CapacityLimiter(AT_ONCE)

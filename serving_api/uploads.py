@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from uuid import UUID
 
+from llmops_resources.blobs import Gathered, Lost
 from llmops_resources.catalog import evidence, imports, versions
 from llmops_resources.catalog.lifecycle import Kind, PiiStatus
 from llmops_resources.catalog.uploads import chunks, models, sessions
@@ -101,34 +102,46 @@ def _model(
 
 
 def receive_chunk(
-    platform: Platform, actor: Actor, where: Where, body: Iterator[bytes], *, file: int, offset: int, sha256: str
+    platform: Platform,
+    actor: Actor,
+    where: Where,
+    body: Iterator[bytes],
+    digests: chunks.Digests,
+    *,
+    file: int,
+    offset: int,
+    sha256: str,
 ) -> Upload:
     """Store one chunk and count it in; the upload as it stands then. The same chunk again changes nothing.
 
     Raises Conflict naming the right offset, InvalidInput when the bytes are not those of the digest.
     """
-    with platform.transaction(actor) as tx:
-        key = sessions.expect(tx, *where, file=file, offset=offset, sha256=sha256)
-        upload = sessions.outline(tx, *where)
-    if key is None:
-        return upload
-    announced = upload.files[file - 1]
-    chunk = chunks.store_chunk(platform.blobs, key, body, file=announced, offset=offset, sha256=sha256)
-    counted = False
-    try:
-        with platform.transaction(actor) as tx:  # the row decides which of several writers was first
-            counted = sessions.advance(tx, *where, chunk, key=key)
+    with chunks.slot(platform.blobs, sessions.folder(where[2]), file, offset) as slot:
+        with platform.transaction(actor) as tx:
+            wanted = sessions.expect(tx, *where, file=file, offset=offset, sha256=sha256)
             upload = sessions.outline(tx, *where)
-    finally:
-        if not counted:
-            platform.blobs.remove(key)
+        if not wanted:
+            return upload
+        running, announced = digests.before((where[2], file), offset), upload.files[file - 1]
+        chunk = chunks.store_chunk(slot, body, file=announced, offset=offset, sha256=sha256, running=running)
+        counted = False
+        try:
+            with platform.transaction(actor) as tx:  # the row decides which of several writers was first
+                counted = sessions.advance(tx, *where, chunk, key=slot.key)
+                upload = sessions.outline(tx, *where)
+        finally:
+            if not counted:
+                slot.discard()
+        if counted:
+            digests.keep((where[2], file), offset + chunk.size, running)
     return upload
 
 
-def complete(platform: Platform, actor: Actor, where: Where) -> Answer:
+def complete(platform: Platform, actor: Actor, where: Where, digests: chunks.Digests) -> Answer:
     """Put the files together and take them in, like any upload. Safe to repeat, also after a kill at any point.
 
-    Raises Conflict while bytes are missing or another process is at it; a refusal for good ends the upload.
+    Raises Conflict while bytes are missing, or were lost by the machine, or another process is at it; a refusal for
+    good ends the upload.
     """
     version_id, kind, upload_id = where
     with platform.transaction(actor) as tx:
@@ -138,22 +151,41 @@ def complete(platform: Platform, actor: Actor, where: Where) -> Answer:
             files = sessions.ready(tx, *where)
             if not files:
                 return versions.get(tx, version_id, kind), "this upload is complete already"
-        content = chunks.read_files(platform.blobs, files)
+        content = chunks.read_files(platform.blobs, upload_id, files, digests)
         try:
-            answer = take_in(
-                platform,
-                actor,
-                kind,
-                version_id,
-                content,
-                lambda tx: sessions.end(tx, *where, UploadStatus.COMPLETE),
-            )
+            answer = _taken_unless_lost(platform, actor, where, content)
+        except Lost as lost:
+            with platform.transaction(actor) as tx:
+                sessions.lose(tx, *where, name=lost.name, start=lost.start)
+            raise
         except PlatformError as error:
             if error.kind in _FINAL:
                 _end(platform, actor, where, UploadStatus.REFUSED)
             raise
         platform.blobs.delete(sessions.folder(upload_id))
     return answer
+
+
+def _taken_unless_lost(
+    platform: Platform, actor: Actor, where: Where, content: Iterator[tuple[str, Gathered]]
+) -> Answer:
+    """Take the files in. Raises Lost, and not a refusal, when it was damage that was refused and not what was sent."""
+    seen: list[Gathered] = []
+
+    def files() -> Iterator[tuple[str, Gathered]]:
+        for name, gathered in content:
+            seen.append(gathered)
+            yield name, gathered
+
+    try:
+        return take_in(
+            platform, actor, where[1], where[0], files(), lambda tx: sessions.end(tx, *where, UploadStatus.COMPLETE)
+        )
+    except PlatformError as error:
+        if error.kind in _FINAL:
+            for gathered in seen:
+                gathered.again().verify()
+        raise
 
 
 def cancel(platform: Platform, actor: Actor, where: Where) -> Upload:

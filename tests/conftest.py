@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -17,12 +20,42 @@ from llmops_resources.settings import Settings
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+#: Nothing in the test server outlives the session, so it need not wait for the disk.
+FORGETFUL = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+TEMPORARY = pytest.StashKey[Path]()
+
+# How long an example takes says more about the machine than about us.
+hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each session a temporary root of its own, which the workers of a parallel one share.
+
+    pytest closes the common one to other users whenever a session begins, and as root our databases run as another
+    user: the servers of every session under way would lose their files.
+    """
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+        config.stash[TEMPORARY] = Path(tempfile.mkdtemp(prefix="llmops-tests-"))
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(config.stash[TEMPORARY])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the root unless pytest left something of a failed test in it."""
+    root = config.stash.get(TEMPORARY, None)
+    if root is not None and not any(path.is_dir() for path in root.glob("*/pytest-*")):
+        shutil.rmtree(root, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of this test session, with a migrated database `template_llmops` to clone."""
     data = tmp_path_factory.mktemp("pg") / "data"
     url = postgres.start(data, databases=("template_llmops",))
+    with psycopg.connect(_plain(url), autocommit=True) as connection:
+        for setting in FORGETFUL:
+            connection.execute(f"ALTER SYSTEM SET {setting}")
+        connection.execute("SELECT pg_reload_conf()")
     engine = database.connect(url)
     migrate.upgrade(engine)
     engine.dispose()

@@ -13,35 +13,45 @@ import dagster as dg
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
 from llmops_assets.names import console_link, markdown_table, sparkline
+from llmops_assets.training.keeper import Keeper
 from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import UpstreamFailed
+from llmops_resources.errors import PlatformError, UpstreamFailed
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
-from llmops_resources.training import experiments, jobs
+from llmops_resources.training import experiments, failures, jobs, queueing, submission
+from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.experiments import Metric
+from llmops_resources.training.failures import JobFailed
 from llmops_resources.training.jobs import TrainingTask
 from llmops_resources.values import utc_now
 
 PROGRAM: Final = "llmops_assets.training.sft"
 SUMMARY: Final = "training_summary.json"
 CARD: Final = "README.md"
+GRACE: Final = 60.0  # seconds that a program which is asked to stop has for its last checkpoint
 TOKEN_LIFETIME: Final = timedelta(days=2)
-KEPT_FROM_SUMMARY: Final = ("final_loss", "eval_loss", "perplexity", "tokens", "steps", "seconds", "parameters")
+KEPT_FROM_SUMMARY: Final = (
+    "final_loss", "eval_loss", "perplexity", "tokens", "steps", "seconds", "attempts", "parameters", "code_digest",
+)  # fmt: skip
 
 
 def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[Any]:
     """Run the requested job, or the model's standing recipe when nobody asked."""
     platform: Platform = context.resources.platform
-    with claimed(context, jobs, lambda tx: _standing(tx, name), cancelled=jobs.mark_cancelled) as task:
+    with claimed(
+        context, jobs, lambda tx: _standing(platform, tx, name), cancelled=jobs.mark_cancelled, failed=jobs.fail_because
+    ) as task:
         with scratch.folder(platform, task.job.id) as work:
-            metrics = _Metrics(context, platform, task.job.id)
+            keeper = Keeper(platform.blobs, task.job.id)
+            metrics = _Metrics(context, platform, task.job.id, keeper)
             manifest = platform.blobs.manifest(task.output_prefix)  # an attempt that died after it had published
             if manifest is None:
                 platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
-                _run(platform, task, work, metrics)
+                with keeper, metrics:
+                    _run(platform, task, work, metrics, keeper)
                 manifest = _publish(platform, task.output_prefix, work / "output")
             inspection = airlock.inspect(manifest.files, scratch.reader(platform, task.output_prefix))
             told = Manifest.of(file for file in manifest.files if file.path in {SUMMARY, CARD})
@@ -61,35 +71,46 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
                 summary=summary,
                 inspection=inspection,
             )
+    keeper.forget()
     return _result(platform, task, model, summary, metrics.losses)
 
 
-def _standing(tx: Transaction, name: str) -> Ask:
-    return Ask(jobs.submit_again(tx, name).id)
+def _standing(platform: Platform, tx: Transaction, name: str) -> Ask:
+    capacity = capacity_of(platform.settings)
+    job = submission.submit_again(tx, name, capacity=capacity)
+    queueing.admit_now(tx, job.id, capacity)
+    return Ask(job.id)
 
 
-def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics") -> None:
+def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper) -> None:
     job, settings = task.job, platform.settings
     (work / "recipe.json").write_text(job.recipe.model_dump_json(by_alias=True))
     scratch.fetch(platform, task.dataset, work / "data")
     if task.base is not None:
         scratch.fetch(platform, task.base, work / "base")
-    threads = str(settings.training_threads)
-    programs.run(
-        PROGRAM,
-        work,
-        environment={
-            "API_BASE_URL": settings.api_base_url,
-            "JOB_ID": str(job.id),
-            "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "RAYON_NUM_THREADS": threads,
-        },
-        on_event=metrics,
-        should_stop=metrics.should_stop,
-    )
+    if (step := keeper.restore(work / "resume")) is not None:
+        metrics.say(f"going on from step {step}")
+    threads = str(max(1, settings.training_threads // job.recipe.processes))
+    try:
+        programs.run(
+            PROGRAM,
+            work,
+            environment={
+                "API_BASE_URL": job.api_base_url or settings.api_base_url,
+                "JOB_ID": str(job.id),
+                "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
+                "HF_HUB_OFFLINE": "1",
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "RAYON_NUM_THREADS": threads,
+            },
+            on_event=metrics,
+            should_stop=metrics.should_stop,
+            processes=job.recipe.processes,
+            grace=GRACE,
+        )
+    except programs.ProgramFailed as error:
+        raise JobFailed(failures.of_exit(error.status, error.said)) from error
 
 
 def _publish(platform: Platform, prefix: str, output: Path) -> Manifest:
@@ -149,8 +170,10 @@ class _Metrics:
     The program delivers its metrics to the API itself while it runs; what the API missed is recorded at the end.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID) -> None:
-        self._context, self._platform, self._job_id = context, platform, job_id
+    def __init__(
+        self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID, keeper: Keeper
+    ) -> None:
+        self._context, self._platform, self._job_id, self._keeper = context, platform, job_id, keeper
         self._metrics: list[Metric] = []
         self._fraction, self._message, self._logged = 0.0, "starting", 0.0
 
@@ -167,6 +190,26 @@ class _Metrics:
             if time.monotonic() - self._logged > 5:
                 self._logged = time.monotonic()
                 self._context.log.info("%.0f%% %s", 100 * self._fraction, self._message)
+
+        elif event.get("event") == "checkpoint":
+            self._keeper.keep(int(event["step"]), Path(event["folder"]))
+            self.say(f"checkpoint after step {event['step']}")
+
+    def __enter__(self) -> "_Metrics":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """What a run measured before it failed is kept too: it shows why."""
+        if kind is not None:
+            try:
+                with self._platform.transaction(ACTOR) as tx:
+                    self.record(tx)
+            except PlatformError as error:
+                self._context.log.warning("metrics of the failed run were not recorded: %s", error)
+
+    def say(self, message: str) -> None:
+        """A line in the run's log."""
+        self._context.log.info(message)
 
     @property
     def losses(self) -> list[float]:

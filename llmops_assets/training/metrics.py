@@ -3,6 +3,8 @@
 A line is one of
     {"event": "metric", "name": …, "step": …, "value": …, "unit": …}
     {"event": "progress", "fraction": 0…1, "message": …}
+    {"event": "checkpoint", "step": …, "folder": …}
+    {"event": "refused", "message": …, "remedy": …}
     {"event": "done"}
 Recording over HTTP happens on a background thread: it never delays and never fails the work that is measured.
 """
@@ -10,6 +12,7 @@ Recording over HTTP happens on a background thread: it never delays and never fa
 import contextlib
 import json
 import math
+import queue
 import sys
 import threading
 import time
@@ -18,8 +21,11 @@ import urllib.request
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from llmops_resources.errors import PlatformError
 
 BATCH = 200  # metrics a request
 CAPACITY = 50_000  # kept while the API is away; the oldest go first
@@ -30,18 +36,25 @@ LAST_DELIVERY = 5.0  # seconds that the end of the program may wait for
 class Reporter:
     """Writes events to stdout and delivers metrics to `{API_BASE_URL}/training/jobs/{JOB_ID}/metrics`.
 
-    A context manager: leaving it delivers what is left, within `LAST_DELIVERY` seconds.
+    Both on threads of their own, in the order in which things were said: whoever trains only puts them into a queue.
+    A context manager: leaving it writes what is left, and delivers it within `LAST_DELIVERY` seconds.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, speaks: bool = True) -> None:
+        """Of several processes that do the same work one `speaks`; the others are silent."""
+        self._speaks = speaks
         base, job, token = (environment.get(name, "") for name in ("API_BASE_URL", "JOB_ID", "JOB_TOKEN"))
-        self._url = f"{base.rstrip('/')}/training/jobs/{job}/metrics" if base and job and token else ""
+        addressed = speaks and base and job and token
+        self._url = f"{base.rstrip('/')}/training/jobs/{job}/metrics" if addressed else ""
         self._token = token
+        self._said: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._waiting: deque[dict[str, Any]] = deque(maxlen=CAPACITY)
         self._stopping = threading.Event()
+        self._writer = threading.Thread(target=self._write, name="events", daemon=True)
         self._thread = threading.Thread(target=self._deliver, name="metrics", daemon=True)
 
     def __enter__(self) -> "Reporter":
+        self._writer.start()
         if self._url:
             self._thread.start()
         return self
@@ -49,6 +62,8 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._said.put(None)
+        self._writer.join()
         self._stopping.set()
         if self._url:
             self._thread.join(LAST_DELIVERY)
@@ -57,18 +72,31 @@ class Reporter:
         """Records one finite figure; JSON has no infinity, so any other is left out."""
         if not math.isfinite(value):
             return
-        _print({"event": "metric", "name": name, "step": step, "value": value, "unit": unit})
-        if self._url:
-            now = datetime.now(UTC).isoformat()
-            self._waiting.append({"name": name, "value": value, "unit": unit, "step": step, "recordedAt": now})
+        self._say({"event": "metric", "name": name, "step": step, "value": value, "unit": unit}, at=time.time())
 
     def progress(self, fraction: float, message: str) -> None:
         """Says how far the whole program is, from 0 to 1."""
-        _print({"event": "progress", "fraction": round(min(max(fraction, 0.0), 1.0), 4), "message": message})
+        self._say({"event": "progress", "fraction": round(min(max(fraction, 0.0), 1.0), 4), "message": message})
 
     def done(self) -> None:
         """Says that the result lies complete on the disk."""
-        _print({"event": "done"})
+        self._say({"event": "done"})
+
+    def checkpoint(self, step: int, folder: Path) -> None:
+        """Says that a checkpoint lies complete on the disk."""
+        self._say({"event": "checkpoint", "step": step, "folder": str(folder)})
+
+    def _say(self, event: dict[str, Any], at: float | None = None) -> None:
+        if self._speaks:
+            self._said.put(event if at is None else {**event, "at": at})
+
+    def _write(self) -> None:
+        while (event := self._said.get()) is not None:
+            at = event.pop("at", None)
+            _print(event)
+            if at is not None and self._url:
+                told = {name: event[name] for name in ("name", "value", "unit", "step")}
+                self._waiting.append({**told, "recordedAt": datetime.fromtimestamp(at, UTC).isoformat()})
 
     def _deliver(self) -> None:
         pause, deadline = PERIOD, math.inf
@@ -104,6 +132,16 @@ class Reporter:
             with contextlib.suppress(IndexError):
                 self._waiting.popleft()
         return True
+
+
+def refused(environment: Mapping[str, str], error: PlatformError) -> None:
+    """Tells whoever started the program that its input is at fault; of several processes, one does.
+
+    An event as well as words on stderr, since `torchrun` does not pass on how its processes ended.
+    """
+    if environment.get("RANK", "0") == "0":
+        _print({"event": "refused", "message": str(error), "remedy": error.remedy})
+        print(f"{error}\n{error.remedy}".strip(), file=sys.stderr, flush=True)
 
 
 def _print(event: Mapping[str, Any]) -> None:

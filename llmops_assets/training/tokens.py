@@ -1,21 +1,17 @@
-"""From text to token ids: an own tokenizer, documents packed into one array, question-answer pairs, and batches."""
+"""From text to token ids: an own tokenizer, chat templates, question-answer pairs, and batches of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from llmops_resources.training.recipe import SPECIAL_TOKENS
+from llmops_resources.training.architecture import SPECIAL_TOKENS
 
 END_OF_TEXT, PAD, _, USER, ASSISTANT, END_OF_TURN = SPECIAL_TOKENS
 IGNORED = -100  # the label that the loss leaves out, PyTorch's default
-TOKENIZER_SAMPLE = 20_000_000  # characters of text that the tokenizer learns from; more changes little
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] | trim + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
@@ -48,7 +44,7 @@ class Batch:
         return int((self.labels[:, 1:] != IGNORED).sum())
 
 
-def train_tokenizer(texts: Sequence[str], vocab_size: int, context_length: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocab_size: int, context_length: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer (Sennrich et al. 2016, on bytes as in GPT-2), so that no text is unknown to it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -59,7 +55,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int, context_length: int) 
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_sample(texts), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
@@ -84,52 +80,25 @@ def prepare_for_chat(tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
 
 
-def pack(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> NDArray[np.unsignedinteger[Any]]:
-    """All documents in one array, each followed by the end-of-text token; uint16 where the vocabulary fits in it."""
-    kind = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
-    end = tokenizer.eos_token_id
-    pieces = [
-        np.asarray([*ids, end], dtype=kind)
-        for start in range(0, len(texts), 1_000)
-        for ids in tokenizer(list(texts[start : start + 1_000]), add_special_tokens=False)["input_ids"]
-    ]
-    return np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
-
-
 def pair(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> Pair:
     """A question and its answer through the chat template, the end of the answer's turn included."""
-    asked = [{"role": "user", "content": prompt}]
-    before = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-    both = str(tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": answer}], tokenize=False))
-    # A template may end a turn with more than the end token (a line break): that much is not worth learning.
-    rest = both[len(before) :].rstrip("\n") if both.startswith(before) else f"{answer}{tokenizer.eos_token}"
-    first = tokenizer(before, add_special_tokens=False)["input_ids"]
-    second = tokenizer(rest, add_special_tokens=False)["input_ids"]
-    return Pair((*first, *second), len(first))
+    return pairs(tokenizer, [(prompt, answer)])[0]
 
 
-def windows(tokens: NDArray[Any], length: int, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """One pass over the packed array in windows of `length`, shuffled, from a random offset: no padding anywhere."""
-    length = min(length, len(tokens))
-    offset = int(rng.integers(0, min(length, len(tokens) - length + 1)))
-    starts = rng.permutation(np.arange(offset, len(tokens) - length + 1, length))
-    for first in range(0, len(starts), batch_size):
-        rows = [tokens[start : start + length] for start in starts[first : first + batch_size]]
-        inputs = torch.from_numpy(np.stack(rows).astype(np.int64))
-        yield Batch(inputs, inputs)
-
-
-def pair_batches(pairs: Sequence[Pair], batch_size: int, pad: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """One pass over the pairs, shuffled, with pairs of like length together so that little is padding."""
-    order = rng.permutation(len(pairs))
-    pool = batch_size * 16
-    batches = [
-        sorted(order[start : start + pool], key=lambda index: len(pairs[index].ids))[first : first + batch_size]
-        for start in range(0, len(order), pool)
-        for first in range(0, min(pool, len(order) - start), batch_size)
-    ]
-    for index in rng.permutation(len(batches)):
-        yield padded([pairs[row] for row in batches[index]], pad)
+def pairs(tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Questions and answers as `pair` makes one, tokenized together."""
+    befores, rests = [], []
+    for prompt, answer in rows:
+        asked = [{"role": "user", "content": prompt}]
+        before = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+        both = str(tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": answer}], tokenize=False))
+        # A template may end a turn with more than the end token (a line break): that much is not worth learning.
+        rest = both[len(before) :].rstrip("\n") if both.startswith(before) else f"{answer}{tokenizer.eos_token}"
+        befores.append(before)
+        rests.append(rest)
+    first = tokenizer(befores, add_special_tokens=False)["input_ids"]
+    second = tokenizer(rests, add_special_tokens=False)["input_ids"]
+    return [Pair((*asked, *told), len(asked)) for asked, told in zip(first, second, strict=True)]
 
 
 def padded(pairs: Sequence[Pair], pad: int) -> Batch:
@@ -142,10 +111,3 @@ def padded(pairs: Sequence[Pair], pad: int) -> Batch:
         inputs[row, : len(ids)] = ids
         labels[row, example.prompt : len(ids)] = ids[example.prompt :]
     return Batch(inputs, labels)
-
-
-def _sample(texts: Sequence[str]) -> Iterator[str]:
-    """Documents from all over the data, up to `TOKENIZER_SAMPLE` characters."""
-    total = sum(len(text) for text in texts)
-    stride = max(1, -(-total // TOKENIZER_SAMPLE))
-    yield from texts[::stride]

@@ -31,8 +31,8 @@ def run_demo(settings: Settings) -> None:
         console.rule("How good is it?")
         show_figures(evaluation)
     console.print(
-        "\n[bold]What this shows:[/] facts memorised from the training set and found again under wordings that were\n"
-        "never trained on, by a model of about a million parameters trained here on the CPU. It knows nothing else:\n"
+        "\n[bold]What this shows:[/] facts memorised from the training set and found again under wordings that were "
+        "never trained on, by a model of about a million parameters trained here on the CPU. It knows nothing else: "
         "ask about anything that is not in its training set and it will make something up."
     )
     console.print(f"\n[bold green]Done in {time.monotonic() - began:.0f} seconds.[/]  Console: {state.console_url}")

@@ -1,4 +1,4 @@
-"""`llmops models`: list, upload, show, approve."""
+"""`llmops models`: what only models have; what every kind has is in `versions.py`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,31 +6,73 @@ from typing import Annotated
 import typer
 
 from llmops_cli.context import Json, Roles, User, open_api
+from llmops_cli.documents import pairs, read_object
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import upload_bar
-from llmops_cli.references import approve as decide
 from llmops_cli.references import resolve
+from llmops_cli.rooms.versions import Reference, add_version_commands
 from llmops_cli.sending import send
 
-app = typer.Typer(help="Models: list, upload, show, approve.", no_args_is_help=True)
-Reference = Annotated[str, typer.Argument(help="An id, a name, or name@version.")]
+app = typer.Typer(help="Models: create, import, upload, describe, approve, recall.", no_args_is_help=True)
+add_version_commands(app, "models")
 
 
 @app.command("list")
 def list_models(
     name: Annotated[str | None, typer.Option(help="Names that contain this.")] = None,
+    model_type: Annotated[str | None, typer.Option("--type", help="base, fine-tuned or external.")] = None,
+    team: Annotated[str | None, typer.Option(help="Of this owner team.")] = None,
+    status: Annotated[str | None, typer.Option(help="draft, under_review, approved, rejected, deprecated.")] = None,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,
 ) -> None:
     """List model versions, newest first."""
     with open_api(user, roles) as api:
-        entries = list(api.everything("/catalog/models", name=name))
+        entries = list(api.everything("/catalog/models", name=name, type=model_type, ownerTeam=team, status=status))
     if as_json:
         show_json(entries)
         return
     rows = [(e["name"], e["version"], e["type"], e["status"], e["sizeBytes"], e["id"]) for e in entries]
     show_table(("name", "version", "type", "status", "bytes", "id"), rows)
+
+
+@app.command()
+def create(
+    name: str,
+    version: str,
+    owner_team: Annotated[str, typer.Option("--team", help="Who answers for it.")] = "local",
+    model_type: Annotated[str, typer.Option("--type", help="base or fine-tuned.")] = "base",
+    card: Annotated[Path | None, typer.Option(help="Its card: a JSON or TOML file.")] = None,
+    given: Annotated[list[str] | None, typer.Option("--set", help="Of the card, name=value; repeatable.")] = None,
+    trained_on: Annotated[list[str] | None, typer.Option(help="A data set it was trained on; repeatable.")] = None,
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Register a model made elsewhere; its files follow with `upload`."""
+    with open_api(user, roles) as api:
+        data = [resolve(api, "datasets", reference)["id"] for reference in trained_on or []]
+        body = {
+            "name": name, "version": version, "type": model_type, "ownerTeam": owner_team,
+            "metadata": {**read_object(card), **pairs(given)}, "lineage": {"datasetIds": data},
+        }  # fmt: skip
+        entry = api.post("/catalog/models", body)
+    show_json(entry) if as_json else console.print(f"Created {name} {version}: {entry['id']}")
+
+
+@app.command()
+def describe(
+    model: Reference,
+    given: Annotated[list[str], typer.Option("--set", help="Of the card, name=value; repeatable.")],
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Fill in the card of a draft, such as --set purpose="answers tickets". What is not named stays."""
+    with open_api(user, roles) as api:
+        entry = resolve(api, "models", model)
+        api.patch(f"/catalog/models/{entry['id']}", {"metadata": {**entry["metadata"], **pairs(given)}})
+    console.print(f"{entry['name']} {entry['version']} is described.")
 
 
 @app.command()
@@ -65,18 +107,3 @@ def show(model: Reference, as_json: Json = False, user: User = None, roles: Role
         show_table(("field", "value"), [(field, entry[field]) for field in fields])
         show_table(("card", ""), sorted(entry["metadata"].items()))
         show_table(("file", "bytes", "sha256"), [(f["path"], f["size"], f["sha256"]) for f in entry["files"]])
-
-
-@app.command()
-def approve(
-    model: Reference,
-    notes: Annotated[str, typer.Option(help="Why.")] = "",
-    reject: Annotated[bool, typer.Option("--reject", help="Reject instead.")] = False,
-    user: User = None,
-    roles: Roles = None,
-) -> None:
-    """Approve (or reject) exactly the bytes the version has now."""
-    with open_api(user, roles) as api:
-        entry = resolve(api, "models", model)
-        entry = decide(api, "models", entry, decision="reject" if reject else "approve", notes=notes)
-    console.print(f"{entry['name']} {entry['version']} is {entry['status']}.")

@@ -1,7 +1,6 @@
-"""`llmops prompts`: list, create, show, render, diff, approve."""
+"""`llmops prompts`: what only prompts have; what every kind has is in `versions.py`."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,26 +8,29 @@ import typer
 from rich.markup import escape
 
 from llmops_cli.context import Json, Roles, User, open_api
+from llmops_cli.documents import read_document
 from llmops_cli.output import console, show_json, show_table
-from llmops_cli.references import approve as decide
 from llmops_cli.references import resolve
+from llmops_cli.rooms.versions import Reference, add_version_commands
 from llmops_resources.errors import InvalidInput
 
-app = typer.Typer(help="Prompts: list, create, show, render, diff, approve.", no_args_is_help=True)
-Reference = Annotated[str, typer.Argument(help="An id, a name, or name@version.")]
+app = typer.Typer(help="Prompts: create, edit, render, diff, approve, roll back.", no_args_is_help=True)
+add_version_commands(app, "prompts")
 SIGNS = {"same": "  ", "added": "[green]+ ", "removed": "[red]- "}
 
 
 @app.command("list")
 def list_prompts(
     name: Annotated[str | None, typer.Option(help="Names that contain this.")] = None,
+    team: Annotated[str | None, typer.Option(help="Of this owner team.")] = None,
+    status: Annotated[str | None, typer.Option(help="draft, under_review, approved, rejected, deprecated.")] = None,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,
 ) -> None:
     """List prompt versions, newest first."""
     with open_api(user, roles) as api:
-        entries = list(api.everything("/prompts/templates", name=name))
+        entries = list(api.everything("/prompts/templates", name=name, ownerTeam=team, status=status))
     if as_json:
         show_json(entries)
         return
@@ -51,11 +53,27 @@ def create(
     """Create a prompt, or the next version of one, as a draft."""
     body = {
         "name": name, "version": version, "ownerTeam": owner_team, "changeLog": change_log,
-        "metadata": {"purpose": purpose} if purpose else {}, "content": _read(file),
+        "metadata": {"purpose": purpose} if purpose else {}, "content": read_document(file),
     }  # fmt: skip
     with open_api(user, roles) as api:
         entry = api.post("/prompts/templates", body)
     show_json(entry) if as_json else console.print(f"Created {name} {entry['version']}: {entry['id']}")
+
+
+@app.command()
+def edit(
+    prompt: Reference,
+    file: Annotated[Path, typer.Argument(help="Messages, variables and defaults as TOML or JSON.")],
+    change_log: Annotated[str | None, typer.Option(help="What is new in this version.")] = None,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Write a draft again. Refused when somebody else changed it meanwhile."""
+    with open_api(user, roles) as api:
+        entry = resolve(api, "prompts", prompt)
+        body = {"content": read_document(file), "digest": entry["digest"], "changeLog": change_log}
+        api.patch(f"/prompts/templates/{entry['id']}", body)
+    console.print(f"{entry['name']} {entry['version']} is changed.")
 
 
 @app.command()
@@ -110,30 +128,6 @@ def diff(
             console.print(f"[bold]{section['path']}[/]")
             for line in section["lines"]:
                 console.print(SIGNS[line["change"]] + escape(line["text"]))
-
-
-@app.command()
-def approve(
-    prompt: Reference,
-    notes: Annotated[str, typer.Option(help="Why.")] = "",
-    reject: Annotated[bool, typer.Option("--reject", help="Reject instead.")] = False,
-    user: User = None,
-    roles: Roles = None,
-) -> None:
-    """Approve (or reject) exactly the content the version has now."""
-    with open_api(user, roles) as api:
-        entry = resolve(api, "prompts", prompt)
-        entry = decide(api, "prompts", entry, decision="reject" if reject else "approve", notes=notes)
-    console.print(f"{entry['name']} {entry['version']} is {entry['status']}.")
-
-
-def _read(file: Path) -> Any:
-    try:
-        text = file.read_text(encoding="utf-8")
-        return json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        remedy = "Give a TOML or JSON file with messages, variables and defaults."
-        raise InvalidInput(f"{file} cannot be read: {error}", remedy=remedy) from error
 
 
 def _value(pair: str, types: dict[str, str]) -> tuple[str, Any]:

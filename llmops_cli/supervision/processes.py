@@ -87,6 +87,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
             command=(python, "-m", "dagster._daemon", "run", "-w", workspace),
             probe=health.dagster_daemon_beats(webserver),
             after=("code-server",),
+            stop_seconds=3.0,  # it would wait for its sensors, whose ticks the next daemon takes up
         ),
     )  # fmt: skip
 

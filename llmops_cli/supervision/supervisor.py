@@ -1,7 +1,8 @@
 """Keeps the platform's processes running: starts them in order, restarts what dies, stops all of them at the end.
 
-One thread, one loop, a tick every quarter of a second. Restarts back off from 1 to 30 seconds and start over after
-ten quiet seconds. Logs are files the processes append to; one past its size is copied to `.1` and cut.
+One thread, one loop, a tick every quarter of a second. What dies by accident is started again at once; what keeps
+dying waits from 1 to 30 seconds between its starts, and is forgiven after ten quiet ones. Logs are files the
+processes append to; one past its size is copied to `.1` and cut.
 """
 
 import os
@@ -74,12 +75,16 @@ class Child:
             )
         self.health, self.started_at, self._next_probe = "starting", time.time(), 0.0
 
-    def stop(self) -> None:
-        """Ask, wait, insist; then end whatever of its session is left."""
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM, and wait for nothing."""
         if self._popen is not None:
             self._popen.terminate()
+
+    def stop(self, seconds: float) -> None:
+        """Wait so long for a process that was asked, then insist; end whatever of its session is left."""
+        if self._popen is not None:
             try:
-                self._popen.wait(self.process.stop_seconds)
+                self._popen.wait(max(0.0, seconds))
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()
@@ -102,9 +107,9 @@ class Child:
     def _died(self, code: int, now: float) -> None:
         # Not its descendants: a training run or a model that serves goes on while its starter is started again.
         if self.started_at is not None and time.time() - self.started_at > PEACE:
-            self._backoff = 1.0
+            self._backoff = 0.0
         self._not_before = now + self._backoff
-        self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
+        self._backoff = min(LONGEST_BACKOFF, max(1.0, self._backoff * 2))
         self.last_exit, self._popen, self.health = code, None, "restarting"
         self.restarts += 1
 
@@ -160,7 +165,7 @@ class EmbeddedDatabase:
 
 
 class Supervisor:
-    """Runs until SIGTERM or SIGINT, then stops everything in reverse order."""
+    """Runs until SIGTERM or SIGINT, then stops everything."""
 
     def __init__(
         self,
@@ -193,9 +198,16 @@ class Supervisor:
         finally:
             self.stopping = True
             self._tell()
-            for entry in reversed(self.children):
-                entry.stop()
-                self._tell()
+            self._stop_all()
+
+    def _stop_all(self) -> None:
+        """Ask all at once, since each may take its time: what was under way is taken up at the next start."""
+        asked = time.monotonic()
+        for entry in reversed(self.children):
+            entry.ask_to_stop()
+        for entry in sorted(self.children, key=lambda entry: entry.process.stop_seconds):
+            entry.stop(asked + entry.process.stop_seconds - time.monotonic())
+            self._tell()
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True

@@ -15,7 +15,23 @@ Not covered: encryption at rest, and listing by anything but prefix.
 from llmops_resources.blobs.ahead import read_ahead
 from llmops_resources.blobs.objects import Objects
 from llmops_resources.blobs.opening import open_blobs
+from llmops_resources.blobs.pieces import Gathered, Lost, Piece, Slot, slot, store
 from llmops_resources.blobs.values import Manifest, StoredFile, StoredObject, check_key
 from llmops_resources.blobs.versions import Blobs
 
-__all__ = ["Blobs", "Manifest", "Objects", "StoredFile", "StoredObject", "check_key", "open_blobs", "read_ahead"]
+__all__ = [
+    "Blobs",
+    "Gathered",
+    "Lost",
+    "Manifest",
+    "Objects",
+    "Piece",
+    "Slot",
+    "StoredFile",
+    "StoredObject",
+    "check_key",
+    "open_blobs",
+    "read_ahead",
+    "slot",
+    "store",
+]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError, InvalidPathError
 from obstore.exceptions import NotFoundError as ObstoreNotFound
 
@@ -16,11 +17,19 @@ def store_errors(key: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ObstoreNotFound):
-        raise NotFound(f"there is no object {key}", remedy="Check the name; it may have been deleted.") from None
+        raise _not_found(key) from None
     except InvalidPathError as error:
         raise InvalidInput(f"{key!r} cannot be a name in the object store", remedy="Rename the file.") from error
-    except (BaseError, OSError) as error:
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+            raise _not_found(key) from None
         raise _unavailable(key, error) from error
+    except (BaseError, BotoCoreError, OSError) as error:
+        raise _unavailable(key, error) from error
+
+
+def _not_found(key: str) -> NotFound:
+    return NotFound(f"there is no object {key}", remedy="Check the name; it may have been deleted.")
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Single objects: written whole or not at all, read as a stream, never inside a published folder."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import ObjectStore
 
-from llmops_resources.blobs.disk import prune_empty, sync_up, write_whole
+from llmops_resources.blobs.compose import Composer
+from llmops_resources.blobs.disk import link_or_copy, prune_empty, sync_up, write_whole
 from llmops_resources.blobs.failures import store_errors
 from llmops_resources.blobs.values import StoredFile, StoredObject, check_key
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, TooLarge
@@ -18,12 +20,13 @@ from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformEr
 MANIFEST: Final = "manifest.json"
 STAGING: Final = "staging"
 PART_BYTES: Final = 8 * 1024**2
-PARTS_IN_FLIGHT: Final = 3
+PARTS_IN_FLIGHT: Final = 5
+Parts = Sequence[tuple[str, int, int]]  # key, offset in that object, bytes
 
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects under one root; `root` is the local folder, or None for S3.
+    """Objects under one root; `root` is the local folder, or None for S3, which has a `composer` then.
 
     All methods raise Unavailable when the store cannot be reached or is full, InvalidInput for a bad key.
     """
@@ -31,6 +34,7 @@ class Objects:
     store: ObjectStore
     base: str
     root: Path | None = None
+    composer: Composer | None = None
 
     def uri(self, prefix: str) -> str:
         """Where the folder lies, for programs outside the platform: `s3://…/` or `file://…/`."""
@@ -39,6 +43,7 @@ class Objects:
     def write(self, key: str, chunks: Iterable[bytes], *, max_bytes: int | None = None) -> StoredFile:
         """Store the chunks as one object, hashing them on the way; on any failure nothing becomes visible.
 
+        It survives a power cut, but for one in the staging folder, which `publish` or `settle` makes safe.
         Memory is bounded by a few parts of 8 MiB. The answer's `path` is the last part of the key. Raises TooLarge
         past `max_bytes`, Conflict inside a published folder, and whatever `chunks` raises.
         """
@@ -72,6 +77,41 @@ class Objects:
             return b""
         with store_errors(key):
             return bytes(obstore.get_range(self.store, key, start=start, length=length))
+
+    def read_part(self, key: str, start: int, length: int, chunk_size: int = 1024**2) -> Iterator[bytes]:
+        """The bytes from `start` on, `length` of them or as many as there are, in chunks. Raises NotFound."""
+        check_key(key)
+        if self.root is not None:
+            yield from self._read_file(self.root / key, key, chunk_size, start, length)
+            return
+        if start == 0 and length == self.head(key):
+            yield from self.read(key, chunk_size)
+            return
+        for at in range(start, start + length, PART_BYTES):
+            yield self.read_range(key, at, min(PART_BYTES, start + length - at))
+
+    def can_join(self, parts: Parts) -> bool:
+        """Whether `join` can put these parts together."""
+        if self.root is not None:
+            key = parts[0][0]
+            follow = all(part[:2] == (key, at) for part, at in zip(parts, _starts(parts), strict=False))
+            return follow and self.exists(key) and self.head(key) == sum(part[2] for part in parts)
+        whole = all(at == 0 for _key, at, _size in parts)
+        return self.composer is not None and whole and self.composer.takes([size for *_place, size in parts])
+
+    def join(self, key: str, parts: Parts) -> bool:
+        """Make the object `key` out of parts of others, without reading them: linked, or copied by the store itself.
+
+        False when the store cannot do that after all. Raises what `write` does; NotFound when a part is gone.
+        """
+        check_key(key)
+        if self.root is not None:
+            target = self.root / key
+            with store_errors(parts[0][0]):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(self.root / parts[0][0], target)
+            return True
+        return self.composer is not None and self.composer.compose(key, [source for source, *_place in parts])
 
     def head(self, key: str) -> int:
         """The object's size in bytes. Raises NotFound."""
@@ -114,18 +154,22 @@ class Objects:
         except NotFound:
             return
 
-    def _read_file(self, path: Path, key: str, chunk_size: int) -> Iterator[bytes]:
+    def _read_file(
+        self, path: Path, key: str, chunk_size: int, start: int = 0, length: int | None = None
+    ) -> Iterator[bytes]:
         """The store's own client reads local files 8 KiB at a time, which takes several times as long."""
         if not path.is_file():
             raise NotFound(f"there is no object {key}", remedy="Check the name; it may have been deleted.")
         with store_errors(key):
             file = path.open("rb", buffering=0)
+            file.seek(start)
         with file:
-            while True:
+            while length is None or length > 0:
                 with store_errors(key):
-                    chunk = file.read(chunk_size)
+                    chunk = file.read(chunk_size if length is None else min(chunk_size, length))
                 if not chunk:
                     return
+                length = None if length is None else length - len(chunk)
                 yield chunk
 
     def _put_stream(self, key: str, chunks: Iterable[bytes], max_bytes: int | None) -> StoredFile:
@@ -163,7 +207,8 @@ class Objects:
             if source_failure is not None:  # the source failed, not the store: the caller knows that error
                 raise source_failure from None
             raise
-        self._sync(key)
+        if not key.startswith(f"{STAGING}/"):  # what is staged is made safe from a power cut where it is published
+            self.settle(key)
         return StoredFile(path=name, size=size, sha256=digest.hexdigest())
 
     def _create_once(self, key: str, data: bytes) -> None:
@@ -173,11 +218,16 @@ class Objects:
                 obstore.put(self.store, key, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
                 return
-        self._sync(key)
+        self.settle(key)
 
-    def _sync(self, key: str) -> None:
+    def settle(self, key: str) -> None:
+        """Make an object survive a power cut. Raises Unavailable."""
         if self.root is not None:
             sync_up(self.root / key, self.root)
+
+
+def _starts(parts: Parts) -> Iterator[int]:
+    return accumulate((size for _key, _at, size in parts), initial=0)
 
 
 def refuse_beyond(max_bytes: int | None, size: int, name: str) -> None:

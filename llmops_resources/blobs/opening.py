@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from obstore.store import LocalStore, S3Store
 
+from llmops_resources.blobs.compose import Composer
 from llmops_resources.blobs.failures import disk_errors
 from llmops_resources.blobs.values import check_key
 from llmops_resources.blobs.versions import Blobs
@@ -43,7 +44,8 @@ def open_blobs(
             client_options={"allow_http": bool(endpoint and endpoint.startswith("http://")), "timeout": "120s"},
             retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
         )
-        return Blobs(store, f"s3://{parts.netloc}/{prefix}".rstrip("/"))
+        composer = Composer(parts.netloc, prefix, endpoint, access_key, secret_key, region or "us-east-1")
+        return Blobs(store, f"s3://{parts.netloc}/{prefix}".rstrip("/"), composer=composer)
     raise InvalidInput(
         f"{url!r} is not an object store", remedy="Set OBJECT_STORE_URL to file:///folder or s3://bucket/prefix."
     )

@@ -95,7 +95,8 @@ class Blobs(Objects):
     def sweep(self, prefix: str, older_than: timedelta) -> int:
         """Remove files of never-published version folders under `prefix` that nobody touched for `older_than`.
 
-        The folder of an object is `{first}/{second}/{third}`, or `staging/{upload}`. Returns how many were removed.
+        The folder of an object is `{first}/{second}/{third}`, or `staging/{upload}`. Returns how many were removed,
+        counting what killed processes left half written.
         """
         before = datetime.now(UTC) - older_than
         folders: dict[str, list[StoredObject]] = {}
@@ -109,6 +110,8 @@ class Blobs(Objects):
                 removed += self.delete(folder)
         if self.root is not None:
             removed += sweep_partial_files(self.root / prefix.strip("/"), before)
+        if self.composer is not None:
+            removed += self.composer.abort_old(prefix, before)
         return removed
 
     def _source(self, prefix: str, file: StoredFile, staged: str | None) -> str:
@@ -136,7 +139,7 @@ class Blobs(Objects):
         if self.root is not None:
             with store_errors(source):
                 obstore.rename(self.store, source, target)
-            self._sync(target)
+            self.settle(target)
         elif self.head(source) <= SERVER_COPY_LIMIT:
             with store_errors(source):
                 obstore.copy(self.store, source, target)

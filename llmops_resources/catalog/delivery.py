@@ -1,8 +1,9 @@
-"""Sending the outbox's messages: the review hook, signed, and OpenLineage; through the one door for outgoing HTTP.
+"""Sending the outbox's messages: the hooks, signed, and OpenLineage; through the one door for outgoing HTTP.
 
-A review message is a POST with `Idempotency-Key` (the message's id, the same on every attempt), `X-LLMOps-Timestamp`
-(seconds since 1970) and `X-LLMOps-Signature: sha256=<hex>`, the HMAC-SHA256 of `<timestamp>.<body>` under
-REVIEW_WEBHOOK_SECRET. The body's bytes are canonical JSON. Any 2xx counts as taken.
+A message of the review or the training hook is a POST with `Idempotency-Key` (the message's id, the same on every
+attempt), `X-LLMOps-Timestamp` (seconds since 1970) and `X-LLMOps-Signature: sha256=<hex>`, the HMAC-SHA256 of
+`<timestamp>.<body>` under REVIEW_WEBHOOK_SECRET or TRAINING_WEBHOOK_SECRET. The body's bytes are canonical JSON. Any
+2xx counts as taken.
 """
 
 import hashlib
@@ -72,10 +73,15 @@ def _receiver(settings: Settings, message: Message) -> tuple[str, Mapping[str, s
         if settings.openlineage_api_key:
             identified["Authorization"] = f"Bearer {settings.openlineage_api_key}"
         return _configured(settings.openlineage_url).rstrip("/") + LINEAGE_PATH, identified
+    url, secret = (
+        (settings.training_webhook_url, settings.training_webhook_secret)
+        if message.channel is Channel.TRAINING
+        else (settings.review_webhook_url, settings.review_webhook_secret)
+    )
     timestamp = str(int(time.time()))
-    signed = signature(settings.review_webhook_secret or "", timestamp, canonical_json(message.body))
+    signed = signature(secret or "", timestamp, canonical_json(message.body))
     headers = {**identified, "X-LLMOps-Timestamp": timestamp, "X-LLMOps-Signature": signed}
-    return _configured(settings.review_webhook_url), headers
+    return _configured(url), headers
 
 
 def _configured(url: str | None) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from llmops_resources import work
 from llmops_resources.blobs import Manifest, StoredFile
-from llmops_resources.catalog import evidence, versions
+from llmops_resources.catalog import evidence, lineage, versions
 from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.tables import ImportRow
@@ -117,16 +117,19 @@ def request(
     owner_team: str,
     type: ModelType = ModelType.BASE,  # noqa: A002  the specification's name
     metadata: dict[str, Any] | None = None,
+    dataset_ids: Sequence[UUID] = (),
 ) -> ModelImport:
     """A new model version in `draft` whose files are on their way. `origin` has passed `check_origin`.
 
-    Raises ValidationFailed for bad names, Conflict when the version exists.
+    `dataset_ids` are the data sets it was trained on. Raises ValidationFailed for bad names and unknown data sets,
+    Conflict when the version exists.
     """
     if type is ModelType.EXTERNAL:
         raise _refused("type", "an external model has no files to import", "Use base or fine-tuned.")
     model = versions.create(
         tx, Kind.MODEL, name=name, version=version, owner_team=owner_team, type=type, metadata=metadata
     )
+    lineage.declare(tx, model.id, dataset_ids)
     return _add(tx, model, origin)
 
 
@@ -163,6 +166,7 @@ def import_again(tx: Transaction, name: str) -> ModelImport:
         owner_team=before.owner_team,
         type=before.type or ModelType.BASE,
         metadata={key: value for key, value in before.metadata.items() if not key.startswith("huggingface")},
+        dataset_ids=lineage.trained_on(tx, before.id),
     )
 
 

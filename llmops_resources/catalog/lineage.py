@@ -25,6 +25,7 @@ class Role(StrEnum):
 
     TRAINED_ON = "trained_on"
     FINE_TUNED_FROM = "fine_tuned_from"
+    INITIALIZED_FROM = "initialized_from"
     EVALUATED = "evaluated"
     BENCHMARK = "benchmark"
     SERVED = "served"
@@ -101,6 +102,14 @@ def declare(tx: Transaction, model_id: UUID, dataset_ids: Sequence[UUID]) -> Non
         raise ValidationFailed("the lineage names data sets that are not there", details=problems)
     for dataset_id in dataset_ids:
         record(tx, parent=dataset_id, child=model_id, role=Role.TRAINED_ON)
+
+
+def trained_on(tx: Transaction, model_id: UUID) -> list[UUID]:
+    """The data sets a model was trained on, those that were deleted left out."""
+    query = select(LineageRow.parent_id).join(VersionRow, VersionRow.id == LineageRow.parent_id)
+    query = query.where(LineageRow.child_id == model_id, LineageRow.role == Role.TRAINED_ON)
+    alive = query.where(VersionRow.deleted_at.is_(None), VersionRow.kind == Kind.DATASET)
+    return list(tx.session.scalars(alive.order_by(VersionRow.created_at)))
 
 
 def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) -> Graph:

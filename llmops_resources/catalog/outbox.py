@@ -27,6 +27,7 @@ class Channel(StrEnum):
     """Where messages go; a channel is open when the settings name a receiver."""
 
     REVIEWS = "reviews"
+    TRAINING = "training"
     OPENLINEAGE = "openlineage"
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from llmops_resources.checks.display import shown
-from llmops_resources.checks.drift import Drift, Verdict, drift
+from llmops_resources.checks.drift import Counted, Drift, Verdict, drift
 from llmops_resources.checks.frames import Table, aligned
 from llmops_resources.checks.matching import (
     NEWER_ROW,
@@ -121,11 +121,12 @@ def compare(older: Table, newer: Table, options: DiffOptions, *, content: Sequen
     retyped = tuple(name for name in common if older.types[name] != newer.types[name])
     rows = (found.older_rows, found.newer_rows)
     judged = [name for name in payload if name not in retyped]
-    drifts = (*drift(before, after, rows, judged), *(Drift(column=name, reason="its type changed") for name in retyped))
+    counted = drift(before, after, rows, common, judged)
+    drifts = (*counted.drift, *(Drift(column=name, reason="its type changed") for name in retyped))
     return Diff(
         key=options.key,
         rows=_row_counts(found),
-        columns=_columns(older, newer, cells),
+        columns=_columns(older, newer, counted, cells),
         added_columns=tuple(name for name in newer.types if name not in older.types),
         removed_columns=tuple(name for name in older.types if name not in newer.types),
         retyped_columns=retyped,
@@ -169,8 +170,8 @@ def _row_counts(found: Match) -> RowCounts:
     )
 
 
-def _columns(older: Table, newer: Table, cells: dict[str, int]) -> tuple[ColumnChange, ...]:
-    nulls = [side.rows.null_count().collect(engine="streaming").row(0, named=True) for side in (older, newer)]
+def _columns(older: Table, newer: Table, counted: Counted, cells: dict[str, int]) -> tuple[ColumnChange, ...]:
+    nulls = [_nulls(older, counted.older_nulls), _nulls(newer, counted.newer_nulls)]
     return tuple(
         ColumnChange(
             name=name,
@@ -182,6 +183,12 @@ def _columns(older: Table, newer: Table, cells: dict[str, int]) -> tuple[ColumnC
         )
         for name in dict.fromkeys((*older.types, *newer.types))
     )
+
+
+def _nulls(side: Table, known: dict[str, int]) -> dict[str, int]:
+    """The empty cells of every column; those that only this side has are counted here."""
+    more = [side.values[name].null_count() for name in side.types if name not in known]
+    return known | (side.frame.select(more).collect(engine="streaming").row(0, named=True) if more else {})
 
 
 def _sample(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -65,17 +65,34 @@ class Drift(Value):
     bins: tuple[DriftBin, ...] = ()
 
 
-def drift(older: pl.LazyFrame, newer: pl.LazyFrame, rows: tuple[int, int], columns: Sequence[str]) -> tuple[Drift, ...]:
-    """The drift of `columns`, which have the same types in both frames; `rows` are the two row counts."""
+class Counted(NamedTuple):
+    """The drift of each judged column, and the empty cells of every column in each version."""
+
+    drift: tuple[Drift, ...]
+    older_nulls: dict[str, int]
+    newer_nulls: dict[str, int]
+
+
+def drift(
+    older: pl.LazyFrame, newer: pl.LazyFrame, rows: tuple[int, int], columns: Sequence[str], judged: Sequence[str]
+) -> Counted:
+    """Count `columns`, which have the same types in both frames, and judge some of them; `rows` are the row counts.
+
+    Each version is read once for every fifty columns, and the older one once more for its bins.
+    """
     found: list[Drift] = []
+    nulls: tuple[dict[str, int], dict[str, int]] = ({}, {})
     for start in range(0, len(columns), _TOGETHER):
-        plans = _plans(older, rows[0], columns[start : start + _TOGETHER])
-        figures = [plan.figures() for plan in plans]
-        before, after = (_counted(frame, figures) for frame in (older, newer))
-        for number, plan in enumerate(plans):
-            counts = [plan.counts(side[number], total) for side, total in zip((before, after), rows, strict=True)]
-            found.append(judge(plan, counts[0], counts[1], columns=len(columns)))
-    return tuple(found)
+        some = columns[start : start + _TOGETHER]
+        plans = _plans(older, rows[0], [name for name in some if name in judged])
+        figures = [*([pl.col(name).null_count()] for name in some), *(plan.figures() for plan in plans)]
+        sides = [_counted(frame, figures) for frame in (older, newer)]
+        for empty, side in zip(nulls, sides, strict=True):
+            empty.update((name, side[number][0]) for number, name in enumerate(some))
+        for number, plan in enumerate(plans, start=len(some)):
+            counts = [plan.counts(side[number], total) for side, total in zip(sides, rows, strict=True)]
+            found.append(judge(plan, counts[0], counts[1], columns=len(judged)))
+    return Counted(tuple(found), *nulls)
 
 
 @dataclass(frozen=True)

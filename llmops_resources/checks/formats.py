@@ -48,6 +48,14 @@ _WIDE_MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+# Text that would pass as a CSV file of one column.
+_PAGE = "Download the file itself: this is a page about it, or about an error."
+_MARKUP = (
+    (b"<!doctype html", "an HTML page", _PAGE),
+    (b"<html", "an HTML page", _PAGE),
+    (b"<?xml", "an XML document", "Convert it to CSV or JSON lines."),
+    (b"version https://git-lfs", "a pointer of Git LFS", "Run `git lfs pull` and upload the file it points to."),
+)
 _REMEDIES = {
     ".json": "Write one JSON object per line and name the file .jsonl.",
     ".ndjson": "Rename the file to .jsonl.",
@@ -140,3 +148,6 @@ def _refuse_the_other_text_format(label: str, fmt: DatasetFormat, first_bytes: b
         raise UnsupportedFormat(
             f"{label} contains JSON, not CSV", remedy="Rename the file to .jsonl (one object per line)."
         )
+    for beginning, what, remedy in _MARKUP:
+        if first_bytes.lstrip()[:64].lower().startswith(beginning):
+            raise UnsupportedFormat(f"{label} is {what}, not {fmt}", remedy=remedy)

@@ -150,12 +150,37 @@ def _repeated(side: pl.DataFrame) -> pl.DataFrame:
 
 def _differing(left: pl.DataFrame, right: pl.DataFrame, on: Sequence[str] = (_KEY,)) -> pl.DataFrame:
     """Rows that are not in both with equal cells, by identity; each identity occurs at most once a side."""
+    if on == (_KEY,) and _is_ascending(left[_KEY]) and _is_ascending(right[_KEY]):
+        return _merged(left, right)
     cells = [] if _CELLS in on else [pl.col(_CELLS).ne_missing(pl.col(f"{_CELLS}__newer"))]
     only = pl.col(OLDER_ROW).is_null() | pl.col(NEWER_ROW).is_null()
     older, newer = left.lazy().rename({"__row": OLDER_ROW}), right.lazy().rename({"__row": NEWER_ROW})
     joined = older.join(newer, on=list(on), how="full", nulls_equal=True, coalesce=True, suffix="__newer")
     kept = joined.filter(pl.any_horizontal(only, *cells)).select(*on, OLDER_ROW, NEWER_ROW)
     return kept.collect(engine="streaming")
+
+
+def _is_ascending(keys: pl.Series) -> bool:
+    return keys.dtype.is_integer() and len(keys) > 0 and keys.null_count() == 0 and keys.is_sorted()
+
+
+def _merged(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+    """As `_differing`, for whole numbers in ascending order: each finds its place, without a table of hashes."""
+    keys = right[_KEY]
+    at = keys.search_sorted(left[_KEY]).clip(0, len(keys) - 1)
+    met = keys.gather(at) == left[_KEY]
+    modified = met & (right[_CELLS].gather(at) != left[_CELLS])
+    nothing = pl.lit(None, pl.UInt32)
+    newer = right["__row"].gather(at.filter(modified)).alias(NEWER_ROW)
+    older = pl.col("__row").alias(OLDER_ROW)
+    changed = [left.filter(modified).select(_KEY, older, newer)]
+    hits = met.sum()
+    if hits < left.height:
+        changed.append(left.filter(~met).select(_KEY, older, nothing.alias(NEWER_ROW)))
+    if hits < right.height:
+        added = right.filter(pl.repeat(True, right.height, eager=True).scatter(at.filter(met), False))
+        changed.append(added.select(_KEY, nothing.alias(OLDER_ROW), pl.col("__row").alias(NEWER_ROW)))
+    return pl.concat(changed)
 
 
 def _within(left: pl.DataFrame, right: pl.DataFrame) -> _Counts:

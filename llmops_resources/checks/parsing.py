@@ -24,7 +24,8 @@ from llmops_resources.checks.spool import (
     SpooledColumn,
     SpooledFile,
     SpoolWriter,
-    inferred_type,
+    inferred_types,
+    type_of_arrow,
 )
 from llmops_resources.values import Value
 
@@ -53,6 +54,7 @@ def parse(request: ParseRequest) -> ParseAnswer:
     writer = SpoolWriter(request.folder, budget=max(256 * 1024**2, request.options.max_expansion * size))
     files: list[SpooledFile] = []
     seen: TypesSeen = {}
+    stored: dict[str, pa.DataType] = {}
     first: tuple[str, list[str]] | None = None
     for name, path in request.files:
         names: list[str] = []
@@ -66,10 +68,12 @@ def parse(request: ParseRequest) -> ParseAnswer:
                 file, types = read_parquet(path, name, writer, problems, request.options)
                 names = list(types)
                 for column, kind in types.items():
-                    seen.setdefault(column, {}).setdefault(kind, (name, 1))
+                    seen.setdefault(column, {}).setdefault(type_of_arrow(kind), (name, 1))
+                    if type_of_arrow(stored.setdefault(column, kind)) is ColumnType.DATETIME and kind != stored[column]:
+                        _report_other_times(column, stored[column], kind, name, problems)
         except UnreadableError:
             file = SpooledFile(name=name, rows=0)
-        except (pa.ArrowException, OSError, ExpansionError) as error:
+        except (pa.ArrowException, OSError, ValueError, ArithmeticError, ExpansionError) as error:
             file = SpooledFile(name=name, rows=0)
             _report_unreadable(error, name, problems)
         files.append(file)
@@ -105,6 +109,18 @@ def _report_unreadable(error: Exception, name: str, problems: Problems) -> None:
     )
 
 
+def _report_other_times(
+    column: str, first: pa.DataType, kind: pa.DataType, name: str, problems: Problems
+) -> None:
+    problems.add(
+        "mixed_types",
+        f"The column {column!r} is {first} in one file and {kind} in another",
+        "Write the times of every file in one unit and one time zone.",
+        file=name,
+        column=column,
+    )
+
+
 def _compare_columns(first: tuple[str, list[str]], name: str, names: list[str], problems: Problems) -> None:
     if set(first[1]) != set(names):
         other = sorted(set(first[1]) ^ set(names))
@@ -119,8 +135,8 @@ def _compare_columns(first: tuple[str, list[str]], name: str, names: list[str], 
 def _columns(fmt: DatasetFormat, spool: Spool, seen: TypesSeen, problems: Problems) -> tuple[SpooledColumn, ...]:
     if fmt is DatasetFormat.CSV and spool.parts():
         texts = pl.concat([pl.scan_parquet(part, glob=False) for part in spool.parts()], how="diagonal_relaxed")
-        present = texts.collect_schema().names()
-        return tuple(SpooledColumn(name=name, type=inferred_type(texts, name)) for name in present)
+        types = inferred_types(texts, texts.collect_schema().names())
+        return tuple(SpooledColumn(name=name, type=kind) for name, kind in types.items())
     return tuple(
         SpooledColumn(name=name, type=_merged(name, types, problems))
         for name, types in seen.items()
@@ -155,8 +171,9 @@ def _merged(name: str, types: dict[ColumnType, tuple[str, int]], problems: Probl
 def main() -> None:
     """Answer one request under the limits it names."""
     request = ParseRequest.model_validate(orjson.loads(sys.stdin.buffer.read()))
-    memory = request.options.parser_memory_bytes
+    memory, seconds = request.options.parser_memory_bytes, 1 + int(request.options.parser_seconds)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.stdout.buffer.write(orjson.dumps(parse(request).json_dict()))
 

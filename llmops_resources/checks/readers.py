@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,10 @@ from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.problems import Problems
 from llmops_resources.checks.spool import ColumnType, SpooledFile, SpoolWriter
 
+_LONGEST_NAME = 255
+_TURNING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}  # Unicode's bidirectional controls
+_KEY = re.compile(rb'(?<!\\)"[ \t\r]*:')
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
 _MAX_SKIPPED = 10_000  # a file with more bad rows than this is not read to its end
 
 # Per column: each type seen, with the file and the row that showed it first.
@@ -89,27 +96,30 @@ def _check_header(header: list[str], name: str, problems: Problems, options: Che
             file=name,
         )
         raise UnreadableError
-    for position, column in enumerate(header, 1):
-        if not column.strip():
-            problems.add(
-                "empty_header", f"Column {position} has no name", "Name every column in the header.", file=name
-            )  # fmt: skip
     check_names(header, name, problems, options)
-    if problems.counts["empty_header"]:
-        raise UnreadableError
 
 
-def check_names(names: list[str], file: str, problems: Problems, options: CheckOptions) -> None:
-    if len(names) > options.max_columns:
+def check_names(
+    names: Sequence[str], file: str, problems: Problems, options: CheckOptions, *, before: int = 0
+) -> None:
+    """Names that every later step can hold, show and tell apart; so many other columns were good `before`.
+
+    Raises UnreadableError when one of them is not.
+    """
+    if before + len(names) > options.max_columns:
         problems.add(
             "too_many_columns",
-            f"The file has {len(names)} columns; at most {options.max_columns} are accepted",
+            f"The file has {before + len(names)} columns; at most {options.max_columns} are accepted",
             "Put sparse attributes into one column as JSON.",
             file=file,
         )
         raise UnreadableError
-    doubled = [column for column, count in Counter(names).items() if count > 1]
-    for column in doubled:
+    known = problems.total
+    for position, column in enumerate(names, before + 1):
+        if why := _unusable(column):
+            kind, what, remedy = why
+            problems.add(kind, f"Column {position} {what}", remedy, file=file, column=column[:_LONGEST_NAME])
+    for column in [column for column, count in Counter(names).items() if count > 1 and column.strip()]:
         problems.add(
             "duplicate_column",
             f"The column {column!r} appears more than once",
@@ -117,8 +127,21 @@ def check_names(names: list[str], file: str, problems: Problems, options: CheckO
             file=file,
             column=column,
         )
-    if doubled:
+    if problems.total > known:
         raise UnreadableError
+
+
+def _unusable(name: str) -> tuple[str, str, str] | None:
+    """Kind, problem and remedy of a column name that cannot be used."""
+    if not name.strip():
+        return "empty_header", "has no name", "Name every column."
+    if len(name) > _LONGEST_NAME:
+        return "long_name", f"has a name longer than {_LONGEST_NAME} characters", "Shorten the name."
+    if any(unicodedata.category(c) in {"Cc", "Cs"} or unicodedata.bidirectional(c) in _TURNING for c in name):
+        return "name_characters", "has a control character in its name", "Keep to letters, digits, signs and blanks."
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return "pattern_name", "has a name that stands for several columns", "Rename the column: no * alone, no ^…$."
+    return None
 
 
 _JSON_TYPES: dict[type, ColumnType] = {
@@ -144,7 +167,7 @@ def read_jsonl(
 
     `types` collects, per column, what types were seen where. Raises UnreadableError.
     """
-    names: list[str] = []
+    names: dict[str, None] = {}  # in the order of their first row
     number = 0
     skipped: list[int] = []
     start = spool.rows
@@ -159,17 +182,17 @@ def read_jsonl(
                 if len(skipped) >= _MAX_SKIPPED:
                     break
                 continue
-            if any(key not in types for key in row):
-                types.update({key: {} for key in row if key not in types})
-                check_names(list(types), name, problems, options)
-            if any(key not in names for key in row):
-                names = names + [key for key in row if key not in names]
+            if not row.keys() <= names.keys():
+                new = [key for key in row if key not in names]
+                names = {**names, **dict.fromkeys(new)}
+                check_names(new, name, problems, options, before=len(names) - len(new))
+                types.update({key: {} for key in new if key not in types})
             for key, value in row.items():
                 if value is not None:
                     types[key].setdefault(_JSON_TYPES[type(value)], (name, number))
             spool.add_row(names, [_json_cell(row.get(key)) for key in names], len(line))
     spool.flush()
-    return SpooledFile(name=name, rows=spool.rows - start, skipped=tuple(skipped)), names
+    return SpooledFile(name=name, rows=spool.rows - start, skipped=tuple(skipped)), list(names)
 
 
 def _json_cell(value: Any) -> str | None:
@@ -200,14 +223,22 @@ def _strict_object(line: bytes, options: CheckOptions) -> dict[str, Any]:
     value = orjson.loads(line)
     if not isinstance(value, dict):
         raise TypeError(f"the line holds {_JSON_NAMES.get(type(value), 'a value')}, not an object")
-    if _depth_exceeds(value, options.max_depth):
-        raise ValueError(f"values are nested deeper than {options.max_depth} levels")
-    # A key is doubled only when its quoted name occurs more than once, or hides behind an escape.
-    if b"\\u" in line or any(line.count(b'"%b"' % key.encode()) != 1 for key in value):
+    # orjson keeps the last of two equal keys, so keys are missing. A backslash before a key's quote hides it from us.
+    if _keys(value, options.max_depth) != len(_KEY.findall(line)) or b'\\\\"' in line:
         _refuse_doubled_keys(line)
-    if any(isinstance(cell, int) and not -(2**63) <= cell < 2**63 for cell in value.values()):
-        raise ValueError("a whole number does not fit 64 bits; write it as a string")
+    if not value:
+        raise ValueError("the object is empty")
+    if _MANY_DIGITS.search(line):
+        json.loads(line, parse_int=_whole)
     return value
+
+
+def _whole(digits: str) -> int:
+    """A whole number, which orjson would round silently beyond 64 bits."""
+    number = int(digits) if len(digits) <= 20 else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a whole number does not fit 64 bits; write it as a string")
+    return number
 
 
 _JSON_NAMES: dict[type, str] = {
@@ -225,16 +256,18 @@ def _refuse_doubled_keys(line: bytes) -> None:
     json.loads(line, object_pairs_hook=pairs)
 
 
-def _depth_exceeds(value: Any, limit: int) -> bool:
-    level = [value]
+def _keys(value: dict[str, Any], limit: int) -> int:
+    """The number of keys of all objects in the value. Raises ValueError when it is nested deeper than `limit`."""
+    level: list[Any] = [value]
+    count = 0
     for _ in range(limit + 1):
+        count += sum(len(node) for node in level if isinstance(node, dict))
         level = [
             child
             for node in level
-            if isinstance(node, (dict, list))
             for child in (node.values() if isinstance(node, dict) else node)
             if isinstance(child, (dict, list))
         ]
         if not level:
-            return False
-    return True
+            return count
+    raise ValueError(f"values are nested deeper than {limit} levels")

@@ -1,12 +1,13 @@
 """Rows that nearly repeat another: MinHash finds candidates (rensa), the exact Jaccard similarity decides.
 
-Compared are the sets of three-word runs of all worded columns of a row together. 25 bands of 5 hashes find a pair of
-similarity .8 with a probability of .9999; no pair below `NEAR` is ever counted, since each is verified. Exact repeats
+Compared are the sets of three-word runs of all worded columns of a row together. 12 bands of 4 hashes find a pair of
+similarity .8 with a probability of .998; no pair below `NEAR` is ever counted, since each is verified. Exact repeats
 are another figure and count here once. Bounded: at most `MOST_ROWS` rows, spread evenly over the data, and the first
 `_CHARACTERS` of each; what was looked at is in the answer.
 """
 
-from collections import defaultdict
+from array import array
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import polars as pl
@@ -15,11 +16,11 @@ import rensa
 from llmops_resources.checks.spool import ColumnType, Spool
 
 NEAR = 0.8
-MOST_ROWS = 20_000
-_BANDS, _BAND = 25, 5
+MOST_ROWS = 10_000
+_BANDS, _BAND = 12, 4
 _CHARACTERS = 5_000
 _SHORTEST = 12  # words; shorter texts are alike by their form alone ("What is 7 plus 5?")
-_COMPARED = 10  # texts of one bucket that a new one is held against
+_COMPARED = 4  # texts that a new one is held against, those with the most bands in common first
 
 
 class NearRepeats(NamedTuple):
@@ -34,19 +35,22 @@ def near_repeats(spool: Spool) -> NearRepeats:
     worded = [c.name for c in spool.columns if c.type in {ColumnType.STRING, ColumnType.LIST, ColumnType.OBJECT}]
     texts = _texts(spool, worded) if worded else []
     buckets: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    kept: list[array[int]] = []  # eight bytes a run, not a string each
     repeats = 0
-    for index, text in enumerate(texts):
+    for text in texts:
         runs = _runs(text)
         sketch = rensa.RMinHash(num_perm=_BANDS * _BAND, seed=0)
-        sketch.update(list(runs))
+        sketch.update(runs)
         digest = sketch.digest()
         keys = [(band, *digest[band * _BAND : (band + 1) * _BAND]) for band in range(_BANDS)]
-        candidates = dict.fromkeys(other for key in keys for other in buckets.get(key, ())[:_COMPARED])
-        if any(_similar(runs, texts[other]) for other in candidates):
+        hashes = set(map(hash, runs))
+        candidates = Counter(other for key in keys for other in buckets.get(key, ())[:_COMPARED])
+        if any(_similar(hashes, kept[other]) for other, _ in candidates.most_common(_COMPARED)):
             repeats += 1  # not kept: what repeats it repeats the original too, or is another text
             continue
         for key in keys:
-            buckets[key].append(index)
+            buckets[key].append(len(kept))
+        kept.append(array("q", hashes))
     return NearRepeats(len(texts), repeats)
 
 
@@ -61,11 +65,12 @@ def _texts(spool: Spool, columns: list[str]) -> list[str]:
     return [text for text in dict.fromkeys(kept) if len(text.split()) >= _SHORTEST]
 
 
-def _runs(text: str) -> set[str]:
+def _runs(text: str) -> list[str]:
     words = text.casefold().split()
-    return {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
+    return list(dict.fromkeys(map(" ".join, zip(words, words[1:], words[2:], strict=False))))
 
 
-def _similar(runs: set[str], other: str) -> bool:
-    others = _runs(other)
-    return len(runs & others) >= NEAR * len(runs | others)
+def _similar(runs: set[int], other: "array[int]") -> bool:
+    """Whether two sets of runs, as hashes, have a Jaccard similarity of at least `NEAR`."""
+    common = len(runs.intersection(other))
+    return common >= NEAR * (len(runs) + len(other) - common)

@@ -7,7 +7,8 @@ from pathlib import Path
 from llmops_resources.checks.formats import DatasetFormat
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.pii import PiiCoverage, PiiReport, PiiStatus, check_pii
-from llmops_resources.checks.quality import ColumnProfile, QualityReport, check_quality, profile, with_statistics
+from llmops_resources.checks.profiles import ColumnProfile, profile
+from llmops_resources.checks.quality import QualityReport, check_quality
 from llmops_resources.checks.schema import ExpectedSchema
 from llmops_resources.checks.structure import StructureReport, check_structure
 from llmops_resources.values import Value
@@ -54,9 +55,9 @@ def check(
             progress("pii", 0.0)
             pii = check_pii(spool, options, lambda fraction: progress("pii", fraction))
             progress("quality", 0.0)
-            columns = profile(spool)
-            quality = check_quality(spool, structure, columns, expected)
-            columns = with_statistics(spool, columns, {count.column for count in pii.counts})
+            found = profile(spool, {count.column for count in pii.counts})
+            progress("quality", 0.5)
+            quality, columns = check_quality(spool, structure, found, expected), found.columns
             progress("quality", 1.0)
     reasons = reasons_against(structure, pii, quality, options.quality_threshold)
     return ValidationReport(

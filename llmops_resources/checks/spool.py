@@ -2,9 +2,10 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ PART_BYTES = 16 * 1024**2
 PART_ROWS = 20_000
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+_EXACT_NUMBER = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 
 
@@ -112,38 +114,48 @@ class SpoolWriter:
     written: int = 0
     rows: int = 0
     _part: int = 0
-    _names: Sequence[str] = ()
+    _names: tuple[str, ...] = ()
+    _given: Collection[str] = ()
     _pending: list[Sequence[str | None]] = field(default_factory=list)
     _pending_bytes: int = 0
+    _batches: list[pa.Table] = field(default_factory=list)
 
-    def add_row(self, names: Sequence[str], cells: Sequence[str | None], size: int) -> None:
-        """One row; `size` is about its bytes. A change of `names` starts a new part."""
-        if names is not self._names and list(names) != list(self._names):
-            self.flush()
-            self._names = tuple(names)
+    def add_row(self, names: Collection[str], cells: Sequence[str | None], size: int) -> None:
+        """One row; `size` is about its bytes. `names` that do not begin with those before start a new part."""
+        if names is not self._given:
+            if tuple(names)[: len(self._names)] != self._names:
+                self.flush()
+            self._given, self._names = names, tuple(names)
         self._pending.append(cells)
         self._pending_bytes += size
         if len(self._pending) >= PART_ROWS or self._pending_bytes >= PART_BYTES:
             self.flush()
 
     def flush(self) -> None:
+        """Write what is pending; call it at the end of every file."""
         if self._pending:
-            columns = zip(*self._pending, strict=True)
-            arrays = [pa.array(column, pa.large_string()) for column in columns]
-            rows, self._pending, self._pending_bytes = len(self._pending), [], 0
-            self._write(pa.table(arrays, names=list(self._names)) if arrays else None, rows)
+            columns = zip_longest(*self._pending)
+            table = pa.table([pa.array(column, pa.large_string()) for column in columns], names=list(self._names))
+            self._pending, self._pending_bytes = [], 0
+            self._count(table)
+            self._write(table)
+        if self._batches:
+            table, self._batches = pa.concat_tables(self._batches), []
+            self._write(table)
 
     def add_batch(self, table: pa.Table) -> None:
-        self.flush()
-        self._write(table, table.num_rows)
+        self._count(table)
+        self._batches.append(table)
+        if sum(batch.nbytes for batch in self._batches) >= PART_BYTES:
+            self.flush()
 
-    def _write(self, table: pa.Table | None, rows: int) -> None:
-        self.rows += rows
-        if table is None:
-            return
+    def _count(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
         self.written += table.nbytes
         if self.written > self.budget:
             raise ExpansionError(self.budget)
+
+    def _write(self, table: pa.Table) -> None:
         path = self.folder / f"part-{self._part:06d}.parquet"
         self._part += 1
         pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
@@ -153,17 +165,30 @@ class ExpansionError(Exception):
     """The decoded data is larger than any honest file of this size."""
 
 
-def inferred_type(values: pl.LazyFrame, name: str) -> ColumnType:
-    """The narrowest type that every non-null text of a CSV column reads as; numbers with leading zeros stay text."""
-    text = pl.col(name).drop_nulls()
-    fits = values.select(
-        text.len().alias("n"),
-        *(text.str.contains(pattern).all().alias(kind) for kind, pattern in
-          (("integer", INTEGER), ("number", NUMBER), ("boolean", BOOLEAN))),
-    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
-    if not fits["n"]:
-        return ColumnType.NULL
-    return next((ColumnType(kind) for kind in ("integer", "number", "boolean") if fits[kind]), ColumnType.STRING)
+def inferred_types(texts: pl.LazyFrame, names: Sequence[str]) -> dict[str, ColumnType]:
+    """The narrowest type that every non-null text of each CSV column reads as.
+
+    Text stays what a number would not give back: leading zeros, and whole numbers or exponents beyond 64 bits.
+    """
+    tests = {"integer": INTEGER, "number": _EXACT_NUMBER, "boolean": BOOLEAN}
+    fits = texts.select(
+        test.alias(f"{position}-{kind}")
+        for position, name in enumerate(names)
+        for kind, test in (
+            ("any", pl.col(name).is_not_null().any()),
+            *((kind, pl.col(name).str.contains(pattern).all()) for kind, pattern in tests.items()),
+        )
+    )
+    row = fits.collect(engine="streaming").row(0, named=True) if names else {}
+    types: dict[str, ColumnType] = {}
+    for position, name in enumerate(names):
+        fit = next((kind for kind in tests if row[f"{position}-{kind}"]), "string")
+        types[name] = ColumnType(fit if row[f"{position}-any"] else "null")
+    numbers = [name for name, kind in types.items() if kind is ColumnType.NUMBER]
+    finite = texts.select(pl.col(name).cast(pl.Float64, strict=False).is_finite().all() for name in numbers)
+    for name, good in (finite.collect(engine="streaming").row(0, named=True) if numbers else {}).items():
+        types[name] = ColumnType.NUMBER if good else ColumnType.STRING
+    return types
 
 
 def type_of_arrow(kind: pa.DataType) -> ColumnType:

@@ -5,21 +5,21 @@ rank. Texts: the same of their lengths in characters. Columns of few distinct va
 personal data was found in the column, since a report outlives the files.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from llmops_resources.checks.display import shown
-from llmops_resources.checks.spool import ColumnType, Spool, SpooledColumn
+from llmops_resources.checks.spool import Spool
 from llmops_resources.values import Value
 
+FEW = 1_000  # distinct values of which the most frequent are told
 _BINS = 20
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _TOP = 8
-_FEW = 1_000
-_NUMERIC = {ColumnType.INTEGER, ColumnType.NUMBER}
-_TIMES = {ColumnType.DATE, ColumnType.DATETIME}
-_WORDED = {ColumnType.STRING, ColumnType.LIST, ColumnType.OBJECT}
 
 
 class TopValue(Value):
@@ -42,43 +42,37 @@ class ColumnStatistics(Value):
     top: tuple[TopValue, ...] = ()
 
 
-def column_statistics(spool: Spool, column: SpooledColumn, distinct: int, *, private: bool) -> ColumnStatistics:
-    """The statistics of one column with so many `distinct` values; a `private` one keeps none of its values."""
-    value, of = _measured(spool, column)
-    top = () if private or not 0 < distinct <= _FEW else _top(spool, column)
-    if value is None:
-        return ColumnStatistics(top=top)
-    figures = spool.scan().select(value.alias("x")).filter(pl.col("x").is_finite())
-    if private and of == "value":  # the smallest and the largest would be somebody's
-        return ColumnStatistics(top=top)
-    ends = figures.select(low=pl.col("x").min(), high=pl.col("x").max()).collect(engine="streaming").row(0)
-    if ends[0] is None:
-        return ColumnStatistics(of=of, top=top)
-    low, high = float(ends[0]), float(ends[1])
-    if high - low in (0.0, float("inf")):
-        edges: tuple[float, ...] = (low, high) if low == high else ()
-    else:
+def spread(numbers: npt.NDArray[np.float64], of: str) -> ColumnStatistics:
+    """Histogram and quantiles of sorted finite numbers."""
+    if not len(numbers):
+        return ColumnStatistics(of=of)
+    low, high = float(numbers[0]), float(numbers[-1])
+    edges: tuple[float, ...] = ()
+    if low == high:
+        edges = (low, high)
+    elif np.isfinite(high - low):
         edges = (*(low + (high - low) * step / _BINS for step in range(_BINS)), high)
-    below = [(pl.col("x") <= edge).sum().alias(f"b{place}") for place, edge in enumerate(edges[1:])]
-    ranks = [pl.col("x").quantile(q, "nearest").alias(f"q{place}") for place, q in enumerate(_QUANTILES)]
-    row = figures.select(*below, *ranks).collect(engine="streaming").row(0)
-    steps = [0, *row[: len(below)]]
-    counts = tuple(int(steps[i + 1] - steps[i]) for i in range(len(below)))
-    return ColumnStatistics(of=of, edges=edges, counts=counts, quantiles=tuple(map(float, row[len(below) :])), top=top)
+    steps = np.searchsorted(numbers, edges[1:], side="right") if edges else np.zeros(0, np.int64)
+    ranks = [int((len(numbers) - 1) * share + 0.5) for share in _QUANTILES]
+    return ColumnStatistics(
+        of=of,
+        edges=edges,
+        counts=tuple(int(count) for count in np.diff(steps, prepend=0)),
+        quantiles=tuple(float(numbers[rank]) for rank in ranks),
+    )
 
 
-def _measured(spool: Spool, column: SpooledColumn) -> tuple[pl.Expr | None, str]:
-    value = spool.typed(column)
-    if column.type in _NUMERIC:
-        return value.cast(pl.Float64), "value"
-    if column.type in _TIMES:
-        return value.cast(pl.Datetime("us")).dt.timestamp("us").cast(pl.Float64) / 1e6, "value"
-    if column.type in _WORDED:
-        return pl.col(column.name).cast(pl.String).str.len_chars().cast(pl.Float64), "length"
-    return None, "value"
-
-
-def _top(spool: Spool, column: SpooledColumn) -> tuple[TopValue, ...]:
-    groups = spool.scan().select(pl.col(column.name).alias("value")).drop_nulls().group_by("value").len()
-    rows = groups.sort(["len", "value"], descending=[True, False]).head(_TOP).collect(engine="streaming").iter_rows()
-    return tuple(TopValue(value=shown(value, 100), count=count) for value, count in rows)
+def top_values(spool: Spool, names: Sequence[str]) -> dict[str, tuple[TopValue, ...]]:
+    """The most frequent values of columns with few distinct ones, all of them in one pass."""
+    if not names:
+        return {}
+    counted = (pl.col(name).drop_nulls().value_counts(name="count").implode() for name in names)
+    found = spool.scan().select(counted).collect(engine="streaming")
+    top: dict[str, tuple[TopValue, ...]] = {}
+    for name in names:
+        pairs = pl.DataFrame({"pair": found[name].explode()}).select(
+            pl.col("pair").struct.field(name).alias("value"), pl.col("pair").struct.field("count").alias("rows")
+        )
+        first = pairs.sort(["rows", "value"], descending=[True, False]).head(_TOP)
+        top[name] = tuple(TopValue(value=shown(value, 100), count=count) for value, count in first.iter_rows())
+    return top

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from llmops_resources.blobs import Blobs, Manifest, StoredFile
+from llmops_resources.blobs import Blobs, Manifest, StoredFile, store
 from llmops_resources.catalog.uploads.names import check_label
 from llmops_resources.checks.bytes import ByteInspector
 from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, format_of_name, sniff
@@ -68,7 +68,7 @@ def _store_all(
         copy = scratch / f"part-{number:04d}.{fmt}"
         left = max_bytes - sum(file.size for file in stored)
         chunks = _inspected(name, fmt, itertools.chain((head,), content), copy, options)
-        stored.append(blobs.write(f"{staged}/part-{number:04d}.{fmt}", chunks, max_bytes=left))
+        stored.append(store(blobs, f"{staged}/part-{number:04d}.{fmt}", content, chunks, max_bytes=left))
         kept.append((name, copy))
     if not stored:
         raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
@@ -81,7 +81,7 @@ def _store_all(
 def _head(content: Iterator[bytes]) -> bytes:
     """The first pieces of a file, enough of them to tell its format."""
     head = b""
-    while len(head) < SNIFF_BYTES and (piece := next(content, b"")):
+    while len(head) < SNIFF_BYTES and (piece := next(content, None)) is not None:
         head += piece
     return head
 

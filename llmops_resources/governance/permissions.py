@@ -25,14 +25,18 @@ class Permission(StrEnum):
     SELF_READ = "self:read"
     CATALOG_READ = "catalog:read"
     DATASET_WRITE = "dataset:write"
+    DATASET_DELETE = "dataset:delete"
     MODEL_WRITE = "model:write"
+    MODEL_DELETE = "model:delete"
     VERSION_APPROVE = "version:approve"
-    VERSION_DELETE = "version:delete"
     VERSION_RECALL = "version:recall"
     PROMPT_WRITE = "prompt:write"
+    PROMPT_DELETE = "prompt:delete"
     SECRET_WRITE = "secret:write"  # noqa: S105  the name of a permission
     TRAINING_READ = "training:read"
     TRAINING_SUBMIT = "training:submit"
+    TRAINING_PRIORITIZE = "training:prioritize"
+    TRAINING_QUOTA = "training:quota"
     METRICS_WRITE = "metrics:write"
     EVALUATION_READ = "evaluation:read"
     EVALUATION_RUN = "evaluation:run"
@@ -46,22 +50,28 @@ class Permission(StrEnum):
 
 _EVERYONE = frozenset(Role)
 _BUILDERS = frozenset({Role.RESEARCHER, Role.ML_ENGINEER, Role.DATA_ENGINEER})
+_MODELLERS = frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER})
+_PROMPTERS = frozenset({Role.ADMIN, Role.PROMPT_DESIGNER, Role.SERVICE_DEVELOPER})
 
 ROLES: dict[Permission, frozenset[Role]] = {
     Permission.SELF_READ: _EVERYONE,
     Permission.CATALOG_READ: _EVERYONE,
     Permission.DATASET_WRITE: _BUILDERS | {Role.ADMIN},
-    Permission.MODEL_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.DATASET_DELETE: _BUILDERS | {Role.ADMIN},
+    Permission.MODEL_WRITE: _MODELLERS,
+    Permission.MODEL_DELETE: _MODELLERS,
     Permission.VERSION_APPROVE: frozenset({Role.ADMIN, Role.REVIEWER}),
-    Permission.VERSION_DELETE: _BUILDERS | {Role.ADMIN},
     Permission.VERSION_RECALL: frozenset({Role.ADMIN, Role.REVIEWER, Role.SECURITY_ADMIN}),
-    Permission.PROMPT_WRITE: frozenset({Role.ADMIN, Role.PROMPT_DESIGNER, Role.SERVICE_DEVELOPER}),
+    Permission.PROMPT_WRITE: _PROMPTERS,
+    Permission.PROMPT_DELETE: _PROMPTERS,
     Permission.SECRET_WRITE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN, Role.SERVICE_DEVELOPER}),
     Permission.TRAINING_READ: _EVERYONE,
-    Permission.TRAINING_SUBMIT: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
-    Permission.METRICS_WRITE: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER}),
+    Permission.TRAINING_SUBMIT: _MODELLERS,
+    Permission.TRAINING_PRIORITIZE: frozenset({Role.ADMIN, Role.OPERATOR}),
+    Permission.TRAINING_QUOTA: frozenset({Role.ADMIN, Role.OPERATOR}),
+    Permission.METRICS_WRITE: _MODELLERS,
     Permission.EVALUATION_READ: _EVERYONE,
-    Permission.EVALUATION_RUN: frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER, Role.REVIEWER}),
+    Permission.EVALUATION_RUN: _MODELLERS | {Role.REVIEWER},
     Permission.SERVING_READ: _EVERYONE,
     Permission.SERVING_DEPLOY: frozenset({Role.ADMIN, Role.SERVICE_DEVELOPER, Role.OPERATOR}),
     Permission.CHAT: _EVERYONE - {Role.VIEWER},

@@ -18,7 +18,7 @@ from llmops_resources.errors import PlatformError
 from llmops_resources.evaluation import runs
 from llmops_resources.impact.graph import Impact, impact
 from llmops_resources.serving import endpoints
-from llmops_resources.training import jobs
+from llmops_resources.training import uses
 from llmops_resources.values import Value
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ def recall(tx: Transaction, root: UUID, reason: str, *, dry_run: bool = False) -
         return RecallReport(
             recall=None,
             impact=found,
-            stopped_jobs=tuple(jobs.using(tx, ids)),
+            stopped_jobs=tuple(uses.using(tx, ids)),
             stopped_evaluations=tuple(runs.waiting_on(tx, ids)),
         )
     opened, fresh = recalls.recall(tx, root, reason)
-    stopped_jobs = jobs.stop_using(tx, opened.version_ids)
+    stopped_jobs = uses.stop_using(tx, opened.version_ids)
     stopped_evaluations = runs.stop_using(tx, opened.version_ids)
     found = impact(tx, root)
     tx.audit(
@@ -86,7 +86,7 @@ def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
     version = versions.get(tx, version_id)
     return [
         *endpoints.blockers(tx, version.id),
-        *jobs.blockers(tx, version.id),
+        *uses.blockers(tx, version.id),
         *runs.blockers(tx, version.id),
         *validations.blockers(tx, version.id),
         *comparisons.blockers(tx, version.id),

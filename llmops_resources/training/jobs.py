@@ -1,26 +1,38 @@
-"""Training jobs as work: submitted with proof of approval, claimed by a run, finished as a model version."""
+"""Training jobs as work: read, claimed by a run, and finished as a model version or with a reason."""
 
-from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 
 from llmops_resources import pages, work
 from llmops_resources.blobs import Manifest
-from llmops_resources.catalog import approvals, evidence, lineage, lineage_events, versions
+from llmops_resources.catalog import approvals, evidence, lineage, versions
 from llmops_resources.catalog.airlock import AirlockReport
-from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.lineage_events import Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
+from llmops_resources.errors import Conflict, PlatformError
 from llmops_resources.pages import Page, Position
+from llmops_resources.training import failures
+from llmops_resources.training.failures import Cause, RootCause
+from llmops_resources.training.placement import ResourceDecision
+from llmops_resources.training.profile import (
+    Notifications,
+    PriorityClass,
+    ResourceProfile,
+    RetryPolicy,
+    SubmittedType,
+    class_of,
+)
 from llmops_resources.training.recipe import JobType, Recipe
+from llmops_resources.training.retrying import backoff, cause_of
 from llmops_resources.training.tables import JobRow
-from llmops_resources.values import Value
+from llmops_resources.training.telling import tell
+from llmops_resources.values import Value, utc_now
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
 ROOM = "training"
@@ -34,21 +46,38 @@ class AutoEvaluate(Value):
 
 
 class Job(Value):
-    """A training job; `output_version_id` names a catalog entry once the job succeeded."""
+    """A training job; `output_version_id` names a catalog entry once the job succeeded.
+
+    `job_type` is the type as submitted, `base_job_type` what is trained. `team` pays with its quota. `use_gpu` is what
+    was asked for, `resource_decision` what it got. `not_before`: when a failed attempt is tried again. `admitted_at`:
+    when the queue let the present attempt go.
+    """
 
     id: UUID
-    job_type: JobType
+    job_type: SubmittedType
+    base_job_type: JobType
     dataset_id: UUID
     dataset_digest: str
     model_id: UUID | None
     recipe: Recipe
     recipe_digest: str
-    resource_profile: dict[str, Any]
+    team: str
+    use_gpu: bool
+    resource_profile: ResourceProfile
+    resource_decision: ResourceDecision
+    priority: int
+    priority_class: PriorityClass
+    retry_policy: RetryPolicy
+    notifications: Notifications
+    api_base_url: str | None
     auto_evaluate: AutoEvaluate | None
     output_model_name: str
     output_version: str
     output_version_id: UUID
     summary: dict[str, Any] | None
+    failure: Cause | None
+    not_before: datetime | None
+    admitted_at: datetime | None
     state: WorkState
     experiment_url: str
     dagster_asset_key: tuple[str, ...]
@@ -63,65 +92,9 @@ class TrainingTask(Value):
     output_prefix: str
 
 
-def submit(
-    tx: Transaction,
-    *,
-    recipe: Recipe,
-    dataset_id: UUID | str,
-    output_model_name: str,
-    model_id: UUID | str | None = None,
-    auto_evaluate: AutoEvaluate | None = None,
-    resource_profile: dict[str, Any] | None = None,
-) -> Job:
-    """Request a training job. Raises NotFound or Conflict unless data set and base model are approved."""
-    if not versions.NAME.fullmatch(output_model_name):
-        remedy = "Use 1–100 lower-case letters, digits, '-' or '_'."
-        problem = field_problem("outputModelName", f"{output_model_name!r} is not a catalog name", remedy)
-        raise ValidationFailed("the model's name is not usable", details=[problem])
-    dataset = approvals.approved_dataset(tx, dataset_id)
-    base = _base_model(tx, recipe, model_id)
-    if auto_evaluate is not None:
-        approvals.approved_dataset(tx, auto_evaluate.dataset_id)
-    row = JobRow(
-        job_type=recipe.job_type,
-        dataset_id=dataset.version.id,
-        dataset_digest=dataset.digest,
-        model_id=base.version.id if base else None,
-        model_digest=base.digest if base else None,
-        recipe=recipe.json_dict(),
-        recipe_digest=recipe.digest,
-        resource_profile=resource_profile or {},
-        auto_evaluate=auto_evaluate.json_dict() if auto_evaluate else None,
-        output_model_name=output_model_name,
-        output_version=_next_output_version(tx, output_model_name),
-        requested_by=tx.actor.id,
-    )
-    tx.session.add(row)
-    tx.session.flush()
-    tx.audit("training.submit", "training_job", row.id, recipe=recipe.digest, dataset=dataset.digest)
-    return _value(row)
-
-
-def submit_again(tx: Transaction, model_name: str) -> Job:
-    """The standing recipe of a model: its last job once more, on the current data set and base model."""
-    query = select(JobRow).filter_by(output_model_name=model_name).order_by(JobRow.requested_at.desc())
-    last = tx.session.scalar(query.where(JobRow.status == WorkStatus.SUCCEEDED).limit(1))
-    if last is None:
-        raise NotFound(f"no job has made {model_name} yet", remedy="Submit a training job for it first.")
-    return submit(
-        tx,
-        recipe=Recipe.model_validate(last.recipe),
-        dataset_id=_current(tx, last.dataset_id, Kind.DATASET),
-        model_id=_current(tx, last.model_id, Kind.MODEL) if last.model_id else None,
-        output_model_name=model_name,
-        auto_evaluate=AutoEvaluate.model_validate(last.auto_evaluate) if last.auto_evaluate else None,
-        resource_profile=last.resource_profile,
-    )
-
-
 def get(tx: Transaction, job_id: UUID | str) -> Job:
     """One job. Raises NotFound."""
-    return _value(work.read(tx, JobRow, job_id, "training job"))
+    return value(work.read(tx, JobRow, job_id, "training job"))
 
 
 def search(
@@ -138,35 +111,36 @@ def search(
         query = query.where(JobRow.status == status)
     if model_id is not None:
         query = query.where((JobRow.model_id == model_id) | (JobRow.output_version_id == model_id))
-    return pages.fetch(tx, query, (JobRow.requested_at, JobRow.id), after=after, limit=limit, value=_value)
-
-
-def cancel(tx: Transaction, job_id: UUID | str) -> Job:
-    """Ask for a queued or running job to stop. Raises Conflict for a finished one."""
-    row = work.load(tx, JobRow, job_id, "training job")
-    work.cancel(row)
-    tx.audit("training.cancel", "training_job", row.id)
-    return _value(row)
+    return pages.fetch(tx, query, (JobRow.requested_at, JobRow.id), after=after, limit=limit, value=value)
 
 
 def active(tx: Transaction) -> list[WorkItem]:
-    """Jobs that still need a run."""
-    query = select(JobRow).where(JobRow.status.in_(work.ACTIVE)).order_by(JobRow.queued_at)
+    """Jobs that still need a run: the running ones, and those that the queue has let go."""
+    ours = (JobRow.status == WorkStatus.RUNNING) | (
+        (JobRow.status == WorkStatus.QUEUED) & (JobRow.admitted_attempt == JobRow.attempt)
+    )
+    query = select(JobRow).where(ours).order_by(JobRow.admitted_at, JobRow.id)
     return [work.item(tx, row, ROOM, _asset_key(row)) for row in tx.session.scalars(query)]
 
 
 def claim(tx: Transaction, job_id: UUID, *, attempt: int, run_id: str) -> TrainingTask:
-    """Take the job for a run that holds its lease; its inputs must still be approved with the same digests."""
+    """Take the job for a run that holds its lease; its inputs must still be approved with the same digests.
+
+    Raises Conflict for a job that the queue has not let go: no run can be started around quotas and capacity.
+    """
     row = work.load(tx, JobRow, job_id, "training job")
+    if row.admitted_attempt != attempt and row.attempt == attempt:
+        raise Conflict("the job waits in the queue", remedy="GET /training/queue says for what.")
     work.claim(row, attempt=attempt, run_id=run_id)
+    row.failure = row.not_before = None
     dataset = approvals.approved_dataset(tx, row.dataset_id)
     base = approvals.approved_model(tx, row.model_id) if row.model_id else None
     if dataset.digest != row.dataset_digest or (base and base.digest != row.model_digest):
         raise Conflict("an input changed after the job was submitted", remedy="Submit the job again.")
     tx.audit("training.start", "training_job", row.id, run=run_id, attempt=attempt)
-    _tell(tx, row, Phase.START)
+    tell(tx, row, Phase.START)
     return TrainingTask(
-        job=_value(row),
+        job=value(row),
         dataset=dataset.version,
         base=base.version if base else None,
         output_prefix=f"models/{row.output_version_id}/{row.output_version}",
@@ -190,7 +164,7 @@ def finish(
     """
     row = work.load(tx, JobRow, job_id, "training job")
     work.succeed(row, run_id=run_id)
-    row.summary = summary
+    row.summary, row.failure = summary, None
     dataset = versions.get(tx, row.dataset_id)
     versions.create(
         tx,
@@ -198,7 +172,7 @@ def finish(
         id=row.output_version_id,
         name=row.output_model_name,
         version=row.output_version,
-        type=ModelType.FINE_TUNED if row.job_type == JobType.FINETUNE else ModelType.BASE,
+        type=ModelType.FINE_TUNED if row.recipe["jobType"] == JobType.FINETUNE else ModelType.BASE,
         owner_team=dataset.owner_team,
         change_log=f"Made by training job {row.id}.",
         metadata=card,
@@ -208,7 +182,9 @@ def finish(
     )
     lineage.record(tx, parent=row.dataset_id, child=model.id, role=lineage.Role.TRAINED_ON)
     if row.model_id is not None:
-        lineage.record(tx, parent=row.model_id, child=model.id, role=lineage.Role.FINE_TUNED_FROM)
+        finetune = row.recipe["jobType"] == JobType.FINETUNE
+        role = lineage.Role.FINE_TUNED_FROM if finetune else lineage.Role.INITIALIZED_FROM
+        lineage.record(tx, parent=row.model_id, child=model.id, role=role)
     evidence.attach(
         tx,
         model.id,
@@ -220,39 +196,75 @@ def finish(
     )
     evidence.attach_airlock(tx, model, inspection, source_id=row.id)
     tx.audit("training.finish", "training_job", row.id, model=str(model.id), digest=manifest.digest)
-    _tell(tx, row, Phase.COMPLETE, made=model)
+    tell(tx, row, Phase.COMPLETE, made=model)
     return model
 
 
-def fail(tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None) -> None:
-    """The job failed; nothing is registered."""
+def fail(
+    tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None, cause: Cause | None = None
+) -> None:
+    """The attempt failed, and nothing is registered. What may pass by itself is queued again after a while.
+
+    It is tried again as often as the job's retry policy says; any other cause would only fail again.
+    """
+    cause = cause or failures.cause(RootCause.UNKNOWN, error)
     row = work.load(tx, JobRow, job_id, "training job")
     if run_id is not None:
         work.check_run(row, run_id)
+    row.failure = cause.json_dict()
+    if cause.may_pass and row.attempt < _last_attempt(row) and not row.cancel_requested:
+        policy = RetryPolicy.model_validate(row.retry_policy)
+        row.not_before = utc_now() + backoff(policy, row.attempt - row.first_attempt)
+        work.requeue(row, error[:300])
+        tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=error[:500], automatic=True)
+        return
     work.fail(row, error)
-    tx.audit("training.fail", "training_job", row.id, error=error[:500])
-    _tell(tx, row, Phase.FAIL, error=error)
+    tx.audit("training.fail", "training_job", row.id, error=error[:500], cause=cause.tag)
+    tell(tx, row, Phase.FAIL, error=error)
+
+
+def fail_because(tx: Transaction, job_id: UUID, run_id: str, error: BaseException) -> None:
+    """The attempt failed with this error, which says whether trying again may help."""
+    cause = cause_of(error)
+    said = f"{error} {error.remedy}".strip() if isinstance(error, PlatformError) else f"{cause.detail} {cause.remedy}"
+    fail(tx, job_id, said, run_id=run_id, cause=cause)
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
-    """The run noticed the request to stop and stopped."""
+    """The run noticed that it should stop, and stopped: somebody asked for it, or the job's time is over."""
     row = work.load(tx, JobRow, job_id, "training job")
+    if not row.cancel_requested and _is_overdue(row.started_at, row.max_minutes):
+        error = (
+            f"it was stopped after its longest time, {row.max_minutes} minutes; "
+            "submit it with a longer resourceProfile.maxDuration, or retry it to go on from its last checkpoint"
+        )
+        row.failure = failures.cause(RootCause.TIMEOUT, error).json_dict()
+        work.fail(row, error)
+        tx.audit("training.fail", "training_job", row.id, error=error, cause=RootCause.TIMEOUT)
+        tell(tx, row, Phase.FAIL, error=error)
+        return
     work.move(row, WorkStatus.CANCELLED)
     tx.audit("training.cancelled", "training_job", row.id)
-    _tell(tx, row, Phase.ABORT)
+    tell(tx, row, Phase.ABORT)
 
 
 def report_progress(tx: Transaction, job_id: UUID, fraction: float, message: str) -> bool:
-    """Show how far the job is, and learn whether somebody asked for it to stop."""
+    """Show how far the job is, and learn whether it is to stop: somebody asked, or its time is over."""
     work.report_progress(tx, JobRow, job_id, fraction, message)
-    return bool(tx.session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id)))
+    query = select(JobRow.cancel_requested, JobRow.started_at, JobRow.max_minutes).where(JobRow.id == job_id)
+    asked, started_at, minutes = tx.session.execute(query).one()
+    return bool(asked) or _is_overdue(started_at, minutes)
 
 
 def retry_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str) -> bool:
-    """Put a job whose process died back into the queue; False when it was given up or already moved on."""
+    """Put a job whose process died back into the queue at once; False when it was given up or already moved on."""
     row = work.load(tx, JobRow, job_id, "training job")
-    again = work.retry_dead(row, attempt=attempt, reason=reason)
+    again = work.retry_dead(row, attempt=attempt, reason=reason, last_attempt=_last_attempt(row))
+    if row.status == WorkStatus.FAILED:
+        row.failure = failures.cause(RootCause.INFRASTRUCTURE, reason).json_dict()
     tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=reason)
+    if row.status == WorkStatus.FAILED:
+        tell(tx, row, Phase.FAIL, error=row.error)
     return again
 
 
@@ -261,106 +273,47 @@ def output_names(tx: Transaction) -> list[str]:
     return sorted(tx.session.scalars(select(JobRow.output_model_name).distinct()))
 
 
-def using(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
-    """Queued or running jobs that use one of the versions."""
-    return [row.id for row in tx.session.scalars(_active_on(version_ids))]
-
-
-def stop_using(tx: Transaction, version_ids: Sequence[UUID]) -> list[UUID]:
-    """Stop the jobs that use recalled versions. One that finishes all the same registers its model in quarantine."""
-    rows = tx.session.scalars(_active_on(version_ids).with_for_update(skip_locked=True)).all()
-    for row in rows:
-        work.cancel(row)
-    return [row.id for row in rows]
-
-
-def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
-    """The jobs that still need a version."""
-    return [
-        Blocker(
-            type="training_job",
-            id=row.id,
-            name=f"training of {row.output_model_name} {row.output_version}",
-            reason=f"is {row.status} and uses it",
-            remedy="Cancel it, or wait for it to finish.",
-        )
-        for row in tx.session.scalars(_active_on([version_id]))
-    ]
-
-
-def _active_on(version_ids: Sequence[UUID]) -> Select[JobRow]:
-    uses = JobRow.dataset_id.in_(version_ids) | JobRow.model_id.in_(version_ids)
-    return select(JobRow).where(JobRow.status.in_(work.ACTIVE), uses).order_by(JobRow.requested_at)
-
-
-def _base_model(tx: Transaction, recipe: Recipe, model_id: UUID | str | None) -> approvals.ApprovedModel | None:
-    if recipe.job_type is JobType.FINETUNE:
-        if model_id is None:
-            problem = field_problem("modelId", "is required for finetune", "Give the id of an approved base model.")
-            raise ValidationFailed("a fine-tuning job needs a base model", details=[problem])
-        base = approvals.approved_model(tx, model_id)
-        if base.version.type is ModelType.EXTERNAL:
-            problem = field_problem("modelId", "is an external model", "Give the id of a model that has weights here.")
-            raise ValidationFailed("an external model cannot be fine-tuned", details=[problem])
-        return base
-    if model_id is not None:
-        problem = field_problem("modelId", f"is not used by {recipe.job_type}", "Leave it out, or use finetune.")
-        raise ValidationFailed("this job type starts without a base model", details=[problem])
-    return None
-
-
-def _current(tx: Transaction, version_id: UUID, kind: Kind) -> UUID:
-    current = approvals.current(tx, kind, versions.remembered(tx, version_id).name)
-    return current.id if current else version_id
-
-
-def _next_output_version(tx: Transaction, name: str) -> str:
-    taken = tx.session.scalars(
-        select(JobRow.output_version)
-        .filter_by(output_model_name=name)
-        .where(JobRow.status.in_((*work.ACTIVE, WorkStatus.SUCCEEDED)))
-    )
-    numbers = [int(version) for version in taken if version.isdecimal()]
-    return str(max([int(versions.next_version(tx, Kind.MODEL, name)) - 1, *numbers], default=0) + 1)
-
-
-def _tell(
-    tx: Transaction, row: JobRow, phase: Phase, *, made: Version | None = None, error: str | None = None
-) -> None:
-    used = [version_id for version_id in (row.dataset_id, row.model_id) if version_id is not None]
-    lineage_events.tell(
-        tx,
-        phase,
-        work="training",
-        job=f"train.{row.output_model_name}",
-        row_id=row.id,
-        attempt=row.attempt,
-        inputs=[lineage_events.artifact(versions.remembered(tx, version_id)) for version_id in used],
-        outputs=[lineage_events.artifact(made)] if made else [],
-        error=error,
-    )
-
-
-def _asset_key(row: JobRow) -> tuple[str, ...]:
-    return ("models", row.output_model_name)
-
-
-def _value(row: JobRow) -> Job:
+def value(row: JobRow) -> Job:
+    """The job that a row of this room describes."""
     return Job(
         id=row.id,
-        job_type=JobType(row.job_type),
+        job_type=SubmittedType(row.job_type),
+        base_job_type=JobType(row.recipe["jobType"]),
         dataset_id=row.dataset_id,
         dataset_digest=row.dataset_digest,
         model_id=row.model_id,
         recipe=Recipe.model_validate(row.recipe),
         recipe_digest=row.recipe_digest,
-        resource_profile=row.resource_profile,
+        team=row.team,
+        use_gpu=row.use_gpu,
+        resource_profile=ResourceProfile.model_validate(row.resource_profile),
+        resource_decision=ResourceDecision.model_validate(row.resource_decision),
+        priority=row.priority,
+        priority_class=class_of(row.priority),
+        retry_policy=RetryPolicy.model_validate(row.retry_policy),
+        notifications=Notifications.model_validate(row.notifications),
+        api_base_url=row.api_base_url,
         auto_evaluate=AutoEvaluate.model_validate(row.auto_evaluate) if row.auto_evaluate else None,
         output_model_name=row.output_model_name,
         output_version=row.output_version,
         output_version_id=row.output_version_id,
         summary=row.summary,
+        failure=Cause.model_validate(row.failure) if row.failure else None,
+        not_before=row.not_before,
+        admitted_at=row.admitted_at if row.admitted_attempt == row.attempt else None,
         state=work.state(row),
         experiment_url=f"/experiments/{row.id}",
         dagster_asset_key=_asset_key(row),
     )
+
+
+def _last_attempt(row: JobRow) -> int:
+    return row.first_attempt + RetryPolicy.model_validate(row.retry_policy).max_retries
+
+
+def _is_overdue(started_at: datetime | None, minutes: int) -> bool:
+    return started_at is not None and utc_now() > started_at + timedelta(minutes=minutes)
+
+
+def _asset_key(row: JobRow) -> tuple[str, ...]:
+    return ("models", row.output_model_name)

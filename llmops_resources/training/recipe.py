@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
 from llmops_resources.errors import FieldProblem, ValidationFailed, field_problem
+from llmops_resources.training.architecture import Architecture, inconsistencies
 from llmops_resources.values import Value, sha256_of
 
-SPECIAL_TOKENS = ("<|endoftext|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
-SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)  # every byte, so that no text is unknown, and the special tokens
-_HEAD_SIZES = (64, 32, 16, 8)
+#: Decided by the job and its resources, never by a hyperparameter.
+_NOT_DIALS = frozenset({"job_type", "use_gpu", "processes"})
 
 
 class JobType(StrEnum):
@@ -34,33 +34,33 @@ class OptimizerName(StrEnum):
     ADAMW = "adamw"
 
 
-class Architecture(Value):
-    """A Llama-style decoder with tied embeddings. `hidden_size` and `layers` are the dials, the rest follows.
+class Initialization(StrEnum):
+    """What a new model's weights are before its first step.
 
-    Sizes are in units (neurons, heads, tokens). Missing: `heads` so that a head has 64 units (fewer in small models),
-    `intermediate_size` 3 x hidden.
+    `random`; `pretrained_embeddings`: the tokenizer and the embeddings of `modelId`, everything else random;
+    `custom_weights`: the tokenizer of `modelId`, and each of its tensors that has the same name and shape here.
     """
 
-    hidden_size: Annotated[int, Field(ge=8, le=32_768)]
-    layers: Annotated[int, Field(ge=1, le=256)]
-    heads: Annotated[int, Field(ge=1, le=1_024)]
-    intermediate_size: Annotated[int, Field(ge=8, le=262_144)]
-    vocab_size: Annotated[int, Field(ge=SMALLEST_VOCABULARY, le=262_144)] = 2048
-    context_length: Annotated[int, Field(ge=16, le=131_072)] = 256
+    RANDOM = "random"
+    PRETRAINED_EMBEDDINGS = "pretrained_embeddings"
+    CUSTOM_WEIGHTS = "custom_weights"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _derive(cls, data: Any) -> Any:
-        hidden = _either(data, "hidden_size")
-        if not isinstance(data, Mapping) or not isinstance(hidden, int) or hidden < 1:
-            return data
-        derived = dict(data)
-        if _either(data, "heads") is None:
-            size = next((size for size in _HEAD_SIZES if hidden % size == 0 and hidden // size >= 2), hidden)
-            derived["heads"] = max(hidden // size, 1)
-        if _either(data, "intermediate_size") is None:
-            derived["intermediate_size"] = 3 * hidden
-        return derived
+
+class Precision(StrEnum):
+    """`auto`: bfloat16 on a GPU that has it, float32 everywhere else."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class Lora(Value):
+    """Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends."""
+
+    rank: Annotated[int, Field(ge=1, le=1_024)] = 8
+    alpha: Annotated[float, Field(gt=0, le=4_096)] = 16.0  # the update is scaled by alpha / rank
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] = ()  # names of the linear layers that get one; none: all but the head
 
 
 class Recipe(Value):
@@ -73,7 +73,8 @@ class Recipe(Value):
     answer_column: Annotated[str, Field(min_length=1)] = "answer"
     epochs: Annotated[float, Field(gt=0, le=1_000)]  # passes over the training split
     max_tokens: Annotated[int, Field(ge=1)] | None = None  # through the model; stops before `epochs` are over
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]  # sequences a step
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]  # sequences a step, over all processes
+    gradient_accumulation: Annotated[int, Field(ge=1, le=65_536)] = 1  # pieces that a process cuts its share into
     learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak; Muon's for matrices when Muon is used
     adamw_learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak of what AdamW trains
     optimizer: OptimizerName = OptimizerName.MUON
@@ -82,7 +83,15 @@ class Recipe(Value):
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05  # of the steps; a cosine to a tenth of the peak follows
     evaluation_fraction: Annotated[float, Field(gt=0, le=0.5)] = 0.02  # of the rows, held out and never trained on
     evaluations: Annotated[int, Field(ge=1, le=1_000)] = 4  # during training, the last one at the end
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the attention weights
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    initialization: Initialization = Initialization.RANDOM
+    lora: Lora | None = None
+    precision: Precision = Precision.AUTO
+    compile: bool = False  # torch.compile: pays on GPUs and long runs
+    checkpoint_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10.0
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None  # instead of by time
+    processes: Annotated[int, Field(ge=1, le=4_096)] = 1
     use_gpu: bool = False
 
     @property
@@ -91,8 +100,12 @@ class Recipe(Value):
         return sha256_of(self.json_dict())
 
     @classmethod
-    def from_hyperparameters(cls, job_type: str, hyperparameters: Mapping[str, Any], use_gpu: bool) -> "Recipe":
+    def from_hyperparameters(
+        cls, job_type: str, hyperparameters: Mapping[str, Any], use_gpu: bool, processes: int = 1
+    ) -> "Recipe":
         """The complete recipe for what a person has set, in camelCase or snake_case.
+
+        `job_type` is one of `JobType`: of a distributed job, the kind that its `processes` share.
 
         Raises:
             ValidationFailed: with every problem, under paths such as `hyperparameters.architecture.hiddenSize`.
@@ -106,32 +119,36 @@ class Recipe(Value):
         problems = _misplaced(kind, given)
         if kind is JobType.FINETUNE:
             given.pop("architecture", None)
+        decided = {"job_type": kind, "use_gpu": use_gpu, "processes": processes}
         try:
-            recipe = cls.model_validate(_defaults(kind, given) | given | {"job_type": kind, "use_gpu": use_gpu})
+            recipe = cls.model_validate(_defaults(kind, given) | given | decided)
         except ValidationError as error:
             # What is derived from a field that is itself wrong is missing too: only the cause is worth saying.
             entries = [e for e in error.errors(include_url=False) if not (e["type"] == "missing" and _is_derived(e))]
             problems += [_as_field_problem(entry) for entry in entries]
         else:
-            problems += _inconsistent(recipe.architecture) if recipe.architecture else []
+            problems += inconsistencies(recipe.architecture) if recipe.architecture else []
+            problems += _contradictions(recipe)
             if not problems:
                 return recipe
         message = f"the training recipe is not valid: {problems[0]['path']}: {problems[0]['problem']}"
         raise ValidationFailed(message, remedy=problems[0]["remedy"], details=problems)
 
-
-def parameter_count(architecture: Architecture) -> int:
-    """Trainable parameters of the decoder: tied embeddings, no biases, two norms a layer and a final one."""
-    hidden, inner = architecture.hidden_size, architecture.intermediate_size
-    layer = 4 * hidden * hidden + 3 * hidden * inner + 2 * hidden
-    return architecture.vocab_size * hidden + architecture.layers * layer + hidden
+    @property
+    def needs_base(self) -> bool:
+        """Whether the run starts from something of another model: its weights, its embeddings or its tokenizer."""
+        return self.job_type is JobType.FINETUNE or self.initialization is not Initialization.RANDOM
 
 
 def _defaults(kind: JobType, given: Mapping[str, Any]) -> dict[str, Any]:
-    muon = given.get("optimizer", OptimizerName.MUON) == OptimizerName.MUON
+    # Orthogonalizing means little for an adapter's thin matrices.
+    usual = OptimizerName.ADAMW if given.get("lora") is not None else OptimizerName.MUON
+    optimizer = given.get("optimizer", usual)
+    muon = optimizer == OptimizerName.MUON
     peak = given.get("learning_rate", 0.01 if muon else 3e-3)
     finetune = kind is JobType.FINETUNE
     return {
+        "optimizer": optimizer,
         "epochs": 3 if finetune else 1,
         "batch_size": 16 if finetune else 8,
         "learning_rate": peak,
@@ -142,24 +159,40 @@ def _defaults(kind: JobType, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _misplaced(kind: JobType, given: Mapping[str, Any]) -> list[FieldProblem]:
     path = "hyperparameters.architecture"
+    problems = [
+        field_problem(f"hyperparameters.{to_camel(name)}", "is no hyperparameter", "set it on the job itself")
+        for name in sorted(_NOT_DIALS & set(given))
+    ]
     if kind is JobType.FINETUNE and "architecture" in given:
-        return [field_problem(path, "a fine-tuned model has the architecture of its base model", "leave it out")]
+        problem = "a fine-tuned model has the architecture of its base model"
+        problems.append(field_problem(path, problem, "leave it out"))
     if kind is not JobType.FINETUNE and "architecture" not in given:
         remedy = 'give at least {"hiddenSize": …, "layers": …}'
-        return [field_problem(path, f"{kind.value} starts from no model and needs an architecture", remedy)]
-    return []
+        problems.append(field_problem(path, f"{kind.value} starts from no model and needs an architecture", remedy))
+    if kind is not JobType.FINETUNE and "lora" in given:
+        remedy = "leave it out, or use finetune"
+        problems.append(field_problem("hyperparameters.lora", "adapters need a model to adapt", remedy))
+    if kind is JobType.FINETUNE and given.get("initialization", Initialization.RANDOM) != Initialization.RANDOM:
+        path, remedy = "hyperparameters.initialization", "leave it out"
+        problems.append(field_problem(path, "fine-tuning starts from the weights of its base model", remedy))
+    return problems
 
 
-def _inconsistent(architecture: Architecture) -> list[FieldProblem]:
-    hidden, heads = architecture.hidden_size, architecture.heads
-    path = "hyperparameters.architecture.heads"
-    if hidden % heads:
-        problem = f"{heads} heads do not divide {hidden} hidden units"
-        return [field_problem(path, problem, "use a divisor of hiddenSize")]
-    if (hidden // heads) % 2:
-        remedy = "choose heads so that hiddenSize / heads is even"
-        return [field_problem(path, f"rotary positions need an even head size, not {hidden // heads}", remedy)]
-    return []
+def _contradictions(recipe: Recipe) -> list[FieldProblem]:
+    """Dials that are right each by itself and wrong together."""
+    problems = []
+    pieces = recipe.processes * recipe.gradient_accumulation
+    if recipe.batch_size < pieces:
+        problem = f"{recipe.batch_size} sequences a step cannot be cut into {pieces} pieces"
+        remedy = f"use at least {pieces}, or a smaller gradientAccumulation"
+        problems.append(field_problem("hyperparameters.batchSize", problem, remedy))
+    if recipe.optimizer is OptimizerName.MUON and recipe.lora:
+        problem = "Muon is for whole weight matrices, and an adapter's are thin"
+        problems.append(field_problem("hyperparameters.optimizer", problem, "use adamw"))
+    if recipe.precision is Precision.BF16 and not recipe.use_gpu:
+        problem = "bfloat16 is many times slower than float32 on most processors"
+        problems.append(field_problem("hyperparameters.precision", problem, "use fp32 or auto, or useGpu"))
+    return problems
 
 
 def _is_derived(entry: Mapping[str, Any]) -> bool:
@@ -171,16 +204,12 @@ def _as_field_problem(entry: Mapping[str, Any]) -> FieldProblem:
     names = [to_camel(str(part)) for part in entry["loc"]]
     path = ".".join(["hyperparameters", *names])
     if entry["type"] == "extra_forbidden":
-        owner = Architecture if names[:1] == ["architecture"] else Recipe
-        known = sorted(to_camel(name) for name in owner.model_fields if name not in {"job_type", "use_gpu"})
+        owners: dict[str, type[Value]] = {"architecture": Architecture, "lora": Lora}
+        owner = owners.get(names[0], Recipe)
+        known = sorted(to_camel(name) for name in owner.model_fields if name not in _NOT_DIALS)
         close = difflib.get_close_matches(names[-1], known, n=1)
         remedy = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"
         return field_problem(path, "there is no such hyperparameter", remedy)
     if entry["type"] == "missing":
         return field_problem(path, "is missing", "give it a value")
     return field_problem(path, f"{entry['msg']}, got {entry['input']!r}"[:300], "give a value in the stated range")
-
-
-def _either(data: Any, name: str) -> Any:
-    """A field of raw input under its snake_case or its camelCase name."""
-    return data.get(name, data.get(to_camel(name))) if isinstance(data, Mapping) else None

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llmops_resources.database import Base
@@ -13,9 +13,15 @@ from llmops_resources.work import WorkRow
 
 
 class JobRow(WorkRow, Base):
-    """A requested training job and where its model goes."""
+    """A requested training job, where it waits, and where its model goes.
+
+    `job_type` is the type as submitted; the recipe names what is trained. What a job is charged (`team`, `pool`,
+    `units`, `max_minutes`) is written once, when it is submitted. It is admitted while `admitted_attempt` is the
+    present attempt; attempts before `first_attempt` belong to an earlier request to run it.
+    """
 
     __tablename__ = "training_jobs"
+    __table_args__ = (Index("ix_training_jobs_pool", "status", "pool", "team"),)
 
     job_type: Mapped[str] = mapped_column(String(16))
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), index=True)
@@ -25,11 +31,41 @@ class JobRow(WorkRow, Base):
     recipe: Mapped[dict[str, Any]]
     recipe_digest: Mapped[str] = mapped_column(String(80))
     resource_profile: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    resource_decision: Mapped[dict[str, Any]]
+    use_gpu: Mapped[bool]
+    team: Mapped[str] = mapped_column(String(128))
+    pool: Mapped[str] = mapped_column(String(32))
+    units: Mapped[int]
+    max_minutes: Mapped[int]
+    priority: Mapped[int] = mapped_column(default=0)
+    waiting_since: Mapped[datetime] = mapped_column(default=utc_now)
+    not_before: Mapped[datetime | None]
+    first_attempt: Mapped[int] = mapped_column(default=1)
+    admitted_attempt: Mapped[int | None]
+    admitted_at: Mapped[datetime | None]
+    backfilled: Mapped[bool] = mapped_column(default=False)
+    retry_policy: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    notifications: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    api_base_url: Mapped[str | None] = mapped_column(String(500))
+    failure: Mapped[dict[str, Any] | None]
     auto_evaluate: Mapped[dict[str, Any] | None]
     output_model_name: Mapped[str] = mapped_column(String(128), index=True)
     output_version: Mapped[str] = mapped_column(String(64))
     output_version_id: Mapped[UUID] = mapped_column(default=uuid4)
     summary: Mapped[dict[str, Any] | None]
+
+
+class QuotaRow(Base):
+    """The most units of a pool that a team may hold at once (NULL: no limit of its own), and its weight in sharing."""
+
+    __tablename__ = "training_quotas"
+
+    team: Mapped[str] = mapped_column(String(128), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(32), primary_key=True)
+    units: Mapped[int | None]
+    weight: Mapped[float] = mapped_column(default=1.0)
+    updated_by: Mapped[str]
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class MetricRow(Base):

@@ -151,4 +151,4 @@ def request_validation(platform: Doors, actor: Writer, dataset_id: UUID) -> Enve
 
 add_upload_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
 add_review_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
-add_lifecycle_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE)
+add_lifecycle_routes(router, Kind.DATASET, writer=Permission.DATASET_WRITE, deleter=Permission.DATASET_DELETE)

@@ -13,7 +13,7 @@ from llmops_resources.database import Actor
 from llmops_resources.governance.permissions import Permission
 from serving_api.dependencies import Doors, IdempotencyKey, Requires, create_once
 from serving_api.envelope import Envelope, ok
-from serving_api.routes.models import TypeInput
+from serving_api.routes.models import LineageInput, TypeInput
 from serving_api.schemas import Body
 
 router = APIRouter(prefix="/catalog/models", tags=["models"])
@@ -27,6 +27,7 @@ class ImportBody(Body):
     owner_team: str
     type: TypeInput = ModelType.BASE
     metadata: dict[str, Any] = Field(default_factory=dict)
+    lineage: LineageInput = Field(default_factory=LineageInput)
     source: Source
     location: str = Field(min_length=1, max_length=1000)
     revision: str | None = Field(default=None, max_length=200)
@@ -56,6 +57,7 @@ def import_model(
             owner_team=body.owner_team,
             type=body.type,
             metadata=body.metadata,
+            dataset_ids=body.lineage.dataset_ids,
         ),
     )
     return ok(answer, "the import is queued")

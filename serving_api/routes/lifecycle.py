@@ -40,12 +40,12 @@ class LiftBody(Body):
     notes: str = ""
 
 
-def add_lifecycle_routes(router: APIRouter, kind: Kind, *, writer: Permission) -> None:
+def add_lifecycle_routes(router: APIRouter, kind: Kind, *, writer: Permission, deleter: Permission) -> None:
     """Rollback, impact, recall and deletion below `/{<kind>_id}`; `writer` or a reviewer may roll back."""
     entry = f"/{{{kind}_id}}"
     reads, moves = Requires(Permission.CATALOG_READ), Requires(writer, Permission.VERSION_APPROVE)
     recalls, lifts = Requires(Permission.VERSION_RECALL), Requires(Permission.VERSION_APPROVE)
-    deletes = Requires(Permission.VERSION_DELETE)
+    deletes = Requires(deleter)
     identified = Path(alias=f"{kind}_id")
 
     @router.post(f"{entry}/rollback")

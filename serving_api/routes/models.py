@@ -152,4 +152,4 @@ def get_card(platform: Doors, actor: Reader, model_id: UUID) -> Envelope[str]:
 
 add_upload_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
 add_review_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
-add_lifecycle_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE)
+add_lifecycle_routes(router, Kind.MODEL, writer=Permission.MODEL_WRITE, deleter=Permission.MODEL_DELETE)

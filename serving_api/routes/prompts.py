@@ -157,4 +157,4 @@ def diff_prompt(
 
 
 add_review_routes(router, Kind.PROMPT, writer=Permission.PROMPT_WRITE)
-add_lifecycle_routes(router, Kind.PROMPT, writer=Permission.PROMPT_WRITE)
+add_lifecycle_routes(router, Kind.PROMPT, writer=Permission.PROMPT_WRITE, deleter=Permission.PROMPT_DELETE)

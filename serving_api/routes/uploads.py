@@ -155,7 +155,9 @@ def _add_sending(router: APIRouter, kind: Kind, writes: Requires) -> None:
         sha256, where = content_digest.sha256_of(digest), (entry_id, kind, upload_id)
 
         def receive(body: Iterator[bytes]) -> Upload:
-            return uploads.receive_chunk(platform, actor, where, body, file=file, offset=offset, sha256=sha256)
+            return uploads.receive_chunk(
+                platform, actor, where, body, places.digests, file=file, offset=offset, sha256=sha256
+            )
 
         return ok(await places.take(request, receive, max_bytes=MAX_CHUNK_BYTES))
 
@@ -171,6 +173,6 @@ def _add_sending(router: APIRouter, kind: Kind, writes: Requires) -> None:
         """Check and publish what was sent. Safe to repeat; while another request is at it, a repeat is a 409."""
 
         def put_together(_body: Iterator[bytes]) -> tuple[Version, str]:
-            return uploads.complete(platform, actor, (entry_id, kind, upload_id))
+            return uploads.complete(platform, actor, (entry_id, kind, upload_id), places.digests)
 
         return ok(*await places.take(request, put_together, max_bytes=_NO_BODY))

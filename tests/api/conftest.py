@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -16,6 +17,13 @@ from serving_api.app import create_app
 @pytest.fixture
 def api(platform: Platform) -> Iterator[httpx.Client]:
     """A client of the running API, with its base path."""
+    with serving(platform) as client:
+        yield client
+
+
+@contextmanager
+def serving(platform: Platform) -> Iterator[httpx.Client]:
+    """One more server on the platform, as several replicas are."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -24,7 +32,7 @@ def api(platform: Platform) -> Iterator[httpx.Client]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=60) as client:
         yield client
     server.should_exit = True
     thread.join(timeout=10)

@@ -1,10 +1,12 @@
 """Whatever a stranger sends to the catalog, the answer is one that the API's description promises."""
 
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -30,6 +32,7 @@ BASE = "/llm-ops/v1"
 ROOMS = ("catalog", "prompts", "governance", "audit")
 JSON = {"Content-Type": "application/json"}
 EXAMPLES = 12
+CONTENT = {"messages": [{"role": "user", "content": "Hello."}], "variables": []}
 PROMISES = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
 ]  # fmt: skip
@@ -65,23 +68,72 @@ def root(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def known(root: str) -> dict[str, str]:
-    """Entries that exist, by the name of the path parameter that asks for them."""
-    with httpx.Client(base_url=f"{root}{BASE}/catalog", timeout=60) as client:
-        named = {"name": "known", "version": "1", "ownerTeam": "tests"}
-        dataset = client.post("/datasets", json=named).json()["data"]["id"]
-        client.post(f"/datasets/{dataset}/upload", files={"files": ("rows.csv", b"a,b\n1,2\n3,4\n")})
-        model = client.post("/models", json={**named, "type": "base", "metadata": {}}).json()["data"]["id"]
-    return {"dataset_id": dataset, "model_id": model, "version_id": dataset, "kind": "dataset", "version": "1"}
+def known(root: str) -> dict[str, dict[str, str]]:
+    """Entries that exist, by the path parameter that asks for the innermost; all that its path needs besides."""
+    named = {"name": "known", "version": "1", "ownerTeam": "tests"}
+    with httpx.Client(base_url=f"{root}{BASE}", timeout=60) as client:
+
+        def made(path: str, body: dict[str, Any]) -> str:
+            return str(client.post(path, json=body).raise_for_status().json()["data"]["id"])
+
+        older, newer = (made("/catalog/datasets", {**named, "version": version}) for version in ("1", "2"))
+        for dataset, cell in ((older, 2), (newer, 5)):
+            rows = {"files": ("rows.csv", f"a,b\n1,{cell}\n3,4\n".encode())}
+            client.post(f"/catalog/datasets/{dataset}/upload", files=rows).raise_for_status()
+        compared = made(f"/catalog/datasets/{newer}/comparisons", {"withId": older, "key": []})
+        card = {**named, "type": "base"}
+        model, draft = made("/catalog/models", card), made("/catalog/datasets", {**named, "name": "draft"})
+        files = [{"name": "rows.csv", "size": 8}]
+        sets = made(f"/catalog/datasets/{draft}/uploads", {"files": files})
+        models = made(f"/catalog/models/{model}/uploads", {"files": [{"name": "config.json", "size": 2}]})
+        prompt = made("/prompts/templates", {"name": "known", "ownerTeam": "tests", "content": CONTENT})
+    return {
+        "upload_id dataset_id": {"upload_id": sets, "dataset_id": draft, "file": "1"},
+        "upload_id model_id": {"upload_id": models, "model_id": model, "file": "1"},
+        "comparison_id": {"comparison_id": compared, "dataset_id": newer},
+        "prompt_id": {"prompt_id": prompt, "version": "1"},
+        "model_id": {"model_id": model, "version": "1"},
+        "dataset_id": {"dataset_id": older, "version": "1"},
+        "version_id": {"version_id": older, "kind": "dataset"},
+    }
+
+
+def _known_in(path: str, known: dict[str, dict[str, str]]) -> dict[str, str]:
+    """What fills the path's parameters; nothing when it has none that is known."""
+    has = set(re.findall(r"{(\w+)}", path))
+    found = next((ids for needs, ids in known.items() if has.issuperset(needs.split())), {})
+    return {name: value for name, value in found.items() if name in has}
+
+
+def test_every_route_of_the_catalog_is_among_the_operations_that_are_tried() -> None:
+    tried = " ".join(_operations())
+    for entry in ("catalog/datasets/{dataset_id}", "catalog/models/{model_id}", "prompts/templates/{prompt_id}"):
+        for what in ("submit", "status", "versions/{version}/approve", "rollback", "impact", "recall", "blockers"):
+            assert f"{BASE}/{entry}/{what}" in tried
+    for kind in ("datasets/{dataset_id}", "models/{model_id}"):
+        for what in ("upload", "uploads", "uploads/{upload_id}", "uploads/{upload_id}/files/{file}"):
+            assert f"{BASE}/catalog/{kind}/{what}" in tried
+    for other in (
+        "models/import", "models/{model_id}/import", "models/{model_id}/provider/key", "lineage/{kind}/{version_id}",
+        "datasets/{dataset_id}/comparisons/{comparison_id}/rows.csv", "models/{model_id}/test-connection",
+    ):  # fmt: skip
+        assert f"{BASE}/catalog/{other}" in tried
+    paths = json.loads(openapi.FILE.read_bytes())["paths"]
+    for path in paths:
+        if path.endswith(("/upload", "/files/{file}")):
+            (operation,) = paths[path].values()
+            assert set(operation["requestBody"]["content"]) <= {"multipart/form-data", "application/octet-stream"}
 
 
 @pytest.mark.parametrize("label", _operations())
-def test_every_answer_of_the_catalog_is_one_that_is_described(root: str, known: dict[str, str], label: str) -> None:
+def test_every_answer_of_the_catalog_is_one_that_is_described(
+    root: str, known: dict[str, dict[str, str]], label: str
+) -> None:
     described = schemathesis.openapi.from_dict(json.loads(openapi.FILE.read_bytes()))
     method, path = label.split(" ", 1)
     operation = described[path][method]
     ways = [operation.as_strategy(mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
-    if found := {name: entry for name, entry in known.items() if f"{{{name}}}" in path}:
+    if found := _known_in(path, known):
         ways.append(operation.as_strategy(GenerationMode.POSITIVE, path_parameters=found))
     cases = st.one_of(ways)
 

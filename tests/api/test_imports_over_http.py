@@ -12,6 +12,7 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
+from tests.api.sending import created
 from tests.factories import CARD, stored
 from tests.model_files import model_files, write_model
 
@@ -46,6 +47,18 @@ def test_an_import_creates_a_draft_whose_files_are_on_their_way_once(api: httpx.
     cancelled = api.delete(f"/catalog/models/{model['id']}/import").json()["data"]
     assert cancelled["state"]["status"] == "cancelled"
     assert api.post(f"/catalog/models/{model['id']}/import").json()["data"]["state"]["status"] == "queued"
+
+
+def test_the_data_sets_a_model_was_trained_on_are_kept_and_unknown_ones_are_refused(api: httpx.Client) -> None:
+    dataset = created(api, "datasets", "pairs").rpartition("/")[2]
+    asked = api.post("/catalog/models/import", json=_body(lineage={"datasetIds": [dataset]})).json()["data"]
+    graph = api.get(f"/catalog/lineage/model/{asked['modelId']}?direction=up").json()["data"]
+    assert [(edge["parentId"], edge["role"]) for edge in graph["edges"]] == [(dataset, "trained_on")]
+    unknown = "00000000-0000-4000-8000-000000000000"
+    answer = api.post("/catalog/models/import", json=_body(version="2", lineage={"datasetIds": [unknown]}))
+    assert answer.status_code == 422
+    assert answer.json()["data"]["errors"][0]["path"] == "lineage.datasetIds.0"
+    assert [model["version"] for model in api.get("/catalog/models").json()["data"]] == ["1"]
 
 
 @pytest.mark.parametrize(

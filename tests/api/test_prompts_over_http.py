@@ -7,7 +7,9 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import text as sql
 
+from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.platform import Platform
+from tests.factories import uploaded
 from tests.prompts.prompts import greeting, greeting_body
 
 DESIGNER = {"X-User-Id": "dana", "X-User-Roles": "prompt_designer"}
@@ -207,6 +209,17 @@ def test_a_prompt_is_no_model_and_a_model_is_no_prompt(api: httpx.Client) -> Non
         assert call.status_code == 404
 
 
+def test_a_designer_deletes_the_drafts_of_prompts_and_of_nothing_else(platform: Platform, api: httpx.Client) -> None:
+    prompt = _created(api)
+    dataset = uploaded(platform, Kind.DATASET, "pairs")
+    data_engineer = {"X-User-Id": "dan", "X-User-Roles": "data_engineer"}
+    assert api.delete(f"/prompts/templates/{prompt['id']}", headers=data_engineer).status_code == 403
+    assert api.delete(f"/prompts/templates/{prompt['id']}", headers=DESIGNER).status_code == 200
+    assert api.get(f"/prompts/templates/{prompt['id']}").status_code == 404
+    assert api.delete(f"/catalog/datasets/{dataset.id}", headers=DESIGNER).status_code == 403
+    assert api.delete(f"/catalog/datasets/{dataset.id}", headers=data_engineer).status_code == 200
+
+
 def test_a_viewer_changes_nothing(api: httpx.Client) -> None:
     prompt = _created(api)
     content = greeting().json_dict()
@@ -218,6 +231,7 @@ def test_a_viewer_changes_nothing(api: httpx.Client) -> None:
         ("POST", "/{id}/rollback", {"toVersion": "1"}),
         ("POST", "/{id}/versions/1/approve", {"decision": "approve"}),
         ("PATCH", "/{id}/status", {"status": "deprecated"}),
+        ("DELETE", "/{id}", None),
     ):
         answer = api.request(method, f"/prompts/templates{path.format(id=prompt['id'])}", json=body, headers=VIEWER)
         assert answer.status_code == 403, path

@@ -12,6 +12,7 @@ import pytest
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
+from tests.api.conftest import serving
 from tests.api.sending import Sender, created, digest
 from tests.model_files import model_files
 
@@ -241,6 +242,26 @@ def test_content_that_the_checks_refuse_ends_the_upload_and_leaves_nothing(
     assert mended.complete().status_code == 200
 
 
+def test_bytes_that_the_machine_lost_are_asked_for_again(api: httpx.Client, platform: Platform) -> None:
+    sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
+    for _ in range(3):
+        sender.send(1, 1000)
+    sender.send_all()
+    (whole,) = (platform.settings.home / "objects" / "staging").rglob("*.whole")
+    with whole.open("r+b") as file:  # as a power cut may leave it
+        file.seek(1500)
+        file.write(bytes(100))
+    with serving(platform) as started_again:
+        lost = started_again.post(f"{sender.path}/complete")
+    assert lost.status_code == 409
+    assert "from byte 1,000" in lost.json()["message"]
+    assert sender.offsets() == [1000]
+    sender.send_all()
+    stored = sender.complete().json()["data"]["files"]
+    assert [file["sha256"] for file in stored] == [hashlib.sha256(CSV).hexdigest()]
+    assert [entry.key.rsplit("/", 1)[-1] for entry in platform.blobs.list("staging")] == []
+
+
 def test_a_cancelled_upload_is_gone_and_takes_nothing_more(api: httpx.Client, platform: Platform) -> None:
     sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
     sender.put(1, 0, CSV[:100])
@@ -339,6 +360,27 @@ def test_a_body_shorter_than_its_content_length_stores_nothing(api: httpx.Client
     sender.send_all()
     assert sender.complete().status_code == 200
     assert not [key for key in _left(platform) if key.startswith("staging/")]
+
+
+def test_a_body_that_stalls_is_ended_in_words_and_stores_nothing(platform: Platform) -> None:
+    platform.settings.upload_stall_seconds = 0.5
+    with serving(platform) as api:
+        sender = Sender(api, created(api, "datasets"), {"pairs.csv": CSV})
+        with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as connection:
+            target = f"{api.base_url.path.rstrip('/')}{sender.path}/files/1?offset=0"
+            head = (
+                f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(CSV)}\r\n"
+                f"Content-Digest: {digest(CSV)}\r\n\r\n"
+            )
+            connection.sendall(head.encode() + CSV[:1000])
+            connection.settimeout(20)
+            answer = b""
+            while b"0.5 seconds" not in answer and (piece := connection.recv(4096)):
+                answer += piece
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        assert b"0.5 seconds" in answer
+        assert sender.offsets() == [0]
+    assert _left(platform) == []
 
 
 def test_a_body_longer_than_its_content_length_is_cut_at_it(api: httpx.Client) -> None:

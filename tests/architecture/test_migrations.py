@@ -20,6 +20,12 @@ DATA = {
         "INSERT INTO catalog_versions (id, kind, name, version, status, owner_team, created_by, created_at, change_log,"
         " card, benchmark, files, size_bytes) VALUES ('00000000-0000-0000-0000-000000000001', 'dataset', 'old', '1',"
         " 'approved', 'team', 'somebody', now(), '', '{}', false, '[]', 0)",
+        "INSERT INTO training_jobs (id, job_type, dataset_id, dataset_digest, recipe, recipe_digest, resource_profile,"
+        " output_model_name, output_version, output_version_id, status, attempt, requested_by, requested_at, queued_at,"
+        " progress, progress_message, cancel_requested) VALUES ('00000000-0000-0000-0000-000000000003', 'pretrain',"
+        " '00000000-0000-0000-0000-000000000001', 'sha256:0', '{\"jobType\": \"pretrain\", \"useGpu\": true}',"
+        " 'sha256:1', '{\"gpuCount\": 2, \"maxDuration\": \"long\", \"anything\": []}', 'old', '1',"
+        " '00000000-0000-0000-0000-000000000004', 'queued', 1, 'somebody', now(), now(), 0, '', false)",
         "INSERT INTO endpoints (id, environment, route, revision, model_id, model_digest, backend, min_replicas,"
         " max_replicas, config, created_by, created_at) VALUES ('00000000-0000-0000-0000-000000000002', 'dev', 'old',"
         " 1, '00000000-0000-0000-0000-000000000001', 'sha256:0', 'local', 1, 1, '{}', 'somebody', now())",
@@ -61,6 +67,8 @@ def test_a_database_with_data_survives_every_step(empty: Engine) -> None:
     with empty.connect() as connection:
         assert connection.execute(text("SELECT name FROM catalog_versions")).scalar_one() == "old"
         assert connection.execute(text("SELECT route FROM endpoints")).scalar_one() == "old"
+        job = connection.execute(text("SELECT team, pool, use_gpu, resource_profile FROM training_jobs")).one()
+        assert tuple(job) == ("team", "cpu", True, {"gpuCount": 2})
 
 
 def test_upgrading_twice_changes_nothing(empty: Engine) -> None:

@@ -109,6 +109,13 @@ def test_no_middleware_that_slows_every_request_is_installed(platform: Platform)
     assert not api.user_middleware
 
 
+def test_what_is_said_to_be_proved_has_its_tests() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/proof.md").read_text()))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 50
+    assert named - set(re.findall(r"def (test_\w+)\(", sources)) == set()
+
+
 def test_no_module_outgrows_a_reader() -> None:
     sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in _modules()}
     assert {path: lines for path, lines in sizes.items() if lines > 400} == {}

@@ -18,8 +18,10 @@ from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.checks import validations
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
+from llmops_resources.training import jobs, moves, submission
+from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
-from tests.factories import uploaded
+from tests.factories import approved, uploaded
 
 HOLDER = """
 import sys, time
@@ -146,3 +148,30 @@ def test_an_empty_catalog_and_a_full_one_have_the_same_sensors(platform: Platfor
         "checks_intake", "imports_intake", "training_intake", "evaluation_intake", "serving_intake", "catalog_mirror",
         "automatic_evaluation", "sweep", "outgoing", "comparisons_intake",
     }  # fmt: skip
+
+
+def test_a_training_job_is_launched_only_when_the_queue_lets_it_go(
+    platform: Platform, instance: dg.DagsterInstance, admin: Actor
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts")
+    small = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300}}
+    recipe = Recipe.from_hyperparameters("pretrain", small, use_gpu=False)
+    submitted = []
+    for _ in range(2):
+        with platform.transaction(admin) as tx:
+            submitted.append(submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny"))
+    known = frozenset({("models", "tiny")})
+
+    def launched() -> list[str | None]:
+        result = take_in(instance, platform, jobs, known)
+        return [request.run_key for request in (result.run_requests or [])] if result else []
+
+    first, second = submitted
+    assert launched() == [f"{first.id}:1"]
+    assert launched() == [f"{first.id}:1"]  # until Dagster has made the run
+    _run(instance, f"{first.id}:1", dg.DagsterRunStatus.FAILURE)
+    assert launched() == []  # given up; its next attempt waits for its turn like any other
+    assert launched() == [f"{first.id}:2"]
+    with platform.transaction(admin) as tx:
+        moves.cancel(tx, first.id)
+    assert launched() == [f"{second.id}:1"]

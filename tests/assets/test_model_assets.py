@@ -7,6 +7,7 @@ import urllib.request
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from llmops_assets.claims import ACTOR
 from llmops_assets.serving import local_agent
@@ -18,7 +19,8 @@ from llmops_resources.evaluation import runs
 from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
-from llmops_resources.training import experiments, jobs
+from llmops_resources.training import checkpoints, experiments, jobs, moves, queueing, submission
+from llmops_resources.training.failures import RootCause
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
@@ -32,7 +34,9 @@ TINY = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300, "conte
 def _submitted(platform: Platform, admin: Actor, dataset: Version, **changes: object) -> Job:
     recipe = Recipe.from_hyperparameters("from_scratch", {**TINY, "textColumn": "answer", **changes}, use_gpu=False)
     with platform.transaction(admin) as tx:
-        return jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        job = submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        assert queueing.admit_waiting(tx, {"cpu": 1}) == [job.id]
+        return job
 
 
 def _job(platform: Platform, admin: Actor, job_id: UUID) -> Job:
@@ -118,13 +122,78 @@ def test_a_cancelled_job_stops_its_program(platform: Platform, admin: Actor, mat
         while _job(platform, admin, job.id).state.status is not WorkStatus.RUNNING:
             time.sleep(0.05)
         with platform.transaction(admin) as tx:
-            jobs.cancel(tx, job.id)
+            moves.cancel(tx, job.id)
 
     canceller = threading.Thread(target=cancel_when_running)
     canceller.start()
     assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
     canceller.join()
     assert _job(platform, admin, job.id).state.status is WorkStatus.CANCELLED
+
+
+@pytest.mark.slow
+def test_a_job_that_was_stopped_goes_on_from_its_checkpoint_in_the_same_bits(
+    platform: Platform, admin: Actor, materialize: Materialize
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    stopped = _submitted(platform, admin, dataset, epochs=300, batchSize=1)
+
+    def stop_while_it_trains() -> None:
+        while _job(platform, admin, stopped.id).state.progress < 0.2:
+            time.sleep(0.05)
+        with platform.transaction(admin) as tx:
+            moves.cancel(tx, stopped.id)
+
+    stopper = threading.Thread(target=stop_while_it_trains)
+    stopper.start()
+    assert not materialize(("models", "tiny"), row=f"{stopped.id}:1").success
+    stopper.join()
+    (step,) = {entry.key.split("/")[2] for entry in platform.blobs.list(checkpoints.folder(stopped.id))}
+    assert int(step) > 0
+
+    with platform.transaction(admin) as tx:
+        moves.retry(tx, stopped.id)
+        queueing.admit_waiting(tx, {"cpu": 1})
+    assert materialize(("models", "tiny"), row=f"{stopped.id}:2").success
+    whole = _submitted(platform, admin, dataset, epochs=300, batchSize=1)
+    assert materialize(("models", "tiny"), row=f"{whole.id}:1").success
+    with platform.transaction(admin) as tx:
+        made = [versions.get(tx, _job(platform, admin, job.id).output_version_id) for job in (stopped, whole)]
+    digests = [{file.path: file.sha256 for file in model.manifest.files}["model.safetensors"] for model in made]
+    assert digests[0] == digests[1]
+    assert (_job(platform, admin, stopped.id).summary or {})["attempts"] == 2
+    assert not list(platform.blobs.list(checkpoints.ROOT))
+
+
+@pytest.mark.slow
+def test_a_distributed_job_trains_in_two_processes(platform: Platform, admin: Actor, materialize: Materialize) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    recipe = Recipe.from_hyperparameters("from_scratch", {**TINY, "textColumn": "answer"}, use_gpu=False, processes=2)
+    with platform.transaction(admin) as tx:
+        job = submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny")
+        queueing.admit_waiting(tx, {"cpu": 1})
+    assert materialize(("models", "tiny"), row=f"{job.id}:1").success
+    assert _job(platform, admin, job.id).state.status is WorkStatus.SUCCEEDED
+
+
+def test_a_job_whose_time_is_over_stops_its_program_and_says_so(
+    platform: Platform, admin: Actor, materialize: Materialize
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
+    job = _submitted(platform, admin, dataset, epochs=1000)
+
+    def a_day_later() -> None:
+        while _job(platform, admin, job.id).state.status is not WorkStatus.RUNNING:
+            time.sleep(0.05)
+        with platform.engine.begin() as connection:
+            connection.execute(text("UPDATE training_jobs SET started_at = now() - interval '25 hours'"))
+
+    clock = threading.Thread(target=a_day_later)
+    clock.start()
+    assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
+    clock.join()
+    ended = _job(platform, admin, job.id)
+    assert (ended.state.status, ended.failure and ended.failure.tag) == (WorkStatus.FAILED, RootCause.TIMEOUT)
 
 
 def _observed(platform: Platform, endpoint_id: UUID, status: EndpointStatus) -> Endpoint:

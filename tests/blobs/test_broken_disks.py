@@ -69,6 +69,34 @@ def test_a_full_disk_is_told_with_a_remedy_and_leaves_no_half_object(tmp_path: P
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+PIECE = """
+import sys
+from llmops_resources.blobs import open_blobs, slot
+from llmops_resources.errors import Unavailable
+blobs = open_blobs(sys.argv[1])
+with slot(blobs, "staging/a/0001.whole", 0) as place:
+    place.write([bytes(5_000_000)])
+with slot(blobs, "staging/a/0001.whole", 5_000_000) as place:
+    try:
+        place.write(bytes(1_000_000) for _ in range(30))
+    except Unavailable as error:
+        print(error, "|", error.remedy)
+"""
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_file_keeps_the_pieces_before(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", PIECE, tmp_path.as_uri()],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000_000, 9_000_000)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "no room left" in finished.stdout
+    assert [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()] == [5_000_000]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a tiny file system needs root")
 def test_a_full_file_system_is_told_with_a_remedy_and_leaves_no_half_object(tmp_path: Path) -> None:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)], check=False)

@@ -1,5 +1,6 @@
 """Messages to the outside: signed, at least once, never lost, never in the way of the work they tell of."""
 
+import hmac
 import json
 import threading
 from collections.abc import Iterator
@@ -100,6 +101,21 @@ def test_reviewers_are_told_of_a_submission_and_its_decision_with_a_signature(
     assert path == "/hook"
     assert headers["X-LLMOps-Signature"] == delivery.signature(SECRET, headers["X-LLMOps-Timestamp"], body)
     assert delivery.signature(SECRET, headers["X-LLMOps-Timestamp"], body + b" ") != headers["X-LLMOps-Signature"]
+
+
+def test_a_signature_holds_for_its_key_its_time_and_every_byte_alone() -> None:
+    body, then = b'{"event": "review.requested"}', "2026-01-02T03:04:05Z"
+    signed = delivery.signature("key", then, body)
+    computed = hmac.new(b"key", then.encode() + b"." + body, "sha256").hexdigest()
+    assert signed == f"sha256={computed}"
+    mutated = [body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :] for place in range(len(body))]
+    others = [
+        *(delivery.signature("key", then, other) for other in (*mutated, body[:-1], b"")),
+        delivery.signature("kez", then, body),
+        delivery.signature("key", "2026-01-02T03:04:06Z", body),
+        delivery.signature("", then, body),
+    ]
+    assert signed not in others
 
 
 def test_a_refused_message_comes_again_under_the_same_id(settings: Settings, receiver: Receiver, admin: Actor) -> None:

@@ -18,7 +18,7 @@ from llmops_resources.platform import Platform, open_platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Environment
 from llmops_resources.settings import Settings
-from llmops_resources.training import jobs
+from llmops_resources.training import jobs, submission
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
 from tests.factories import approve, approved, uploaded, validated
@@ -50,7 +50,7 @@ def family(platform: Platform, admin: Actor) -> dict[str, Version]:
 def _train_on(platform: Platform, dataset: Version) -> jobs.Job:
     recipe = Recipe.from_hyperparameters("from_scratch", {"architecture": SMALL, "textColumn": "text"}, use_gpu=False)
     with platform.transaction(ROSA) as tx:
-        return jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="next")
+        return submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name="next")
 
 
 def test_the_impact_of_a_data_set_names_every_model_evaluation_and_endpoint(

@@ -1,5 +1,6 @@
 """The comparison of two versions, held against one anyone can write in ten lines."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_every_count_is_the_one_found_by_hand(
     assert (found.added, found.removed, found.modified, found.unchanged) == by_hand(older, newer, key)
     assert found.unchanged + found.modified + found.removed == len(older)
     assert found.unchanged + found.modified + found.added == len(newer)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(-9, 9)), st.sets(st.integers(-9, 9)), st.sets(st.integers(-9, 9)), st.randoms())
+def test_rows_in_the_order_of_their_key_are_matched_as_in_any_order(
+    tmp_path: Path, older: set[int], newer: set[int], changed: set[int], chance: random.Random
+) -> None:
+    def rows(ids: set[int], other: set[int]) -> list[tuple[Any, ...]]:
+        return [(i, "b" if i in other else "a", None, True, []) for i in sorted(ids)]
+
+    before, after = rows(older, set()), rows(newer, changed)
+    in_order = diff_of(tmp_path, frame(before), frame(after), "id")
+    counts = in_order.rows
+    assert (counts.added, counts.removed, counts.modified) == (
+        len(newer - older), len(older - newer), len(older & newer & changed)
+    )  # fmt: skip
+    chance.shuffle(before)
+    chance.shuffle(after)
+    assert diff_of(tmp_path, frame(before), frame(after), "id").rows == counts
+    numbers = {(row.change, (row.after or row.before or {})["id"]) for row in in_order.sample}
+    assert {number for change, number in numbers if change is Change.ADDED} == newer - older
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from llmops_resources.checks.options import CheckOptions
-from llmops_resources.checks.quality import ColumnProfile
+from llmops_resources.checks.profiles import ColumnProfile
 from llmops_resources.checks.report import ValidationReport, check
 
 

@@ -78,7 +78,7 @@ def test_room_commands_without_a_platform_say_how_to_start_it(tmp_path: Path) ->
     "command",
     [
         "up", "down", "status", "demo", "chat", "db", "datasets", "models", "prompts", "training", "evaluations",
-        "endpoints",
+        "endpoints", "approvals", "audit",
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:

@@ -15,11 +15,23 @@ import psutil
 import pytest
 
 from llmops_cli.supervision import orphans
+from llmops_cli.supervision.health import always
+from llmops_cli.supervision.processes import Process
 from llmops_cli.supervision.state import SupervisorState, is_locked, read_state, take_lock
+from llmops_cli.supervision.supervisor import PEACE, Child
 
 SLEEP = "import time; print('here', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 LISTEN = "import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.BaseHTTPRequestHandler).serve_forever()"
+NOTES_ITS_PID = f"import os, pathlib, sys; pathlib.Path('PID').write_text(str(os.getpid())); {STUBBORN}"
+#: Asked to stop, it looks whether the other one is still alive.
+WITNESS = """import os, pathlib, signal, sys, time
+def asked(*_):
+    os.kill(int(pathlib.Path('PID').read_text()), 0)
+    pathlib.Path('PID').with_name('seen').write_text('alive')
+    sys.exit()
+signal.signal(signal.SIGTERM, asked)
+time.sleep(600)"""
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True); {SLEEP}"
 
 pytestmark = pytest.mark.slow
@@ -76,6 +88,15 @@ def alive(pid: int | None) -> bool:
         return False
 
 
+def _kill(child: Child) -> int:
+    """Kill it, and wait until it is dead but not yet collected; the process id it had."""
+    pid = child.state().pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert gone([pid])
+    return pid
+
+
 def gone(pids: list[int | None], seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
@@ -107,6 +128,24 @@ def test_a_process_that_is_killed_is_started_again_and_counted(home: Path, start
     assert again.last_exit == -signal.SIGKILL
 
 
+def test_what_dies_by_accident_is_started_again_at_once_and_what_dies_again_waits(home: Path) -> None:
+    child = Child(Process(name="only", command=(sys.executable, "-c", SLEEP), probe=always), os.environ, home / "run")
+    child.start()
+    try:
+        assert child.started_at is not None
+        child.started_at -= 2 * PEACE  # it has lived in peace
+        first = _kill(child)
+        child.tick(set())
+        assert child.state().pid not in {None, first}
+        _kill(child)
+        child.tick(set())
+        assert child.state().pid is None
+        assert (child.health, child.restarts) == ("restarting", 2)
+    finally:
+        child.ask_to_stop()
+        child.stop(5)
+
+
 def test_a_process_that_dies_at_once_is_restarted_ever_more_slowly(home: Path, start: Start) -> None:
     start([{"name": "broken", "script": "raise SystemExit('no use')"}])
     until(home, lambda state: state.processes[0].restarts == 3)
@@ -126,6 +165,16 @@ def test_asked_to_stop_it_stops_everything_and_what_that_started(home: Path, sta
     assert gone([process.pid for process in state.processes])
     orphans.end_marked(home, patience=2)  # as `up` and `down` do at their end
     assert orphans.marked_processes(home) == []
+
+
+def test_all_are_asked_to_stop_before_any_is_waited_for(home: Path, start: Start, tmp_path: Path) -> None:
+    slow, witness = (text.replace("'PID'", repr(str(tmp_path / "pid"))) for text in (NOTES_ITS_PID, WITNESS))
+    supervisor = start([{"name": "witness", "script": witness}, {"name": "stubborn", "script": slow}])
+    until(home, lambda state: state.ready and (tmp_path / "pid").exists())
+    time.sleep(0.5)  # both have said what they do about signals
+    supervisor.terminate()
+    assert supervisor.wait(15) == 0
+    assert (tmp_path / "seen").read_text() == "alive"
 
 
 def test_a_supervisor_that_is_killed_takes_its_processes_with_it(home: Path, start: Start) -> None:

@@ -78,7 +78,9 @@ def test_an_openai_body_keeps_its_bytes_but_for_the_name_and_the_usage() -> None
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_characters="\r\n")), max_size=6), st.data(), st.sampled_from(["\n", "\r\n"])
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")), max_size=6),
+    st.data(),
+    st.sampled_from(["\n", "\r\n"]),
 )
 def test_events_are_the_same_wherever_the_network_cuts_them(payloads: list[str], data: st.DataObject, end: str) -> None:
     stream = "".join(f": keep-alive{end}{end}data: {text}{end}{end}" for text in payloads).encode()

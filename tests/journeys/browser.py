@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Error, Locator, Page, Response, expect, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -87,7 +87,10 @@ class Console:
 
     def described(self) -> str:
         """The page as a screen reader has it: what to look at when a test fails."""
-        return f"{self.page.url}\n{self.page.locator('body').aria_snapshot(timeout=5_000)}"
+        try:
+            return f"{self.page.url}\n{self.page.locator('body').aria_snapshot(timeout=5_000)}"
+        except Error as error:
+            return f"{self.page.url} says nothing: {error.message}"
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

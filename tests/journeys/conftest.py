@@ -27,11 +27,14 @@ def visitor(walked: tuple[RunningPlatform, dict[str, Any]]) -> Iterator[Console]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure in the browser tells what was on the page."""
+    """A failure tells what was on the page, and what the platform's processes said last."""
     report = yield
-    opened = getattr(item, "funcargs", {}).get("visitor")
-    if report.when == "call" and report.failed and isinstance(opened, Console):
-        report.sections.append(("the page when it failed", opened.described()))
+    made = getattr(item, "funcargs", {})
+    if report.when == "call" and report.failed:
+        if isinstance(opened := made.get("visitor"), Console):
+            report.sections.append(("the page when it failed", opened.described()))
+        if "walked" in made:
+            report.sections.append(("the platform's logs", made["walked"][0].logs()))
     return report
 
 

@@ -112,6 +112,7 @@ class Journey:
         if model["status"] == "draft":
             self.platform._send("PATCH", path, json={"metadata": {**CARD, **model["metadata"], "contact": "tests"}})
         self.platform.post(f"{path}/submit")
+        self.disturb("approve")
         decision = {"decision": "approve", "digest": model["digest"]}
         self.platform.post(f"{path}/versions/{model['version']}/approve", decision)
 

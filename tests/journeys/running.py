@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 class RunningPlatform:
     """The platform under one home; `client` speaks to its API. A model provider may be at `provider_port`."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         api, dagster, code, self.provider_port = _free_ports(4)
         self.root = f"http://127.0.0.1:{api}"
@@ -35,6 +35,7 @@ class RunningPlatform:
             "OUTBOUND_ALLOWED_HOSTS": f"127.0.0.1:{self.provider_port}",
             "PII_NER_SAMPLE_ROWS": "20",
             "HF_HUB_OFFLINE": "1",
+            **settings,
         }
         self.client = httpx.Client(base_url=f"{self.root}/llm-ops/v1", timeout=60)
 
@@ -49,6 +50,11 @@ class RunningPlatform:
         )
         assert done.returncode == 0, f"llmops {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def logs(self) -> str:
+        """The end of each process's log."""
+        logs = sorted((self.home / "logs").glob("*.log"))
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2500:]}" for log in logs)
 
     def state(self) -> SupervisorState:
         """What the supervisor says."""
@@ -118,15 +124,14 @@ class RunningPlatform:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[RunningPlatform]:
+def running(home: Path, **settings: str) -> Iterator[RunningPlatform]:
     """Start the platform, hand it over, and stop it; its logs' ends are printed when the test fails."""
-    platform = RunningPlatform(home)
+    platform = RunningPlatform(home, **settings)
     try:
         platform.llmops("up", "--detach")
         yield platform
     except BaseException:
-        for log in sorted((home / "logs").glob("*.log")):
-            print(f"--- {log.name}\n{log.read_text(errors='replace')[-2500:]}")
+        print(platform.logs())
         raise
     finally:
         platform.client.close()

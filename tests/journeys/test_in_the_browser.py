@@ -11,7 +11,7 @@ from tests.journeys.browser import Console
 from tests.journeys.journey import FINETUNE, PRETRAIN, benchmark, corpus, pairs
 from tests.journeys.running import RunningPlatform
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 Recipe = dict[str, Any]
 Walked = tuple[RunningPlatform, dict[str, Any]]
 

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.journeys.browser import Console
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_a_prompt_is_written_with_a_preview_approved_compared_and_rolled_back(visitor: Console) -> None:

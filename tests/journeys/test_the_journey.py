@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys.running import RunningPlatform, wait_for
 
-pytestmark = [pytest.mark.journey, pytest.mark.slow]
+pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(600)]
 Walked = tuple[RunningPlatform, dict[str, Any]]
 GRAPH = "{ assetNodes { assetKey { path } dependencyKeys { path } } }"
 LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"

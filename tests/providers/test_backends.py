@@ -9,7 +9,7 @@ from llmops_resources.errors import ValidationFailed
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments, endpoints
 from llmops_resources.serving.endpoints import Endpoint, Environment
-from llmops_resources.training import jobs
+from llmops_resources.training import submission
 from llmops_resources.training.recipe import Recipe
 from tests import factories
 from tests.providers.test_secrets import external
@@ -47,4 +47,4 @@ def test_an_external_model_cannot_be_fine_tuned(platform: Platform) -> None:
     dataset = factories.approved(platform, Kind.DATASET, "data")
     recipe = Recipe.from_hyperparameters("finetune", {"textColumn": "answer"}, use_gpu=False)
     with platform.transaction(factories.ADMIN) as tx, pytest.raises(ValidationFailed, match="external"):
-        jobs.submit(tx, recipe=recipe, dataset_id=dataset.id, model_id=model.id, output_model_name="next")
+        submission.submit(tx, recipe=recipe, dataset_id=dataset.id, model_id=model.id, output_model_name="next")

@@ -6,7 +6,8 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llmops_resources.errors import ValidationFailed
-from llmops_resources.training.recipe import Architecture, OptimizerName, Recipe, parameter_count
+from llmops_resources.training.architecture import Architecture, parameter_count
+from llmops_resources.training.recipe import OptimizerName, Recipe
 
 SMALL = {"hiddenSize": 64, "layers": 2}
 

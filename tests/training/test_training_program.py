@@ -7,14 +7,12 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,40 +23,12 @@ from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.muon import orthogonalize
 from llmops_assets.training.tokens import IGNORED, padded, pair, prepare_for_chat, train_tokenizer
 from llmops_resources.errors import Conflict, InvalidInput, Unavailable
-from llmops_resources.training.recipe import Recipe
+from tests.training.programs import ARCHITECTURE, PAIRS, QUIET, TEXTS, command, events, prepare, train
 
-QUIET = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-ARCHITECTURE = {"hiddenSize": 32, "layers": 1, "heads": 2, "vocabSize": 300, "contextLength": 64}
-TEXTS = [f"The number {n} follows the number {n - 1} and comes before {n + 1}." for n in range(200)]
-PAIRS = [{"question": f"What follows {n}?", "answer": f"It is {n + 1}."} for n in range(40)]
 WANTED = {
     "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "README.md", "training_summary.json",
 }  # fmt: skip
-
-
-def prepare(work: Path, job_type: str, rows: list[dict[str, Any]], base: Path | None = None, **dials: Any) -> Path:
-    (work / "data").mkdir(parents=True)
-    pl.DataFrame(rows).write_parquet(work / "data/rows.parquet")
-    recipe = Recipe.from_hyperparameters(job_type, dials, use_gpu=False)
-    (work / "recipe.json").write_text(json.dumps(recipe.json_dict()))
-    if base is not None:
-        (work / "base").symlink_to(base)
-    return work
-
-
-def command(work: Path) -> list[str]:
-    return [sys.executable, "-m", "llmops_assets.training.sft", str(work)]
-
-
-def train(work: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(work), env=os.environ | QUIET | environment, capture_output=True, text=True, check=False, timeout=280
-    )
-
-
-def events(stdout: str, kind: str) -> list[dict[str, Any]]:
-    return [event for event in map(json.loads, stdout.splitlines()) if event["event"] == kind]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +55,7 @@ def test_pretraining_lowers_the_loss_and_says_so_while_it_goes(base: tuple[Path,
     assert losses[-1] < losses[0] - 1
     fractions = [event["fraction"] for event in events(base[1], "progress")]
     assert fractions == sorted(fractions)
-    assert {"loss", "eval_loss", "perplexity", "learning_rate", "tokens_per_second"} == {
+    assert {"loss", "eval_loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second"} == {
         event["name"] for event in events(base[1], "metric")
     }
     assert json.loads(base[1].splitlines()[-1]) == {"event": "done"}
@@ -145,16 +115,18 @@ def test_a_finished_output_is_never_overwritten(tmp_path: Path) -> None:
         sft.main(work)
 
 
-def test_sigterm_ends_the_run_without_output(tmp_path: Path) -> None:
+def test_sigterm_ends_the_run_with_a_checkpoint_and_without_output(tmp_path: Path) -> None:
     rows = [{"text": text} for text in TEXTS]
     work = prepare(tmp_path / "w", "pretrain", rows, architecture=ARCHITECTURE, epochs=900)
     with subprocess.Popen(command(work), env=os.environ | QUIET, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         next(line for line in process.stdout if '"loss"' in line)
         process.send_signal(signal.SIGTERM)
-        process.stdout.read()
+        (saved,) = events(process.stdout.read(), "checkpoint")
         assert process.wait(20) == 143
-    assert {path.name for path in work.iterdir()} == {"data", "recipe.json"}
+    assert saved["folder"] == str(work / f"checkpoints/step-{saved['step']}")
+    assert json.loads((work / f"checkpoints/step-{saved['step']}/progress.json").read_text())["step"] == saved["step"]
+    assert {path.name for path in work.iterdir()} == {"data", "recipe.json", "tokens", "checkpoints"}
 
 
 class MetricsApi:

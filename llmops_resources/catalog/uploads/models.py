@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llmops_resources.blobs import Blobs, Manifest, StoredFile
+from llmops_resources.blobs import Blobs, Manifest, StoredFile, store
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.airlock.names import MAX_FILES
@@ -38,6 +38,8 @@ def take_in(
         if not report.accepted:
             raise _refusal(report)
         kept = report.needs_conversion
+        for file in stored if kept else ():
+            blobs.settle(f"{staged}/{file.path}")
         manifest = None if kept else blobs.publish(prefix, stored, staged=staged)
         return TakenIn(manifest, staged, stored, report)
     finally:
@@ -57,7 +59,7 @@ def _store_all(
         seen.add(name.casefold())
         if left <= 0:
             raise TooLarge(f"the files have more than {max_bytes:,} bytes", remedy="Raise MAX_UPLOAD_BYTES.")
-        stored = blobs.write(f"{staged}/{name}", content, max_bytes=left)
+        stored = store(blobs, f"{staged}/{name}", content, max_bytes=left)
         left -= stored.size
         yield stored.model_copy(update={"path": name})
 

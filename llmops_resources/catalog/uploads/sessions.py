@@ -7,11 +7,13 @@ from uuid import UUID, uuid4
 from sqlalchemy import delete, func, select
 
 from llmops_resources import pages
+from llmops_resources.blobs import Piece
 from llmops_resources.blobs.objects import STAGING
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.airlock.names import MAX_FILES
 from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.tables import UploadChunkRow, UploadFileRow, UploadRow
+from llmops_resources.catalog.uploads.chunks import whole_name
 from llmops_resources.catalog.uploads.names import check_label
 from llmops_resources.catalog.uploads.values import (
     MAX_CHUNKS,
@@ -114,8 +116,8 @@ def search(
 
 def expect(
     tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, *, file: int, offset: int, sha256: str
-) -> str | None:
-    """The object key to store this chunk under, or None when this very chunk is there already.
+) -> bool:
+    """Whether this chunk is wanted; not when this very chunk is there already.
 
     Raises NotFound, or Conflict for an upload that is over, a wrong offset (naming the right one) or too many chunks.
     """
@@ -123,7 +125,7 @@ def expect(
     _check_open(row)
     target = _file(tx, upload_id, file)
     if _is_there(tx, target, offset, sha256):
-        return None
+        return False
     _check_offset(target, offset)
     query = select(func.count()).select_from(UploadChunkRow).filter_by(upload_id=upload_id, number=file)
     if tx.session.scalars(query).one() >= MAX_CHUNKS:
@@ -131,7 +133,7 @@ def expect(
             f"file {file} came in {MAX_CHUNKS:,} chunks and is not complete",
             remedy=f"Begin again, with chunks of {row.chunk_size:,} bytes.",
         )
-    return f"{folder(upload_id)}/{file:04d}/{offset:015d}-{uuid4().hex}"
+    return True
 
 
 def advance(
@@ -159,8 +161,8 @@ def advance(
 
 def ready(
     tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID
-) -> list[tuple[UploadFile, list[str]]]:
-    """Each file with the keys of its chunks in order; empty when the upload is complete already.
+) -> list[tuple[UploadFile, list[Piece]]]:
+    """Each file with its chunks in order, and where they lie; empty when the upload is complete already.
 
     Raises Conflict when the upload is over, or bytes are still missing.
     """
@@ -174,10 +176,23 @@ def ready(
             f"{sum(file.size - file.offset for file in missing):,} bytes of {len(missing)} file(s) are still missing",
             remedy=f"Go on with file {missing[0].number} at offset {missing[0].offset}.",
         )
-    keys: dict[int, list[str]] = {file.number: [] for file in files}
+    pieces: dict[int, list[Piece]] = {file.number: [] for file in files}
     for chunk in _chunks(tx, row.id):
-        keys[chunk.number].append(chunk.key)
-    return [(file, keys[file.number]) for file in files]
+        own = not chunk.key.endswith(f"/{whole_name(chunk.number)}")
+        pieces[chunk.number].append(Piece(chunk.key, 0 if own else chunk.start, chunk.size, chunk.sha256))
+    return [(file, pieces[file.number]) for file in files]
+
+
+def lose(tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, *, name: str, start: int) -> None:
+    """The bytes of a file are gone from `start` on, although they had been counted in: they are wanted again."""
+    row = _load(tx, version_id, kind, upload_id, lock=True)
+    _check_open(row)
+    file = next(file for file in _files(tx, upload_id) if file.name == name)
+    chunks = delete(UploadChunkRow).filter_by(upload_id=upload_id, number=file.number)
+    tx.session.execute(chunks.where(UploadChunkRow.start >= start))
+    file.received = start
+    tx.session.flush()
+    tx.audit(f"{kind}.upload.lost", kind, version_id, upload=str(upload_id), file=file.number, offset=start)
 
 
 def end(tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, to: UploadStatus) -> Upload:

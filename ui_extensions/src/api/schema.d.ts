@@ -1541,7 +1541,10 @@ export interface paths {
         /** List Jobs */
         get: operations["list_jobs_llm_ops_v1_training_jobs_get"];
         put?: never;
-        /** Submit Job */
+        /**
+         * Submit Job
+         * @description Put a training job into the queue; every problem of it is listed at once.
+         */
         post: operations["submit_job_llm_ops_v1_training_jobs_post"];
         delete?: never;
         options?: never;
@@ -1581,6 +1584,90 @@ export interface paths {
          * @description Record one metric or a batch; the same name and step again overwrites.
          */
         post: operations["record_metrics_llm_ops_v1_training_jobs__job_id__metrics_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/jobs/{job_id}/priority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change Priority
+         * @description Give a queued job another priority; above normal, or of somebody else's job, needs a permission.
+         */
+        post: operations["change_priority_llm_ops_v1_training_jobs__job_id__priority_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Job
+         * @description Queue another attempt of a failed or cancelled job; it goes on from its last checkpoint.
+         */
+        post: operations["retry_job_llm_ops_v1_training_jobs__job_id__retry_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Queue
+         * @description What waits for what, since when, and when it is expected to start; and who uses how much.
+         */
+        get: operations["show_queue_llm_ops_v1_training_queue_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Quotas
+         * @description What each team may hold of each GPU type (or `cpu`) at once; the team `*` is every other one.
+         */
+        get: operations["list_quotas_llm_ops_v1_training_quotas_get"];
+        /**
+         * Replace Quotas
+         * @description Set all quotas; those that are not in the list are gone. Nothing that runs is stopped.
+         */
+        put: operations["replace_quotas_llm_ops_v1_training_quotas_put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2615,6 +2702,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[QueueView] */
+        Envelope_QueueView_: {
+            data: components["schemas"]["QueueView"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[RecallReport] */
         Envelope_RecallReport_: {
             data: components["schemas"]["RecallReport"];
@@ -2867,6 +2969,22 @@ export interface components {
         Envelope_list_Metric__: {
             /** Data */
             data: components["schemas"]["Metric"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[TeamQuota]] */
+        Envelope_list_TeamQuota__: {
+            /** Data */
+            data: components["schemas"]["TeamQuota"][];
             /**
              * Message
              * @default
@@ -3135,6 +3253,12 @@ export interface components {
             status: "fail";
         };
         /**
+         * FailureCause
+         * @description `infrastructure`: something the job depends on was away, or its process died. The rest would only fail again.
+         * @enum {string}
+         */
+        FailureCause: "infrastructure" | "timeout" | "input" | "program";
+        /**
          * FailureDetails
          * @description What a program may decide by: the kind of error; and every bad field.
          */
@@ -3209,6 +3333,7 @@ export interface components {
         };
         /** ImportBody */
         ImportBody: {
+            lineage?: components["schemas"]["LineageInput"];
             /** Location */
             location: string;
             /** Metadata */
@@ -3230,9 +3355,18 @@ export interface components {
         /**
          * Job
          * @description A training job; `output_version_id` names a catalog entry once the job succeeded.
+         *
+         *     `job_type` is the type as submitted, `base_job_type` what is trained. `team` pays with its quota. `use_gpu` is what
+         *     was asked for, `resource_decision` what it got. `not_before`: when a failed attempt is tried again. `admitted_at`:
+         *     when the queue let the present attempt go.
          */
         Job: {
+            /** Admittedat */
+            admittedAt: string | null;
+            /** Apibaseurl */
+            apiBaseUrl: string | null;
             autoEvaluate: components["schemas"]["AutoEvaluate"] | null;
+            baseJobType: components["schemas"]["JobType"];
             /** Dagsterassetkey */
             dagsterAssetKey: string[];
             /** Datasetdigest */
@@ -3244,14 +3378,18 @@ export interface components {
             datasetId: string;
             /** Experimenturl */
             experimentUrl: string;
+            failureCause: components["schemas"]["FailureCause"] | null;
             /**
              * Id
              * Format: uuid
              */
             id: string;
-            jobType: components["schemas"]["JobType"];
+            jobType: components["schemas"]["SubmittedType"];
             /** Modelid */
             modelId: string | null;
+            /** Notbefore */
+            notBefore: string | null;
+            notifications: components["schemas"]["Notifications"];
             /** Outputmodelname */
             outputModelName: string;
             /** Outputversion */
@@ -3261,22 +3399,36 @@ export interface components {
              * Format: uuid
              */
             outputVersionId: string;
+            /** Priority */
+            priority: number;
+            priorityClass: components["schemas"]["PriorityClass"];
             recipe: components["schemas"]["Recipe"];
             /** Recipedigest */
             recipeDigest: string;
-            /** Resourceprofile */
-            resourceProfile: {
-                [key: string]: unknown;
-            };
+            resourceDecision: components["schemas"]["ResourceDecision"];
+            resourceProfile: components["schemas"]["ResourceProfile"];
+            retryPolicy: components["schemas"]["RetryPolicy"];
             state: components["schemas"]["WorkState"];
             /** Summary */
             summary: {
                 [key: string]: unknown;
             } | null;
+            /** Team */
+            team: string;
+            /** Usegpu */
+            useGpu: boolean;
         };
-        /** JobSubmit */
+        /**
+         * JobSubmit
+         * @description `resourceProfile`: `{gpuCount, gpuType, maxDuration (minutes), nodes}`, or `{cpuCores, memory, maxDuration}`.
+         *
+         *     `priority` is a whole number from -100 to 100, or low, normal, high, urgent; above normal needs a permission.
+         */
         JobSubmit: {
+            /** Apibaseurl */
+            apiBaseUrl?: string | null;
             autoEvaluate?: components["schemas"]["AutoEvaluate"] | null;
+            baseJobType?: components["schemas"]["JobType"] | null;
             /**
              * Datasetid
              * Format: uuid
@@ -3286,15 +3438,36 @@ export interface components {
             hyperparameters?: {
                 [key: string]: unknown;
             };
-            jobType: components["schemas"]["JobType"];
+            jobType: components["schemas"]["SubmittedType"];
             /** Modelid */
             modelId?: string | null;
+            /**
+             * @default {
+             *       "onCompletion": false,
+             *       "onStart": false
+             *     }
+             */
+            notifications: components["schemas"]["Notifications"];
             /** Outputmodelname */
             outputModelName: string;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority: number | ("low" | "normal" | "high" | "urgent");
             /** Resourceprofile */
             resourceProfile?: {
                 [key: string]: unknown;
             };
+            /**
+             * @default {
+             *       "backoffSeconds": 30,
+             *       "maxRetries": 2
+             *     }
+             */
+            retryPolicy: components["schemas"]["RetryPolicy"];
+            /** Team */
+            team?: string | null;
             /**
              * Usegpu
              * @default true
@@ -3470,6 +3643,22 @@ export interface components {
             version: string;
         };
         /**
+         * Notifications
+         * @description Which moves of the job the training webhook is told of.
+         */
+        Notifications: {
+            /**
+             * Oncompletion
+             * @default false
+             */
+            onCompletion: boolean;
+            /**
+             * Onstart
+             * @default false
+             */
+            onStart: boolean;
+        };
+        /**
          * OptimizerName
          * @description `muon`: Muon for the weight matrices and AdamW for the rest. `adamw`: AdamW for everything.
          * @enum {string}
@@ -3611,6 +3800,20 @@ export interface components {
          */
         "PiiStatus-Input": "pending" | "clean" | "failed";
         /**
+         * PoolUsage
+         * @description A type of GPU, or `cpu`: how much there is, how much is held, and how many jobs wait for it.
+         */
+        PoolUsage: {
+            /** Capacity */
+            capacity: number;
+            /** Pool */
+            pool: string;
+            /** Used */
+            used: number;
+            /** Waiting */
+            waiting: number;
+        };
+        /**
          * Preview
          * @description Rows `offset` and following (from 0), cells as JSON values; long texts are cut and end with an ellipsis.
          */
@@ -3662,6 +3865,17 @@ export interface components {
             /** Rows */
             rows: number | null;
         };
+        /** PriorityChange */
+        PriorityChange: {
+            /** Priority */
+            priority: number | ("low" | "normal" | "high" | "urgent");
+        };
+        /**
+         * PriorityClass
+         * @description Names for priorities, each with a target for how long a job waits (TRAINING_SLA_MINUTES).
+         * @enum {string}
+         */
+        PriorityClass: "low" | "normal" | "high" | "urgent";
         /**
          * Problem
          * @description One thing wrong. `row` counts data rows of `file` from 1 (a CSV header is not a row); None concerns the file.
@@ -3936,6 +4150,94 @@ export interface components {
             score: number;
         };
         /**
+         * QueueEntry
+         * @description A waiting job. `position` counts from 1 in its pool; `waits_for` is None for one that starts at the next look.
+         *
+         *     `expected_start` is None for a job that can never start as things are. `sla_seconds_left` counts down to the time
+         *     by which jobs of this priority are meant to have started, and is negative after it.
+         */
+        QueueEntry: {
+            /** Behind */
+            behind: string | null;
+            /** Expectedstart */
+            expectedStart: string | null;
+            /**
+             * Jobid
+             * Format: uuid
+             */
+            jobId: string;
+            /** Notbefore */
+            notBefore: string | null;
+            /** Outputmodelname */
+            outputModelName: string;
+            /** Outputversion */
+            outputVersion: string;
+            /** Pool */
+            pool: string;
+            /** Position */
+            position: number;
+            /** Priority */
+            priority: number;
+            priorityClass: components["schemas"]["PriorityClass"];
+            /** Reason */
+            reason: string;
+            /** Requestedby */
+            requestedBy: string;
+            /**
+             * Sladue
+             * Format: date-time
+             */
+            slaDue: string;
+            /** Slasecondsleft */
+            slaSecondsLeft: number;
+            /** Team */
+            team: string;
+            /** Units */
+            units: number;
+            /**
+             * Waitingsince
+             * Format: date-time
+             */
+            waitingSince: string;
+            waitsFor: components["schemas"]["WaitsFor"] | null;
+        };
+        /**
+         * QueueView
+         * @description The queue at one moment; `entries` in the order in which they are considered.
+         */
+        QueueView: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Entries */
+            entries: components["schemas"]["QueueEntry"][];
+            /** Pools */
+            pools: components["schemas"]["PoolUsage"][];
+            /** Teams */
+            teams: components["schemas"]["TeamUsage"][];
+            /** Total */
+            total: number;
+        };
+        /**
+         * QuotaBody
+         * @description At most `units` of a GPU type (or of `cpu`) at once for a team; none: only its weight in fair sharing counts.
+         */
+        QuotaBody: {
+            /** Gputype */
+            gpuType: string;
+            /** Team */
+            team: string;
+            /** Units */
+            units?: number | null;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight: number;
+        };
+        /**
          * Recall
          * @description A recall; `version_ids` are the versions it holds, its root among them.
          */
@@ -4132,6 +4434,61 @@ export interface components {
             quality: components["schemas"]["QualityDelta"][];
         };
         /**
+         * ResourceDecision
+         * @description Where the job runs and why. `fallback`: it asked for a GPU where there is none, and runs on CPUs instead.
+         *
+         *     `units` are GPUs, or 1 CPU slot. `cpu_cores` and `memory` are what it asks for on each node; None leaves them to
+         *     the installation's limits for such jobs.
+         */
+        ResourceDecision: {
+            /** Cpucores */
+            cpuCores?: number | null;
+            /**
+             * Device
+             * @enum {string}
+             */
+            device: "gpu" | "cpu";
+            /**
+             * Fallback
+             * @default false
+             */
+            fallback: boolean;
+            /** Memory */
+            memory?: string | null;
+            /** Pool */
+            pool: string;
+            /** Reason */
+            reason: string;
+            /** Units */
+            units: number;
+        };
+        /**
+         * ResourceProfile
+         * @description The machines of a job. `gpu_count` and the CPU fields are for each node, `max_duration` is minutes an attempt.
+         *
+         *     `memory` is a quantity as Kubernetes writes it, such as 4Gi. Missing: what the installation gives.
+         */
+        ResourceProfile: {
+            /** Cpucores */
+            cpuCores?: number | null;
+            /** Gpucount */
+            gpuCount?: number | null;
+            /** Gputype */
+            gpuType?: string | null;
+            /**
+             * Maxduration
+             * @default 1440
+             */
+            maxDuration: number;
+            /** Memory */
+            memory?: string | null;
+            /**
+             * Nodes
+             * @default 1
+             */
+            nodes: number;
+        };
+        /**
          * Result
          * @description What an evaluation found, and the protocol that makes it comparable.
          */
@@ -4147,6 +4504,22 @@ export interface components {
             };
             /** Samples */
             samples: components["schemas"]["Sample"][];
+        };
+        /**
+         * RetryPolicy
+         * @description How often a job is tried again when the infrastructure failed it; waits double from `backoff_seconds`.
+         */
+        RetryPolicy: {
+            /**
+             * Backoffseconds
+             * @default 30
+             */
+            backoffSeconds: number;
+            /**
+             * Maxretries
+             * @default 2
+             */
+            maxRetries: number;
         };
         /**
          * Role
@@ -4335,6 +4708,12 @@ export interface components {
             unreadableRows: number;
         };
         /**
+         * SubmittedType
+         * @description What a person asks for. `distributed` runs one of the other three, the base job type, in several processes.
+         * @enum {string}
+         */
+        SubmittedType: "finetune" | "from_scratch" | "pretrain" | "distributed";
+        /**
          * Suite
          * @description How the model is asked and scored. `sample_size` None means every row; `max_new_tokens` bounds an answer.
          */
@@ -4371,6 +4750,48 @@ export interface components {
              * @default 0
              */
             seed: number;
+        };
+        /**
+         * TeamQuota
+         * @description At most `units` of a pool at once (GPUs of a type, or CPU slots of `cpu`; None: no limit of its own).
+         *
+         *     A team of weight 2 is given twice the share of one of weight 1 while both have jobs waiting. Nothing is lent beyond
+         *     a quota. Lowering one stops nothing that runs.
+         */
+        TeamQuota: {
+            /** Gputype */
+            gpuType: string;
+            /** Team */
+            team: string;
+            /** Units */
+            units?: number | null;
+            /** Updatedat */
+            updatedAt?: string | null;
+            /** Updatedby */
+            updatedBy?: string | null;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight: number;
+        };
+        /**
+         * TeamUsage
+         * @description What a team holds of a pool now, of its quota (None: no limit of its own), and how many of its jobs wait.
+         */
+        TeamUsage: {
+            /** Pool */
+            pool: string;
+            /** Quota */
+            quota: number | null;
+            /** Team */
+            team: string;
+            /** Used */
+            used: number;
+            /** Waiting */
+            waiting: number;
+            /** Weight */
+            weight: number;
         };
         /**
          * TopValue
@@ -4685,6 +5106,12 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * WaitsFor
+         * @description Why a job does not start in this pass.
+         * @enum {string}
+         */
+        WaitsFor: "capacity" | "quota" | "turn" | "backoff" | "larger_pool" | "larger_quota";
         /**
          * WorkState
          * @description Where a piece of work stands; times are UTC, `progress` runs from 0 to 1.
@@ -9124,6 +9551,213 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Metric__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    change_priority_llm_ops_v1_training_jobs__job_id__priority_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriorityChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Job_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    retry_job_llm_ops_v1_training_jobs__job_id__retry_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Job_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    show_queue_llm_ops_v1_training_queue_get: {
+        parameters: {
+            query?: {
+                /** @description only the entry of this job */
+                jobId?: string | null;
+                /** @description how many entries a page has */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_QueueView_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_quotas_llm_ops_v1_training_quotas_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_TeamQuota__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    replace_quotas_llm_ops_v1_training_quotas_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuotaBody"][];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_TeamQuota__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -9,3 +9,8 @@ export function parseObject(text: string): { value: Record<string, unknown>; err
     return { value: {}, error: String(error) };
   }
 }
+
+/** An object as indented JSON to edit; an empty one, or none, is an empty text. */
+export function textOf(value: object | null | undefined): string {
+  return value && Object.keys(value).length ? JSON.stringify(value, null, 2) : '';
+}

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
+import { parseObject, textOf } from '../../kit/json';
 import { extraCard } from './card';
 import { cellText } from './cells';
 import { layers, pathOf } from './lineage';
+import { emptyProvider, providerOf } from './provider';
 import { currentOf, type LineageGraph, type Version } from './queries';
 
 type Node = LineageGraph['nodes'][number];
@@ -58,5 +60,19 @@ describe('a cell of the preview', () => {
 describe('a model card', () => {
   it('keeps what is beside the usual fields', () => {
     expect(extraCard({ purpose: 'p', license: 'mit', description: '# Card', languages: ['en'] })).toEqual({ languages: ['en'] });
+  });
+});
+
+describe('a next version', () => {
+  it('begins with the provider of the last one, and without its key', () => {
+    const before = { provider: { provider: 'ollama', modelName: 'llama3.2', endpoint: 'https://o.example', organisation: null, more: 'x' } };
+    expect(providerOf(before)).toEqual({ ...emptyProvider(), provider: 'ollama', modelName: 'llama3.2', endpoint: 'https://o.example' });
+    expect(providerOf({})).toEqual(emptyProvider());
+  });
+
+  it('begins with metadata that can be edited and read back', () => {
+    const metadata = { tags: ['한국어'], deep: { a: 1 } };
+    expect(parseObject(textOf(metadata)).value).toEqual(metadata);
+    expect([textOf({}), textOf(null), textOf(undefined)]).toEqual(['', '', '']);
   });
 });

@@ -20,6 +20,13 @@ export function emptyProvider(): ProviderForm {
   return { provider: 'openai', modelName: '', endpoint: '', apiKey: '', organisation: '' };
 }
 
+/** The form of a version's provider, to change it for the next one; its key stays where it is and is asked for again. */
+export function providerOf(metadata: Record<string, unknown>): ProviderForm {
+  const given = (metadata['provider'] ?? {}) as Partial<Record<keyof ProviderForm, string | null>>;
+  const known = Object.entries(given).filter(([name, value]) => name in emptyProvider() && value);
+  return { ...emptyProvider(), ...Object.fromEntries(known) };
+}
+
 /** The form as the API takes it; what was left empty is not sent. */
 export function providerInput(form: ProviderForm): ProviderInput {
   return {

@@ -20,10 +20,12 @@ function given(value: string): string | undefined {
 
 export interface DatasetFilters {
   name: string;
+  version: string;
   ownerTeam: string;
   piiStatus: string;
   status: string;
   minQuality: string;
+  maxQuality: string;
 }
 
 export function useDatasets(filters: MaybeRefOrGetter<DatasetFilters>) {
@@ -33,10 +35,12 @@ export function useDatasets(filters: MaybeRefOrGetter<DatasetFilters>) {
       const chosen = toValue(filters);
       const query = {
         name: given(chosen.name),
+        version: given(chosen.version),
         ownerTeam: given(chosen.ownerTeam),
         piiStatus: given(chosen.piiStatus) as Version['piiStatus'] & string,
         status: given(chosen.status) as Version['status'],
         minQuality: chosen.minQuality === '' ? undefined : Number(chosen.minQuality),
+        maxQuality: chosen.maxQuality === '' ? undefined : Number(chosen.maxQuality),
         cursor,
       };
       return unwrapPage(await api.GET('/llm-ops/v1/catalog/datasets', { params: { query }, signal }));
@@ -81,6 +85,23 @@ export function useChoices(kind: Kind, status?: Version['status']) {
         : unwrap(await api.GET('/llm-ops/v1/catalog/models', { params: { query }, signal }));
     },
   });
+}
+
+/** One version, to begin its successor from. */
+export async function readVersion(kind: 'dataset' | 'model', id: string): Promise<Version> {
+  return kind === 'dataset'
+    ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: id } } }))
+    : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: id } } }));
+}
+
+/** The number that follows the highest of a name's versions; empty when they are not numbers. */
+export async function versionAfter(kind: 'dataset' | 'model', id: string): Promise<string> {
+  const all =
+    kind === 'dataset'
+      ? unwrap(await api.GET('/llm-ops/v1/catalog/datasets/{dataset_id}/versions', { params: { path: { dataset_id: id } } }))
+      : unwrap(await api.GET('/llm-ops/v1/catalog/models/{model_id}/versions', { params: { path: { model_id: id } } }));
+  const numbers = all.map((other) => other.version).filter((version) => /^\d+$/.test(version));
+  return numbers.length ? String(Math.max(...numbers.map(Number)) + 1) : '';
 }
 
 /** Names for ids: jobs and evaluations name the versions they used by id. */
@@ -179,6 +200,7 @@ export interface NewDataset {
   ownerTeam: string;
   changeLog: string;
   metadata: Record<string, unknown>;
+  schema?: Schema<'ExpectedSchema'> | null;
   benchmark: boolean;
 }
 
@@ -210,7 +232,7 @@ export function useCard(id: MaybeRefOrGetter<string>) {
   });
 }
 
-/** Fill in the card of a draft; fields that are not given stay. */
+/** Replace the card of a draft: what is not given is gone. */
 export function useChangeCard(id: MaybeRefOrGetter<string>) {
   return useChange(async (metadata: Record<string, unknown>) =>
     unwrap(await api.PATCH('/llm-ops/v1/catalog/models/{model_id}', { params: { path: { model_id: toValue(id) } }, body: { metadata } })),
@@ -253,17 +275,17 @@ export function useDecide(kind: Kind) {
   });
 }
 
-/** Say what changed in a draft of a data set. */
+/** Say what changed in a draft of a data set, or replace its metadata; what is not given stays. */
 export function useDescribe(id: MaybeRefOrGetter<string>) {
-  return useChange(async (changeLog: string) =>
-    unwrap(await api.PATCH('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: toValue(id) } }, body: { changeLog } })),
+  return useChange(async (body: { changeLog?: string; metadata?: Record<string, unknown> }) =>
+    unwrap(await api.PATCH('/llm-ops/v1/catalog/datasets/{dataset_id}', { params: { path: { dataset_id: toValue(id) } }, body })),
   );
 }
 
-/** Take an approved version out of use, with a reason. */
-export function useDeprecate(kind: Kind, id: MaybeRefOrGetter<string>) {
-  return useChange(async (notes: string) => {
-    const [value, body] = [toValue(id), { status: 'deprecated', notes } as const];
+/** Move a version to another state: back to a draft, or out of use with a reason. */
+export function useChangeStatus(kind: Kind, id: MaybeRefOrGetter<string>) {
+  return useChange(async (body: { status: 'draft' | 'deprecated'; notes: string }) => {
+    const value = toValue(id);
     if (kind === 'prompt') {
       return unwrap(await api.PATCH('/llm-ops/v1/prompts/templates/{prompt_id}/status', { params: { path: { prompt_id: value } }, body }));
     }

@@ -22,8 +22,33 @@ export default {
     quality: {
       title: 'Quality',
       threshold: 'of 100, at least {threshold} to pass',
-      chart: 'Quality score by part, 0 to 100',
-      unjudged: 'Not judged: {parts}.',
+      table: 'The parts of the quality score',
+      part: 'Part',
+      affected: 'Affected',
+      weight: 'Weight',
+      score: 'Score',
+      of: { cells: '{share} of cells', rows: '{share} of rows', values: '{share} of values' },
+      compared: '{rows} rows compared',
+      notJudged: 'not judged',
+      rule: 'The score is the weighted mean of the parts, but at most 50 plus half the worst part. The weight of a part that was not judged goes to the others. Near duplicates are looked for in up to 10,000 rows; in all rows their share is no smaller.',
+      nothing: 'No row could be read, so there is nothing to score.',
+    },
+    advice: {
+      missing_values: { lowered: 'Fill in empty cells, or drop their rows; declare columns that may be empty.' },
+      duplicates: { lowered: 'Remove rows that repeat another row exactly.' },
+      near_duplicates: {
+        lowered: 'Look at rows that differ from another in a few words, and keep one of each.',
+        unjudged: 'No row has the twelve words that a comparison needs.',
+      },
+      distribution: {
+        lowered: 'Look at the values far from the rest: they may be errors or another unit.',
+        unjudged: 'No column holds numbers or texts whose spread could be judged.',
+      },
+      schema_compliance: {
+        lowered: 'Correct the rows that break the declared schema.',
+        unjudged: 'Declare a schema, so that compliance can be judged.',
+      },
+      format: { lowered: 'Repair unreadable rows, and texts with replacement or control characters.' },
     },
     parts: {
       missing_values: 'Missing values',
@@ -63,8 +88,33 @@ export default {
     quality: {
       title: '품질',
       threshold: '100점 만점, {threshold}점 이상이면 통과',
-      chart: '항목별 품질 점수, 0–100',
-      unjudged: '판정하지 않음: {parts}.',
+      table: '품질 점수의 항목',
+      part: '항목',
+      affected: '해당 비율',
+      weight: '가중치',
+      score: '점수',
+      of: { cells: '셀의 {share}', rows: '행의 {share}', values: '값의 {share}' },
+      compared: '{rows}행 비교',
+      notJudged: '판정하지 않음',
+      rule: '점수는 항목 점수의 가중 평균이며, 50점에 가장 낮은 항목 점수의 절반을 더한 값을 넘지 않습니다. 판정하지 않은 항목의 가중치는 나머지 항목에 나뉩니다. 유사 중복은 최대 10,000행에서 찾으며, 전체에서의 비율은 이보다 작지 않습니다.',
+      nothing: '읽을 수 있는 행이 없어 점수를 매길 수 없습니다.',
+    },
+    advice: {
+      missing_values: { lowered: '빈 셀을 채우거나 해당 행을 빼세요. 비어 있어도 되는 열은 스키마에 선언하세요.' },
+      duplicates: { lowered: '다른 행과 완전히 같은 행을 제거하세요.' },
+      near_duplicates: {
+        lowered: '몇 단어만 다른 행들을 확인하고 하나씩만 남기세요.',
+        unjudged: '비교에 필요한 열두 단어 이상인 행이 없습니다.',
+      },
+      distribution: {
+        lowered: '나머지와 크게 동떨어진 값을 확인하세요. 오류이거나 단위가 다를 수 있습니다.',
+        unjudged: '분포를 판정할 숫자나 글이 있는 열이 없습니다.',
+      },
+      schema_compliance: {
+        lowered: '선언한 스키마에 어긋나는 행을 고치세요.',
+        unjudged: '스키마를 선언하면 준수 여부를 판정할 수 있습니다.',
+      },
+      format: { lowered: '읽을 수 없는 행과 대체 문자나 제어 문자가 든 글을 고치세요.' },
     },
     parts: {
       missing_values: '결측값',

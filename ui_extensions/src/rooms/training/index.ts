@@ -2,10 +2,14 @@ import type { Room } from '../../shell/room';
 
 export default {
   group: 'training.group',
-  navigation: [{ label: 'training.list.title', icon: 'i-lucide-cpu', to: '/training/jobs' }],
+  navigation: [
+    { label: 'training.list.title', icon: 'i-lucide-cpu', to: '/training/jobs' },
+    { label: 'training.queue.title', icon: 'i-lucide-list-ordered', to: '/training/queue' },
+  ],
   routes: [
     { path: '/training', redirect: '/training/jobs' },
     { path: '/training/jobs', name: 'jobs', component: () => import('./JobListPage.vue'), meta: { title: 'training.list.title' } },
+    { path: '/training/queue', name: 'queue', component: () => import('./QueuePage.vue'), meta: { title: 'training.queue.title' } },
     { path: '/training/jobs/new', name: 'job-submit', component: () => import('./JobSubmitPage.vue'), meta: { title: 'training.submit.title' } },
     { path: '/training/jobs/:id', name: 'job', component: () => import('./JobDetailPage.vue'), props: true, meta: { title: 'training.job.title' } },
   ],

@@ -7,6 +7,9 @@ import { isActive } from '../../kit/status';
 
 export type Job = Schema<'Job'>;
 export type JobType = Job['jobType'];
+export type BaseJobType = Job['baseJobType'];
+export type PriorityClass = Job['priorityClass'];
+export type QueueEntry = Schema<'QueueEntry'>;
 export type Metric = Schema<'Metric'>;
 export type JobRequest = Schema<'JobSubmit'>;
 
@@ -47,10 +50,38 @@ export function useExperiment(id: MaybeRefOrGetter<string>, active: MaybeRefOrGe
 }
 
 export function useCancelJob() {
+  return useMove(async (id: string) => unwrap(await api.DELETE('/llm-ops/v1/training/jobs/{job_id}', { params: { path: { job_id: id } } })));
+}
+
+export function useRetryJob() {
+  return useMove(async (id: string) => unwrap(await api.POST('/llm-ops/v1/training/jobs/{job_id}/retry', { params: { path: { job_id: id } } })));
+}
+
+export function useChangePriority() {
+  return useMove(async ({ id, priority }: { id: string; priority: PriorityClass }) =>
+    unwrap(await api.POST('/llm-ops/v1/training/jobs/{job_id}/priority', { params: { path: { job_id: id } }, body: { priority } })),
+  );
+}
+
+/** The queue, or one job's place in it while `active`. */
+export function useQueue(jobId?: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<boolean> = true) {
+  return useQuery({
+    queryKey: ['queue', jobId ?? 'all'],
+    queryFn: async ({ signal }) => {
+      const query = jobId === undefined ? { limit: 200 } : { jobId: toValue(jobId) };
+      return unwrap(await api.GET('/llm-ops/v1/training/queue', { params: { query }, signal }));
+    },
+    enabled: () => toValue(active),
+    refetchInterval: () => (toValue(active) ? 10_000 : false),
+  });
+}
+
+/** A change of one job, after which everything that shows jobs looks again. */
+function useMove<Input>(mutationFn: (input: Input) => Promise<unknown>) {
   const cache = useQueryClient();
   return useMutation({
-    mutationFn: async (id: string) => unwrap(await api.DELETE('/llm-ops/v1/training/jobs/{job_id}', { params: { path: { job_id: id } } })),
-    onSettled: () => cache.invalidateQueries({ queryKey: ['jobs'] }),
+    mutationFn,
+    onSettled: () => Promise.all([cache.invalidateQueries({ queryKey: ['jobs'] }), cache.invalidateQueries({ queryKey: ['queue'] })]),
   });
 }
 

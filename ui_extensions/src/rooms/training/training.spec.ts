@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
 import { curveOf, latest, metricNames } from './curves';
-import { blankForm, requestOf } from './job-form';
+import { blankForm, problemsOf, processesOf, requestOf } from './job-form';
 import type { Metric } from './queries';
+import { fractionOf } from './queue';
 
 const metric = (name: string, step: number, value: number): Metric => ({ name, step, value });
 
@@ -38,12 +39,45 @@ describe('a job request', () => {
 
   it('asks for GPUs or for CPUs, never both', () => {
     const form = { ...blankForm('d1', ''), useGpu: false, cpuCores: 4 };
-    expect(requestOf(form).resourceProfile).toEqual({ cpuCores: 4, memory: '4Gi' });
+    expect(requestOf(form).resourceProfile).toEqual({ cpuCores: 4, memory: '4Gi', maxDuration: 60 });
     expect(requestOf({ ...form, useGpu: true }).resourceProfile).toEqual({ gpuCount: 1, maxDuration: 60 });
+  });
+
+  it('names what it distributes, over how many nodes, and needs two processes', () => {
+    const form = { ...blankForm('d1', ''), outputModelName: 'big', jobType: 'distributed', baseJobType: 'pretrain', nodes: 2, gpuCount: 4 };
+    const request = requestOf(form);
+    expect(request).toMatchObject({ jobType: 'distributed', baseJobType: 'pretrain', resourceProfile: { gpuCount: 4, nodes: 2 } });
+    expect(request.hyperparameters).toHaveProperty('architecture');
+    expect(processesOf(form)).toBe(8);
+    expect(problemsOf(form)).toEqual({});
+    expect(problemsOf({ ...form, nodes: 1, gpuCount: 1 })).toEqual({ 'resourceProfile.gpuCount': 'processes' });
+    expect(problemsOf({ ...form, nodes: 1, useGpu: false })).toEqual({ 'resourceProfile.nodes': 'processes' });
+  });
+
+  it('is checked by the rules of the API while it is written', () => {
+    const good = { ...blankForm('d1', 'm1'), outputModelName: 'qa' };
+    expect(problemsOf(good)).toEqual({});
+    expect(problemsOf({ ...good, modelId: '' })).toEqual({ modelId: 'required' });
+    expect(problemsOf({ ...good, jobType: 'pretrain', modelId: '' })).toEqual({});
+    const bad = { ...good, outputModelName: 'No Name', epochs: '0', batchSize: '1.5', learningRate: '2', seed: '-1', more: '[1]', gpuType: 'cpu' };
+    expect(Object.keys(problemsOf(bad)).sort()).toEqual([
+      'hyperparameters', 'hyperparameters.batchSize', 'hyperparameters.epochs', 'hyperparameters.learningRate', 'hyperparameters.seed',
+      'outputModelName', 'resourceProfile.gpuType',
+    ]);
+    expect(problemsOf({ ...good, useGpu: false, memory: 'lots' })).toEqual({ 'resourceProfile.memory': 'memory' });
   });
 
   it('lets the JSON overrule the fields', () => {
     const request = requestOf({ ...blankForm('d1', 'm1'), seed: '1', more: '{"seed": 7, "optimizer": "adamw"}' });
     expect(request.hyperparameters).toMatchObject({ seed: 7, optimizer: 'adamw' });
+  });
+});
+
+describe('the use of machines', () => {
+  it('is a fraction that is never more than all', () => {
+    expect(fractionOf(2, 8)).toBe(0.25);
+    expect(fractionOf(9, 8)).toBe(1);
+    expect(fractionOf(0, 0)).toBe(0);
+    expect(fractionOf(1, null)).toBe(1);
   });
 });

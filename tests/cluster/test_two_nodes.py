@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import dagster as dg
 import pytest
 from moto.server import ThreadedMotoServer
 
-from llmops_assets.claims import Cancelled
+from llmops_assets.claims import ROOM_TAG, WORK_TAG, Cancelled
+from llmops_assets.definitions import build
+from llmops_assets.mirror import read
 from llmops_assets.training import cluster_run
 from llmops_assets.training.cluster_run import ClusterRun
 from llmops_resources.blobs import open_blobs
-from llmops_resources.catalog import airlock
+from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.cluster import Cluster
+from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.training import errand
+from llmops_resources.training import errand, experiments, jobs, queueing, submission
+from llmops_resources.training.profile import ResourceProfile, SubmittedType
 from llmops_resources.training.recipe import Recipe
+from llmops_resources.work import WorkStatus
 from tests.cluster.jobs import ask, settings
 from tests.cluster.kube_api import KubeApi
 from tests.cluster.kubelet import Kubelet
@@ -34,7 +40,7 @@ TINY = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300, "conte
 
 
 @pytest.fixture
-def clustered(platform: Platform) -> Iterator[Platform]:
+def clustered(platform: Platform, served: tuple[KubeApi, str], tmp_path: Path) -> Iterator[Platform]:
     """A platform whose objects are on an S3 server, as pods need it."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -43,7 +49,10 @@ def clustered(platform: Platform) -> Iterator[Platform]:
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="llmops")
     blobs = open_blobs("s3://llmops/x", endpoint=endpoint, access_key="test", secret_key="test", region="us-east-1")
-    yield dataclasses.replace(platform, blobs=blobs, settings=settings(secret_key="k" * 40))
+    own = settings(
+        training_backend="kubernetes", kubernetes_server=served[1], secret_key="k" * 40, llmops_home=tmp_path / "home"
+    )
+    yield dataclasses.replace(platform, blobs=blobs, settings=own)
     server.stop()
 
 
@@ -54,25 +63,33 @@ def kubelet(api: KubeApi, tmp_path: Path) -> Iterator[Kubelet]:
     running.close()
 
 
-def test_two_nodes_train_one_model_from_links_alone(
-    clustered: Platform, cluster: Cluster, api: KubeApi, kubelet: Kubelet, tmp_path: Path
+def test_a_distributed_job_trains_on_two_nodes_from_links_alone_and_its_run_registers_the_model(
+    clustered: Platform, admin: Actor, api: KubeApi, kubelet: Kubelet
 ) -> None:
     dataset = approved(clustered, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
-    recipe = Recipe.from_hyperparameters("from_scratch", TINY, use_gpu=False)
-    events: list[dict[str, Any]] = []
-    run = ClusterRun(clustered, cluster, ask(nodes=2), on_event=events.append, should_stop=lambda: False)
-    run.train(recipe.model_dump_json(by_alias=True), {"data": dataset}, tmp_path / "output")
-    files = [path.name for path in (tmp_path / "output").iterdir()]
-    assert {"model.safetensors", "training_summary.json"} <= set(files)
-    assert [event["value"] for event in events if event.get("name") == "loss"]
-    assert any(event.get("event") == "done" for event in events)
-    reader = lambda path, start, length: (tmp_path / "output" / path).read_bytes()[start : start + length]  # noqa: E731
-    manifest = clustered.blobs.publish("models/m/1", [
-        clustered.blobs.write(f"models/m/1/{name}", [(tmp_path / "output" / name).read_bytes()]) for name in files
-    ])  # fmt: skip
-    assert airlock.inspect(manifest.files, reader).accepted
-    assert [name for kind in ("Job", "Pod", "Service", "Secret") for name in api.names(kind)] == []
+    recipe = Recipe.from_hyperparameters("from_scratch", TINY, use_gpu=False, processes=2)
+    terms = submission.Terms(kind=SubmittedType.DISTRIBUTED, resource_profile=ResourceProfile(nodes=2))
+    with clustered.transaction(admin) as tx:
+        made = submission.submit(
+            tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny", terms=terms
+        )  # fmt: skip
+        assert queueing.admit_waiting(tx, {"cpu": 1}) == [made.id]
+        definitions = build(read(tx))
+    assets: list[Any] = list(definitions.assets or [])
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            assets, selection=[dg.AssetKey(["models", "tiny"])], resources={"platform": clustered}, instance=instance,
+            tags={WORK_TAG: f"{made.id}:1", ROOM_TAG: "training"}, raise_on_error=False,
+        )  # fmt: skip
+    with clustered.transaction(admin) as tx:
+        job = jobs.get(tx, made.id)
+        assert job.state.status is WorkStatus.SUCCEEDED, job.state.error
+        assert versions.get(tx, job.output_version_id).manifest.files
+        assert experiments.of_job(tx, made.id, name="loss")
+    assert done.success
     assert len(kubelet.processes) == 2
+    assert [name for kind in ("Job", "Pod", "Service", "Secret") for name in api.names(kind)] == []
+    assert list(clustered.blobs.list("checkpoints")) == []
 
 
 def test_a_cancelled_job_sends_its_last_checkpoint_and_the_next_attempt_goes_on_from_it(

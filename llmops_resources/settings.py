@@ -147,10 +147,10 @@ class Settings(BaseSettings):
     @field_validator("training_gpu_products", mode="before")
     @classmethod
     def _split_products(cls, value: object) -> object:
-        """`a100=NVIDIA-A100-SXM4-80GB|NVIDIA-A100-SXM4-40GB,l4=NVIDIA-L4` as a mapping."""
+        """`a100:NVIDIA-A100-SXM4-80GB|NVIDIA-A100-SXM4-40GB,l4:NVIDIA-L4` as a mapping."""
         if not isinstance(value, str):
             return value
-        pairs = (part.partition("=") for part in value.split(",") if part.strip())
+        pairs = (part.partition(":") for part in value.split(",") if part.strip())
         return {name.strip().lower(): tuple(filter(None, map(str.strip, these.split("|")))) for name, _, these in pairs}
 
     @field_validator("llmops_home", mode="after")

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import dagster as dg
 
-from llmops_assets import programs, scratch
+from llmops_assets import programs, run_pods, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
 from llmops_assets.names import console_link, markdown_table, sparkline
+from llmops_assets.training import cluster_run
 from llmops_assets.training.keeper import Keeper
 from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import airlock
@@ -25,6 +26,7 @@ from llmops_resources.training import experiments, failures, jobs, queueing, sub
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.experiments import Metric
 from llmops_resources.training.failures import JobFailed
+from llmops_resources.training.job import ask_of, has_own_pods
 from llmops_resources.training.jobs import TrainingTask
 from llmops_resources.values import utc_now
 
@@ -84,6 +86,17 @@ def _standing(platform: Platform, tx: Transaction, name: str) -> Ask:
 
 def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper) -> None:
     job, settings = task.job, platform.settings
+    if run_pods.in_cluster(platform) and has_own_pods(wanted := ask_of(job), settings):
+        cluster_run.run(
+            platform,
+            wanted,
+            work,
+            recipe=job.recipe.model_dump_json(by_alias=True),
+            inputs={"data": task.dataset} | ({"base": task.base} if task.base else {}),
+            on_event=metrics,
+            should_stop=metrics.should_stop,
+        )
+        return
     (work / "recipe.json").write_text(job.recipe.model_dump_json(by_alias=True))
     scratch.fetch(platform, task.dataset, work / "data")
     if task.base is not None:

@@ -20,9 +20,17 @@ from llmops_assets.programs import Event
 from llmops_assets.training import parcels
 from llmops_resources.blobs.signing import LONGEST, sign
 from llmops_resources.catalog.versions import Version
-from llmops_resources.cluster import ATTEMPT, JOB, ROLE, Cluster, Object, Role, owner
+from llmops_resources.cluster import ATTEMPT, JOB, ROLE, Cluster, Object, QuotaExceeded, Role, owner
 from llmops_resources.cluster.values import Change, ChangeKind
-from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, UpstreamFailed
+from llmops_resources.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PlatformError,
+    Unavailable,
+    UpstreamFailed,
+    ValidationFailed,
+)
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
@@ -68,16 +76,20 @@ class ClusterRun:
         Raises Cancelled, JobFailed with the cause, InvalidInput when the program blames its input, Unavailable when
         the API stays away; then the Job is left to the next attempt.
         """
+        if self._collect(output):  # an attempt that died after its pods had sent the model
+            self.remove()
+            return
         try:
             self._name, signed = self._begin(recipe, inputs)
-        except PlatformError:
+        except PlatformError as error:
             with suppress(PlatformError):
                 self.remove()
-            raise
+            raise _refused(error) from error
         try:
             self._follow(recipe, inputs, signed)
             self._listen()
-            self._collect(output)
+            if not self._collect(output):
+                raise JobFailed(failures.cause(RootCause.UNKNOWN, "the pods ended well and left no model"))
         except (Cancelled, UpstreamFailed, InvalidInput, Conflict):
             self.remove()
             raise
@@ -199,7 +211,8 @@ class ClusterRun:
             if isinstance(event, dict):
                 if event.get("event") == "refused":
                     self._refused = event
-                yield event
+                if event.get("event") != "checkpoint":  # its folder is the pod's, which sends it itself
+                    yield event
 
     def _look_at_waiting(self) -> None:
         """Say why pods do not start, and give up when that lasts. Raises JobFailed."""
@@ -233,15 +246,16 @@ class ClusterRun:
         why = failures.of_pods(ended, self._pods(), self._cluster.events(self._name))
         raise JobFailed(why or _unknown())
 
-    def _collect(self, output: Path) -> None:
-        """Fetch the model the first pod has sent. Raises UpstreamFailed when there is none."""
+    def _collect(self, output: Path) -> bool:
+        """Fetch the model the first pod has sent; False when there is none."""
         blobs = self._platform.blobs
         index_key, keys = keys_of(f"{folder(self._ask.job_id)}/output")
         try:
             index = Index.model_validate_json(b"".join(blobs.read(index_key)))
         except NotFound:
-            raise JobFailed(failures.cause(RootCause.UNKNOWN, "the pods ended well and left no model")) from None
+            return False
         parcels.unpack((chunk for key, _ in zip(keys, index.parts, strict=False) for chunk in blobs.read(key)), output)
+        return True
 
     def _pods(self) -> list[Object]:
         return self._cluster.select("Pod", self._mine)
@@ -259,18 +273,27 @@ def run(
 ) -> None:
     """Train a job in pods of its own; afterwards `work/output` holds the model, and nothing is left in the cluster.
 
+    In the object store the model and the checkpoints stay below `checkpoints/<job id>`, until the caller has published.
+
     Raises Cancelled, JobFailed with the cause, InvalidInput when the program blames its input, Unavailable.
     """
     with platform.cluster() as cluster:
         attempt = ClusterRun(platform, cluster, ask, on_event=on_event, should_stop=should_stop)
         attempt.train(recipe, inputs, work / "output")
-    platform.blobs.delete(folder(ask.job_id))
 
 
 def _own_pod(settings: Settings) -> Object | None:
     """A reference to the pod we run in, which its environment names (`pods.ITSELF`); None outside a cluster."""
     name, uid = settings.pod_name, settings.pod_uid
     return owner({"metadata": {"name": name, "uid": uid}}, api_version="v1", kind="Pod") if name and uid else None
+
+
+def _refused(error: PlatformError) -> PlatformError:
+    """A cluster that does not take a job is not the fault of its data."""
+    if isinstance(error, Unavailable | ValidationFailed):
+        return error
+    tag = RootCause.UNSCHEDULABLE if isinstance(error, QuotaExceeded) else RootCause.INFRASTRUCTURE
+    return JobFailed(failures.cause(tag, str(error), error.remedy))
 
 
 def _condition(ended: Object, kind: str) -> bool:

@@ -12,9 +12,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Final
+
+import psutil
 
 from llmops_assets.training import parcels
 from llmops_resources.errors import PlatformError, Unavailable
@@ -40,10 +42,7 @@ def main(errand_file: Path, work: Path, torchrun: list[str]) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", *torchrun, "-m", errand.program, str(run)]
     program = subprocess.Popen(command)
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        program.send_signal(number)
-
-    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGTERM, lambda number, _frame: _pass_on(program.pid, number))
     while True:
         status = program.poll()
         if rank == 0:
@@ -81,6 +80,15 @@ def wait_for(host: str, seconds: float = PEER_SECONDS) -> None:
             time.sleep(POLL)
         else:
             return
+
+
+def _pass_on(torchrun: int, number: int) -> None:
+    """Tell the processes themselves: torchrun would kill them after 30 seconds, which a checkpoint may well need."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(torchrun)
+        for process in parent.children() or [parent]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
 
 def _send_newest(errand_file: Path, run: Path, sent: int) -> int:

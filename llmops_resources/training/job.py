@@ -60,6 +60,7 @@ class Ask(Value):
     gpu_count: Annotated[int, Field(ge=1, le=64)] = 1
     gpu_type: str | None = None
     nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    processes: Annotated[int, Field(ge=1, le=64)] = 1  # of one node
     cpu_cores: Annotated[float, Field(gt=0, le=1_024)] | None = None
     memory: str | None = None
     max_minutes: Annotated[int, Field(ge=1, le=30 * 24 * 60)] = 24 * 60
@@ -69,11 +70,6 @@ class Ask(Value):
     def name(self) -> str:
         """Of the Job, its service and its secret; short enough for a host name with an index behind it."""
         return f"train-{self.job_id}-{self.attempt}"
-
-    @property
-    def processes(self) -> int:
-        """Of one node."""
-        return self.gpu_count if self.use_gpu else 1
 
 
 class _Profile(Value):
@@ -95,7 +91,7 @@ def ask_of(job: Job) -> Ask:
     told = job.json_dict()
     decided: Mapping[str, Any] = told.get("resourceDecision") or {}
     try:
-        profile = _Profile.model_validate(job.resource_profile)
+        profile = _Profile.model_validate(told["resourceProfile"])
         asked = Ask(
             job_id=job.id,
             attempt=job.state.attempt,
@@ -103,6 +99,7 @@ def ask_of(job: Job) -> Ask:
             gpu_count=max(profile.gpu_count or 1, 1),
             gpu_type=decided.get("pool") if decided.get("device") == "gpu" else profile.gpu_type,
             nodes=profile.nodes,
+            processes=max(job.recipe.processes // profile.nodes, 1),
             cpu_cores=profile.cpu_cores,
             memory=profile.memory,
             api_base_url=told.get("apiBaseUrl"),

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 from llmops_assets.claims import Cancelled
 from llmops_assets.training.cluster_run import ClusterRun
 from llmops_resources.blobs import Blobs, open_blobs
-from llmops_resources.cluster import Cluster, QuotaExceeded
+from llmops_resources.cluster import Cluster
 from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
 from llmops_resources.platform import Platform
 from llmops_resources.training.errand import Errand, Index, folder, keys_of
@@ -44,7 +44,8 @@ def store() -> Iterator[Blobs]:
 
 @pytest.fixture
 def doors(store: Blobs, tmp_path: Path) -> Platform:
-    """A platform whose database nobody asks."""
+    """A platform whose database nobody asks, and where no model was left."""
+    store.delete(folder(JOB_ID))
     own = settings(llmops_home=tmp_path / "home", secret_key="a test's signing key, long enough")
     own = own.model_copy(update={"pod_name": "dagster-run-1-abc", "pod_uid": "uid-of-the-run"})
     return Platform(settings=own, engine=None, blobs=store)  # type: ignore[arg-type]
@@ -153,6 +154,7 @@ def test_a_job_trains_in_its_pods_brings_its_model_and_leaves_nothing(
     for step in (1, 2, 3):
         api.say(first, json.dumps({"event": "metric", "name": "loss", "step": step, "value": 1 / step, "unit": ""}))
     api.say(first, "a library says something")
+    api.say(first, json.dumps({"event": "checkpoint", "step": 3, "folder": "/work/run/checkpoints/step-3"}))
     until(lambda: len(running.events) >= 3)
     api.say(first, json.dumps({"event": "metric", "name": "loss", "step": 4, "value": 0.1, "unit": ""}))
     leave_model(store)
@@ -279,7 +281,10 @@ def test_whatever_the_cluster_refuses_nothing_is_left(
 ) -> None:
     api.faults.append(Fault(f"^(POST|PATCH) .*{refused}", times=100, status=403, message=message))
     error = start().end()
-    assert isinstance(error, QuotaExceeded if "quota" in message else Unavailable)
+    if "quota" in message:
+        assert cause(error) is RootCause.UNSCHEDULABLE
+    else:
+        assert isinstance(error, Unavailable)
     assert nothing_is_left(api)
 
 
@@ -365,6 +370,15 @@ def test_a_predecessor_that_failed_or_asked_for_something_else_is_removed_first(
     assert nothing_is_left(api)
 
 
+def test_a_model_that_was_sent_before_the_run_died_is_not_trained_again(
+    doors: Platform, cluster: Cluster, api: KubeApi, start: Callable[..., Running], store: Blobs, tmp_path: Path
+) -> None:
+    leave_model(store)
+    assert start(ask(nodes=2, attempt=2)).end() is None
+    assert (tmp_path / "output-0" / "model.safetensors").read_bytes() == b"weights"
+    assert not any(line.startswith("POST") for line in api.requests)
+
+
 def test_the_same_attempt_twice_makes_one_job(
     doors: Platform, cluster: Cluster, api: KubeApi, start: Callable[..., Running], store: Blobs
 ) -> None:
@@ -384,7 +398,6 @@ def test_a_job_that_somebody_deletes_is_no_success(start: Callable[..., Running]
 
 
 def test_a_job_that_leaves_no_model_is_no_success(start: Callable[..., Running], api: KubeApi, store: Blobs) -> None:
-    store.delete(folder(JOB_ID))
     running = start()
     for name in pods(api):
         api.ended(name)

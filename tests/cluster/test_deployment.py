@@ -43,6 +43,14 @@ def test_every_file_is_part_of_the_whole() -> None:
     assert {str(path.relative_to(BASE)) for path in BASE.rglob("*.yaml")} == listed
 
 
+def test_on_a_minikube_nodes_may_be_listed_and_nothing_else() -> None:
+    role, binding = yaml.safe_load_all((BASE.parent / "overlays" / "minikube" / "nodes.yaml").read_text())
+    check(role)
+    check(binding)
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    assert {subject["name"] for subject in binding["subjects"]} == {"llmops-dagster", LAUNCHER}
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kustomize_puts_it_together() -> None:
     done = subprocess.run(["kubectl", "kustomize", BASE], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ HARD = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "p
 
 
 def test_the_job_of_two_gpu_nodes_is_exactly_this() -> None:
-    wanted = ask(use_gpu=True, gpu_count=4, gpu_type="A100", nodes=2, max_minutes=90)
+    wanted = ask(use_gpu=True, gpu_count=4, gpu_type="A100", nodes=2, processes=4, max_minutes=90)
     made = job.node_job(wanted, settings(training_image_pull_secret="pull"), minikube=False, owner=OWNER)
     products = ["NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-SXM4-40GB", "NVIDIA-A100-80GB-PCIe", "NVIDIA-A100-PCIE-40GB"]
     digest = made["metadata"]["annotations"].pop("llmops/manifest")
@@ -210,7 +210,7 @@ def test_more_than_a_node_may_have_is_refused_before_anything_is_made(given: dic
 
 
 def test_an_operators_gpu_types_replace_the_built_in_ones() -> None:
-    own = settings(training_gpu_products="a100=MY-A100,odd=ODD-1|ODD-2")
+    own = settings(training_gpu_products="a100:MY-A100,odd:ODD-1|ODD-2")
     made = json.dumps(job.node_job(ask(use_gpu=True, gpu_type="odd"), own, minikube=False))
     assert '["ODD-1", "ODD-2"]' in made
     assert '["MY-A100"]' in json.dumps(job.node_job(ask(use_gpu=True, gpu_type="a100"), own, minikube=False))

@@ -17,8 +17,9 @@ from llmops_resources.checks import validations
 from llmops_resources.cluster import Cluster
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.training import job, jobs
+from llmops_resources.training import job, jobs, moves, submission
 from llmops_resources.training.jobs import Job
+from llmops_resources.training.profile import ResourceProfile, SubmittedType
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.work import WorkStatus
 from tests.cluster.jobs import settings
@@ -42,16 +43,25 @@ def local(platform: Platform) -> Platform:
 
 @pytest.fixture
 def clustered(platform: Platform, served: tuple[KubeApi, str]) -> Platform:
-    own = settings(training_backend="kubernetes", kubernetes_server=served[1], secret_key="k" * 40)
+    own = settings(
+        training_backend="kubernetes", kubernetes_server=served[1], secret_key="k" * 40, training_gpu_capacity="a100:8"
+    )
     return dataclasses.replace(platform, settings=own)
 
 
 def _submitted(platform: Platform, admin: Actor, **profile: Any) -> Job:
+    """A queued job; with `gpu` on an installation of eight A100."""
     dataset = approved(platform, Kind.DATASET, "facts")
-    recipe = Recipe.from_hyperparameters("from_scratch", TINY, use_gpu=bool(profile.pop("gpu", False)))
+    gpu = bool(profile.pop("gpu", False))
+    wanted = ResourceProfile.model_validate(profile)
+    processes, nodes = wanted.processes if gpu else wanted.nodes, wanted.nodes
+    kind = SubmittedType.DISTRIBUTED if max(processes, nodes) > 1 else None
+    recipe = Recipe.from_hyperparameters("from_scratch", TINY, use_gpu=gpu, processes=processes)
+    terms = submission.Terms(kind=kind, use_gpu=gpu, resource_profile=wanted)
     with platform.transaction(admin) as tx:
-        return jobs.submit(
-            tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny", resource_profile=profile
+        return submission.submit(
+            tx, recipe=recipe, dataset_id=dataset.id, output_model_name="tiny", terms=terms,
+            capacity={"a100": 8, "cpu": 1},
         )  # fmt: skip
 
 
@@ -83,6 +93,17 @@ def test_a_training_run_carries_what_its_pod_needs(
     assert config["container_config"]["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert config["job_spec_config"]["activeDeadlineSeconds"] == 45 * 60 + 600
     assert config["job_metadata"]["labels"]["llmops/job"] == str(made.id)
+
+
+def test_a_job_of_several_gpu_nodes_is_launched_by_a_small_run_and_starts_as_many_processes_as_its_recipe_has(
+    clustered: Platform, admin: Actor, instance: dg.DagsterInstance
+) -> None:
+    made = _submitted(clustered, admin, gpu=True, gpuCount=2, nodes=2)
+    (request,) = _requests(instance, clustered)
+    assert "nvidia.com/gpu" not in request.tags[job.K8S_CONFIG]
+    wanted = job.ask_of(made)
+    assert (wanted.nodes, wanted.processes, wanted.gpu_type) == (2, 2, "a100")
+    assert wanted.nodes * wanted.processes == made.recipe.processes
 
 
 def test_a_minikube_is_noticed_and_its_host_is_the_apis_address(
@@ -181,7 +202,7 @@ def test_a_cancelled_jobs_waiting_pod_is_removed_and_a_living_ones_is_not(
     api.put(stranger)
     assert run_pods.remove_leftovers(clustered, cluster) == 0
     with clustered.transaction(admin) as tx:
-        jobs.cancel(tx, made.id)
+        moves.cancel(tx, made.id)
     assert run_pods.remove_leftovers(clustered, cluster) == 1
     assert api.names("Job") == [stranger["metadata"]["name"]]
 
@@ -205,7 +226,7 @@ def test_leftovers_are_looked_for_now_and_then_and_only_in_a_cluster(
     made = _submitted(clustered, admin)
     api.put(_job_object(made))
     with clustered.transaction(admin) as tx:
-        jobs.cancel(tx, made.id)
+        moves.cancel(tx, made.id)
     assert run_pods.Leftovers(local).look() == 0
     leftovers = run_pods.Leftovers(clustered)
     assert leftovers.look() == 1

@@ -1,8 +1,11 @@
 """The schema an owner declared for a data set, and which rows keep to it (checked with pandera)."""
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
+from pydantic import model_validator
 
 from llmops_resources.checks.problems import Problems
 from llmops_resources.checks.spool import BOOLEAN, INTEGER, NUMBER, ColumnType, Spool
@@ -22,6 +25,16 @@ _TEXT_FORMS = {
     ColumnType.LIST: r"^\[",
     ColumnType.OBJECT: r"^\{",
 }
+_REMEDIES = {
+    ColumnType.INTEGER: "Write whole numbers such as 42, or declare another type.",
+    ColumnType.NUMBER: "Write numbers such as 42 or 1.5, with a point, or declare another type.",
+    ColumnType.BOOLEAN: "Write true or false, or declare another type.",
+    ColumnType.DATE: "Write dates as 2026-01-31, or declare another type.",
+    ColumnType.DATETIME: "Write times as 2026-01-31T09:30:00Z, or declare another type.",
+    ColumnType.LIST: "Write a JSON array such as [1, 2], or declare another type.",
+    ColumnType.OBJECT: 'Write a JSON object such as {"a": 1}, or declare another type.',
+    ColumnType.STRING: "Write texts, in quotes where the format has them, or declare another type.",
+}
 # A value of the type on the right may stand where the type on the left is expected.
 _WIDER = {ColumnType.NUMBER: {ColumnType.INTEGER}, ColumnType.DATETIME: {ColumnType.DATE}}
 
@@ -36,36 +49,49 @@ class ExpectedColumn(Value):
 
 
 class ExpectedSchema(Value):
-    """The declared columns; columns beyond them are problems unless `allow_unknown`."""
+    """The declared columns, each once; columns beyond them are problems unless `allow_unknown`."""
 
     columns: tuple[ExpectedColumn, ...]
     allow_unknown: bool = False
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        doubled = [name for name, count in Counter(column.name for column in self.columns).items() if count > 1]
+        if doubled:
+            raise ValueError(f"the column {doubled[0]!r} is declared more than once")
+        return self
 
-def compliance(spool: Spool, expected: ExpectedSchema, problems: Problems) -> int:
-    """The number of rows that keep to `expected`; what does not is added to `problems`."""
+
+def compliance(spool: Spool, expected: ExpectedSchema, problems: Problems, *, typed: bool) -> int:
+    """The number of rows that keep to `expected`; what does not is added to `problems`.
+
+    `typed`: the files say what type a value has (JSON lines, Parquet), so that "1" is a text and no number. In CSV
+    every cell is text, and has the types that it reads as.
+    """
     declared = {column.name: column for column in expected.columns}
     present = {column.name: column.type for column in spool.columns}
     for name, column in declared.items():
         if name not in present and column.required:
             problems.add(
                 "missing_column",
-                f"The required column {name!r} is missing",
+                f"The required column {name!r} of type {column.type} is missing",
                 "Add the column, or declare it as not required.",
                 column=name,
             )
     unknown = [] if expected.allow_unknown else [name for name in present if name not in declared]
+    absent = [name for name in declared if name not in present]
     for name in unknown:
+        near = get_close_matches(name, absent, n=1)
         problems.add(
             "unknown_column",
             f"The column {name!r} is not in the declared schema",
-            "Remove the column, correct its name, or declare it.",
+            f"Rename it to {near[0]!r}, or declare it." if near else "Remove the column, or declare it.",
             column=name,
         )
     comparable = [column for name, column in declared.items() if name in present]
     wrong_rows = 0
     for before, frame in spool.frames():
-        wrong_rows += len(_check_part(before, frame, comparable, spool, problems))
+        wrong_rows += len(_check_part(before, frame, comparable, spool, problems, typed=typed))
     if unknown or any(column.required and name not in present for name, column in declared.items()):
         return 0
     return spool.rows - wrong_rows
@@ -77,6 +103,8 @@ def _check_part(
     columns: list[ExpectedColumn],
     spool: Spool,
     problems: Problems,
+    *,
+    typed: bool,
 ) -> set[int]:
     """The indices, within the part, of rows that break the schema."""
     from pandera.errors import SchemaErrors  # noqa: PLC0415 - about a second to import
@@ -85,7 +113,7 @@ def _check_part(
     frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in missing)
     wrong: set[int] = set()
     try:
-        _pandera_schema(columns, frame).validate(frame, lazy=True)
+        _pandera_schema(columns, frame, spool, typed=typed).validate(frame, lazy=True)
     except SchemaErrors as errors:
         for case in errors.failure_cases.iter_rows(named=True):
             name = next((c.name for c in columns if c.name in {case["column"], case["failure_case"]}), None)
@@ -96,33 +124,43 @@ def _check_part(
     return wrong
 
 
-def _pandera_schema(columns: list[ExpectedColumn], frame: pl.DataFrame) -> "DataFrameSchema":
+def _pandera_schema(
+    columns: list[ExpectedColumn], frame: pl.DataFrame, spool: Spool, *, typed: bool
+) -> "DataFrameSchema":
     import pandera.polars as pa  # noqa: PLC0415
 
+    kinds = {column.name: column.type for column in spool.columns}
+
     def column(expected: ExpectedColumn) -> Any:
-        spooled = frame.schema[expected.name]
-        form = _TEXT_FORMS.get(expected.type, "")
-        as_text = spooled == pl.String and form
-        check = pa.Check.str_contains(form) if as_text else pa.Check(_type_fits(expected.type, spooled), name="type")
+        is_text = frame.schema[expected.name] == pl.String
+        fits = _fits(expected.type, kinds[expected.name], typed=typed or not is_text)
+        if fits is None:
+            check = pa.Check(lambda data: data.lazyframe.select(_reads_as(expected.type, data.key)), name="form")
+        else:
+            check = pa.Check(lambda _: fits, name="type")
         return pa.Column(nullable=expected.nullable, checks=[check])
 
     return pa.DataFrameSchema({expected.name: column(expected) for expected in columns})
 
 
-def _type_fits(expected: ColumnType, spooled: pl.DataType) -> Any:
-    """A check of the whole column: its spooled type is the expected one."""
-    actual = (
-        ColumnType.STRING if spooled == pl.String
-        else ColumnType.BOOLEAN if spooled == pl.Boolean
-        else ColumnType.INTEGER if spooled.is_integer()
-        else ColumnType.NUMBER if spooled.is_numeric()
-        else ColumnType.DATE if spooled == pl.Date
-        else ColumnType.DATETIME if spooled == pl.Datetime
-        else ColumnType.NULL if spooled == pl.Null
-        else ColumnType.OTHER
-    )  # fmt: skip
-    fits = actual in {expected, ColumnType.NULL} or actual in _WIDER.get(expected, set())
-    return lambda _: fits
+def _fits(expected: ColumnType, actual: ColumnType, *, typed: bool) -> bool | None:
+    """Whether a column of a type may stand for the expected one; None when each of its texts has to be read."""
+    if actual is ColumnType.NULL or (typed and (actual is expected or actual in _WIDER.get(expected, set()))):
+        return True
+    if not typed:
+        return None if expected in _TEXT_FORMS else True
+    dates_as_text = actual is ColumnType.STRING and expected in {ColumnType.DATE, ColumnType.DATETIME}
+    # JSON lines hold 1 and 2.5 in one column of numbers, as text here: which of them are whole is told row by row.
+    return None if dates_as_text or (expected, actual) == (ColumnType.INTEGER, ColumnType.NUMBER) else False
+
+
+def _reads_as(expected: ColumnType, name: str) -> pl.Expr:
+    """Whether each text of a column is a value of the type; dates must be in the calendar."""
+    text = pl.col(name).cast(pl.String)
+    formed = text.str.contains(_TEXT_FORMS[expected])
+    if expected in {ColumnType.DATE, ColumnType.DATETIME}:
+        formed = formed & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
+    return formed.fill_null(value=True)
 
 
 def _report(
@@ -150,9 +188,10 @@ def _report(
         actual = next(column.type for column in spool.columns if column.name == expected.name)
         problems.add(
             "wrong_type",
-            f"{expected.name!r} should be {expected.type} and is {actual if row is None else 'something else'}{where}",
-            "Correct the values, or the declared type.",
+            f"{expected.name!r} should be {expected.type} and is {actual}" if row is None
+            else f"{expected.name!r} does not read as {expected.type}{where}",
+            _REMEDIES.get(expected.type, "Correct the values, or the declared type."),
             file=file,
             row=row,
             column=expected.name,
-        )
+        )  # fmt: skip

@@ -59,7 +59,8 @@ def check_structure(
     spool = answer.spool
     if not spool.rows:
         return fmt, _report(problems, unreadable=spool.unreadable), None
-    compliant = compliance(spool, expected, problems) if expected is not None else None
+    typed = fmt is not DatasetFormat.CSV
+    compliant = compliance(spool, expected, problems, typed=typed) if expected is not None else None
     return fmt, _report(problems, unreadable=spool.unreadable, compliant=compliant), spool
 
 

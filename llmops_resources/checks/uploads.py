@@ -16,6 +16,8 @@ from llmops_resources.errors import InvalidInput, ValidationFailed, field_proble
 
 #: Uploads up to this size are parsed before they are accepted; larger ones are parsed by the validation run.
 PARSED_AT_ONCE = 32 * 1024**2
+#: Seconds the parser has for them, since the sender waits.
+PARSED_WITHIN = 300
 _SHOWN_PROBLEMS = 20
 
 
@@ -107,7 +109,8 @@ def _parse(
 ) -> None:
     folder = scratch / "rows"
     folder.mkdir()
-    _, report, _ = check_structure(files, folder, expected=expected, options=options)
+    hurried = options.model_copy(update={"parser_seconds": min(options.parser_seconds, PARSED_WITHIN)})
+    _, report, _ = check_structure(files, folder, expected=expected, options=hurried)
     if report.passed:
         return
     details = [

@@ -204,6 +204,76 @@ def test_what_keeps_to_the_schema_passes(structure_of: StructureOf) -> None:
         assert report.compliant_rows == 1
 
 
+A_TYPE_EACH = {
+    "integer": ("7", "x", "1.5"),
+    "number": ("1.5", "x", "1,5"),
+    "boolean": ("true", "x", "1"),
+    "date": ("2026-02-28", "2026-02-31", "28.02.2026"),
+    "datetime": ("2026-02-28T09:30:00Z", "2026-02-30T09:30:00Z", "09:30"),
+    "list": ("[1]", "x", "1"),
+    "object": ('{"a": 1}', "x", "[1]"),
+}
+
+
+@pytest.mark.parametrize("kind", list(A_TYPE_EACH))
+def test_cells_that_do_not_read_as_the_declared_type_are_named_by_column_and_row(
+    structure_of: StructureOf, tmp_path: Path, kind: str
+) -> None:
+    good, *bad = A_TYPE_EACH[kind]
+    with (tmp_path / "made.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["name", "a"], *(["row", cell] for cell in (good, *bad, good))])
+    expected = ExpectedSchema(columns=(ExpectedColumn(name="name"), ExpectedColumn(name="a", type=kind)))
+    report, _ = structure_of({"d.csv": (tmp_path / "made.csv").read_bytes()}, expected)
+    assert [(p.kind, p.file, p.row, p.column) for p in report.problems] == [
+        ("wrong_type", "d.csv", 2, "a"), ("wrong_type", "d.csv", 3, "a"),
+    ]  # fmt: skip
+    assert report.problems[0].message == f"'a' does not read as {kind} in row 2"
+    assert "or declare another type" in report.problems[0].remedy
+    assert report.compliant_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("string", '"1"', "1"), ("integer", "1", '"1"'), ("number", "1", '"1.5"'), ("boolean", "true", '"true"'),
+        ("list", "[1]", '"[1]"'), ("object", '{"b":1}', '"{}"'), ("date", '"2026-01-31"', "20260131"),
+    ],
+)  # fmt: skip
+def test_a_json_value_has_the_type_that_it_has_and_not_one_that_its_text_reads_as(
+    structure_of: StructureOf, kind: str, good: str, bad: str
+) -> None:
+    expected = ExpectedSchema(columns=(ExpectedColumn(name="a", type=kind),))
+    assert structure_of({"d.jsonl": f'{{"a":{good}}}\n'}, expected)[0].passed
+    report, _ = structure_of({"d.jsonl": f'{{"a":{bad}}}\n'}, expected)
+    assert [(p.kind, p.column) for p in report.problems] == [("wrong_type", "a")]
+    assert report.problems[0].message.startswith(f"'a' should be {kind} and is ")
+
+
+def test_a_fraction_among_whole_numbers_is_named_by_its_row(structure_of: StructureOf) -> None:
+    expected = ExpectedSchema(columns=(ExpectedColumn(name="a", type="integer"),))
+    report, _ = structure_of({"d.jsonl": '{"a":1}\n{"a":2.5}\n'}, expected)
+    assert [(p.kind, p.row, p.column) for p in report.problems] == [("wrong_type", 2, "a")]
+
+
+def test_numbers_written_as_text_in_parquet_are_no_numbers(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.parquet": parquet(pa.table({"id": ["1"], "text": ["x"]}))}, DECLARED)
+    assert [p.message for p in report.problems] == ["'id' should be integer and is string"]
+
+
+def test_a_misspelt_column_is_told_the_name_it_should_have(structure_of: StructureOf) -> None:
+    report, _ = structure_of({"d.csv": "id,texts\n1,a\n"}, DECLARED)
+    assert {(p.kind, p.message, p.remedy) for p in report.problems} == {
+        ("missing_column", "The required column 'text' of type string is missing",
+         "Add the column, or declare it as not required."),
+        ("unknown_column", "The column 'texts' is not in the declared schema", "Rename it to 'text', or declare it."),
+    }  # fmt: skip
+
+
+def test_a_schema_that_declares_a_column_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="'a' is declared more than once"):
+        ExpectedSchema(columns=(ExpectedColumn(name="a"), ExpectedColumn(name="a", type="integer")))
+
+
 def test_files_of_different_formats_or_columns_are_refused(structure_of: StructureOf) -> None:
     assert "mixed_formats" in structure_of({"a.csv": "a\n1\n", "b.jsonl": '{"a":1}\n'})[0].counts
     assert "columns_differ" in structure_of({"a.csv": "a\n1\n", "b.csv": "b\n1\n"})[0].counts

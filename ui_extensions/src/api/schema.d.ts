@@ -3258,7 +3258,7 @@ export interface components {
         };
         /**
          * ExpectedSchema
-         * @description The declared columns; columns beyond them are problems unless `allow_unknown`.
+         * @description The declared columns, each once; columns beyond them are problems unless `allow_unknown`.
          */
         ExpectedSchema: {
             /**

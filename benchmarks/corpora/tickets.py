@@ -81,7 +81,9 @@ _KR_MIDDLES = (
     "접속 주소는 {IP_ADDRESS}에서 확인되었습니다.",
     "주문번호 2024-118-7731은 아직 배송 전이며 금액은 49,900원입니다.",
     "오류 메시지 없이 빈 화면만 나오고, 다시 설치해도 같은 증상이 반복됩니다.",
+    "지난 3월 12일 14시 30분경부터 로그인이 되지 않았고 20240312-000118 건이 대기 중입니다.",
 )
+_FOUND_BY_MODEL = {"PERSON", "ORGANIZATION", "LOCATION", "DATE_TIME"}
 _KR_ENDINGS = ("감사합니다. {PERSON} 드림", "빠른 확인 부탁드립니다.", "문의: {EMAIL_ADDRESS}", "")
 
 
@@ -193,15 +195,24 @@ def _filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, li
     return text, labels
 
 
-def tickets(count: int, seed: int, *, korean_share: float = 0.12) -> list[Ticket]:
-    """`count` different-looking tickets, about 340 characters each."""
+def _named_only(templates: tuple[str, ...]) -> tuple[str, ...]:
+    """The templates without personal data that a pattern could find; look-alikes stay."""
+    return tuple(t for t in templates if set(re.findall(r"\{([A-Z_]+)\}", t)) <= _FOUND_BY_MODEL)
+
+
+def tickets(count: int, seed: int, *, korean_share: float = 0.12, personal_share: float = 1.0) -> list[Ticket]:
+    """`count` different-looking tickets, about 340 characters each.
+
+    Of those outside `personal_share` the personal data is names, places and dates at most.
+    """
     r = random.Random(seed)
     made = []
     for _ in range(count):
         korean = r.random() < korean_share
-        openings, middles, endings = (
-            (_KR_OPENINGS, _KR_MIDDLES, _KR_ENDINGS) if korean else (_OPENINGS, _MIDDLES, _ENDINGS)
-        )
+        parts_of = (_KR_OPENINGS, _KR_MIDDLES, _KR_ENDINGS) if korean else (_OPENINGS, _MIDDLES, _ENDINGS)
+        if personal_share < 1 and r.random() >= personal_share:
+            parts_of = tuple(map(_named_only, parts_of))
+        openings, middles, endings = parts_of
         parts = [r.choice(openings), *r.sample(middles, 3), r.choice(endings)]
         text, labels = _filled(" ".join(part for part in parts if part), _slots(r, korean=korean))
         made.append(Ticket(text, tuple(labels), korean))

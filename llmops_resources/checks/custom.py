@@ -60,7 +60,7 @@ def read_recognizers(path: Path) -> tuple[CustomRecognizer, ...]:
 
 
 def custom_rules(recognizers: Sequence[CustomRecognizer]) -> list[Rule]:
-    """A rule for each; the prefilter lets every text through, since an operator's pattern may be anything."""
+    """A rule for each."""
     return [_rule(recognizer) for recognizer in recognizers]
 
 
@@ -81,8 +81,9 @@ def _rule(recognizer: CustomRecognizer) -> Rule:
     near = "|".join(map(regex.escape, recognizer.context)) or None
     return Rule(
         recognizer.type,
-        "",
-        CheckedPatterns(recognizer.type, patterns, verdict, near, name=recognizer.name),
+        CheckedPatterns(
+            recognizer.type, patterns, verdict, near, name=recognizer.name, certain=bool(denied or check)
+        ),
         frozenset(column.casefold() for column in recognizer.columns),
     )
 

@@ -12,6 +12,7 @@
     columns = ["note"]               # nowhere else
 """
 
+import re
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,7 @@ def _rule(recognizer: CustomRecognizer) -> Rule:
     denied = frozenset(word.casefold() for word in recognizer.deny)
     words = [r"(?<![A-Za-z0-9_])" + regex.escape(word) + r"(?![A-Za-z0-9_])" for word in recognizer.deny]
     patterns = [(f"(?i:{word})", 1.0) for word in words] + [(p, recognizer.score) for p in recognizer.patterns]
-    near = "|".join(map(regex.escape, recognizer.context)) or None
+    near = "|".join(map(re.escape, recognizer.context)) or None
     return Rule(
         recognizer.type,
         CheckedPatterns(

@@ -47,15 +47,15 @@ def merged(found: Sequence[Hit]) -> list[Hit]:
 
 def without_weaker_overlaps(hits: Iterable[Hit]) -> list[Hit]:
     """The hits, less those that lie inside a surer one (a bank account inside a phone number) and exact repeats."""
-    distinct = list(dict.fromkeys(sorted(hits, key=lambda hit: (hit.start, -hit.end, -hit.score))))
-    return [
-        hit
-        for hit in distinct
+    kept: list[Hit] = []
+    open_hits: list[Hit] = []  # those before, in this order, that the next one may lie in
+    for hit in dict.fromkeys(sorted(hits, key=lambda hit: (hit.start, -hit.end, -hit.score))):
+        open_hits = [other for other in open_hits if other.end > hit.start]
         if not any(
-            other is not hit
-            and other.start <= hit.start
-            and hit.end <= other.end
+            hit.end <= other.end
             and (other.score > hit.score or (other.entity == hit.entity and other[1:3] != hit[1:3]))
-            for other in distinct
-        )
-    ]
+            for other in open_hits
+        ):
+            kept.append(hit)
+        open_hits.append(hit)
+    return kept

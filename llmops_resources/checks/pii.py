@@ -133,7 +133,9 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
         progress(0.8 * scanned / spool.rows)
     for rule in patterns.given_up:
         pending.append(f"the rule {rule} ran out of time and was not carried through")
-    model, skipped, cut = _scan_entities(read_by_model, options, tally, pending) if sampled else (None, 0, 0)
+    model, skipped, cut = (None, 0, 0)
+    if sampled:
+        model, skipped, cut = _scan_entities(read_by_model, options, tally, pending, patterns.scan)
     progress(1.0)
     coverage = PiiCoverage(
         total_rows=spool.rows + spool.unreadable,
@@ -204,9 +206,16 @@ def _sampled_cells(
 
 
 def _scan_entities(
-    cells: list[tuple[int, str, str]], options: CheckOptions, tally: _Tally, pending: list[str]
+    cells: list[tuple[int, str, str]],
+    options: CheckOptions,
+    tally: _Tally,
+    pending: list[str],
+    by_patterns: Callable[[pl.Series], dict[int, list[Hit]]],
 ) -> tuple[str | None, int, int]:
-    """The model that read the cells (None when it could not), how many it cannot read, and how many were cut."""
+    """The model that read the cells (None when it could not), how many it cannot read, and how many were cut.
+
+    A name that a pattern found already is not counted twice.
+    """
     cells = sorted(cells)
     readable = [(r, c, t[: options.ner_max_characters]) for r, c, t in cells if readable_by_model(t)]
     cut = sum(len(text) > options.ner_max_characters for _, _, text in cells)
@@ -215,8 +224,11 @@ def _scan_entities(
     except (Unavailable, ImportError, OSError, ValueError) as error:
         pending.append(str(error))
         return None, 0, 0
-    found = reader.read([text for _, _, text in readable])
-    for (row, column, text), entities in zip(readable, found, strict=True):
-        for hit in entities:
-            tally.add(Hit(*hit), text, column, row, 1)
+    texts = [text for _, _, text in readable]
+    known = by_patterns(pl.Series("text", texts, pl.String))
+    for index, ((row, column, text), entities) in enumerate(zip(readable, reader.read(texts), strict=True)):
+        already = known.get(index, ())
+        for hit in (Hit(*entity) for entity in entities):
+            if not any(hit.entity == k.entity and k.start < hit.end and hit.start < k.end for k in already):
+                tally.add(hit, text, column, row, 1)
     return options.spacy_model, len(cells) - len(readable), cut

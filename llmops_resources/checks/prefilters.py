@@ -3,8 +3,9 @@
 Polars runs it over a whole column at once; only what it lets through reaches the pattern itself. Sound by construction,
 node by node of the parsed pattern:
 
-- What only narrows a match is left out: anchors, word boundaries, look-around. A look-behind at the beginning, or a
-  look-ahead at the end, that forbids characters of a set becomes "another character, or the end of the text".
+- What only narrows a match is left out: anchors, word boundaries, look-around. But what a look-behind at the beginning
+  or a look-ahead at the end asks for is asked for beside the match, and one that forbids characters of a set becomes
+  "another character, or the end of the text".
 - Classes that the two engines define apart (`\\w`, `\\d`, `\\s`) become their ASCII part or any character beyond ASCII;
   a class that excludes one of them, any character.
 - Long repeats lose their upper bound, a back-reference becomes the group it refers to, a greedy, lazy, possessive or
@@ -33,6 +34,7 @@ _CLASSES = {
     sre.CATEGORY_WORD: r"0-9A-Za-z_",
     sre.CATEGORY_SPACE: r"\x09-\x0d\x1c-\x20",
 }
+_NO_WIDTH = {sre.AT, sre.ASSERT, sre.ASSERT_NOT}
 _BEYOND_ASCII = r"\x{80}-\x{10FFFF}"
 _FOLDED_APART = r"[\x{df}\x{130}\x{131}\x{17f}\x{1e9e}\x{212a}]"
 _KNOWN_FLAGS = re.UNICODE | re.IGNORECASE | re.DOTALL | re.MULTILINE
@@ -77,15 +79,30 @@ class _Translation:
         self._groups: dict[int, str] = {}
         self._folding = folded = bool(parsed.state.flags & re.IGNORECASE)
         self._mixed = False
-        nodes = list(parsed)
-        body = self._sequence(nodes)
-        if folded:
-            self.text = f"(?i:{body})"
-        else:
-            before, after = _forbidden_before(nodes), _forbidden_after(nodes)
-            left = f"(?:\\A|[^{_written(before)}])" if before else ""
-            right = f"(?:[^{_written(after)}]|\\z)" if after else ""
-            self.text = f"{left}(?:{body}){right}"
+        self.text = f"(?{'i' if folded else ''}:{self._whole(list(parsed))})"
+
+    def _whole(self, nodes: list[tuple[Any, Any]]) -> str:
+        """What stands alone, so that nothing is before or after it but what its look-arounds say."""
+        left, right = self._beside(nodes, -1), self._beside(nodes[::-1], 1)
+        if not self._folding:
+            before, after = _forbidden(nodes, -1), _forbidden(nodes[::-1], 1)
+            left = left or (f"(?:\\A|[^{_written(before)}])" if before else "")
+            right = right or (f"(?:[^{_written(after)}]|\\z)" if after else "")
+        wide = [node for node in nodes if node[0] not in _NO_WIDTH]
+        if not left and not right and len(wide) == 1 and wide[0][0] is sre.SUBPATTERN and not any(wide[0][1][1:3]):
+            return self._whole(list(wide[0][1][3]))
+        if not left and not right and len(wide) == 1 and wide[0][0] is sre.BRANCH:
+            return "|".join(f"(?:{self._whole(list(branch))})" for branch in wide[0][1][1])
+        return f"{left}(?:{self._sequence(nodes)}){right}"
+
+    def _beside(self, nodes: list[tuple[Any, Any]], direction: int) -> str:
+        """What the first look-around of `direction` asks for, of those that stand first."""
+        for op, value in nodes:
+            if op not in _NO_WIDTH:
+                break
+            if op is sre.ASSERT and value[0] == direction:
+                return f"(?:{self._sequence(value[1])})"
+        return ""
 
     def _sequence(self, nodes: Any) -> str:
         return "".join(self._node(op, value) for op, value in nodes)
@@ -107,7 +124,7 @@ class _Translation:
             return self._repeat(*value)
         if op is sre.GROUPREF:
             return f"{_ANY}*" if self._mixed else self._groups.get(value, f"{_ANY}*")
-        if op in {sre.AT, sre.ASSERT, sre.ASSERT_NOT}:
+        if op in _NO_WIDTH:
             return ""
         raise _Unknown
 
@@ -159,23 +176,14 @@ def _escaped(code: int) -> str:
     return f"\\x{{{code:x}}}"
 
 
-def _forbidden_before(nodes: list[tuple[Any, Any]]) -> _Ranges:
-    """What no character before a match may be, told by look-behinds that stand first."""
+def _forbidden(nodes: list[tuple[Any, Any]], direction: int) -> _Ranges:
+    """What the character beside a match may not be, told by look-arounds of `direction` that stand first."""
     found: _Ranges = []
     for op, value in nodes:
-        if op is not sre.ASSERT_NOT or value[0] != -1:
+        if op not in _NO_WIDTH:
             break
-        found += _single(value[1])
-    return found
-
-
-def _forbidden_after(nodes: list[tuple[Any, Any]]) -> _Ranges:
-    """What no character after a match may be, told by look-aheads that stand last."""
-    found: _Ranges = []
-    for op, value in reversed(nodes):
-        if op is not sre.ASSERT_NOT or value[0] != 1:
-            break
-        found += _single(value[1])
+        if op is sre.ASSERT_NOT and value[0] == direction:
+            found += _single(value[1])
     return found
 
 

@@ -15,7 +15,8 @@ from llmops_resources.checks.checksums import (
     resident_number,
     social_security_number,
 )
-from llmops_resources.checks.phones import PhoneNumbers
+from llmops_resources.checks.names import name_rules
+from llmops_resources.checks.phones import PhoneNumbers, numbers_to_call
 from llmops_resources.checks.rules import CheckedPatterns, Ibans, Rule
 
 _NOT_DIGIT_BEFORE, _NOT_DIGIT_AFTER = r"(?<![0-9])", r"(?![0-9])"
@@ -28,6 +29,8 @@ _EMAIL = (
 _CARD = (
     r"(?<![A-Za-z0-9_.-])(?:"
     r"(?:4[0-9]{3}|5[1-5][0-9]{2}|2[2-7][0-9]{2}|6[0-9]{3}|35[0-9]{2}|9[0-9]{3})(?:[- ]?[0-9]{4}){3}(?:[0-9]{3})?"
+    r"|(?:5018|50[23]0|5038|5893|6304|6759|676[1-3])(?:[- ]?[0-9]{4}){2,3}[0-9]{0,3}"
+    r"|(?:1800|2131)[- ]?[0-9]{6}[- ]?[0-9]{5}"
     r"|3[47][0-9]{2}[- ]?[0-9]{6}[- ]?[0-9]{5}|3(?:0[0-5]|[68][0-9])[0-9][- ]?[0-9]{6}[- ]?[0-9]{4}|4[0-9]{12}"
     r")(?![A-Za-z0-9_]|[.-][0-9])"
 )
@@ -51,11 +54,13 @@ def pattern_rules(phone_regions: Sequence[str]) -> list[Rule]:
         *,
         certain: bool = True,
     ) -> Rule:
-        return Rule(entity, CheckedPatterns(entity, patterns, check, context, certain=certain))
+        return Rule(entity, CheckedPatterns(entity, patterns, check, context, certain=certain, trusted=True))
 
     return [
-        rule("EMAIL_ADDRESS", _EMAIL, mail_domain()),
+        rule("EMAIL_ADDRESS", _EMAIL, mail_domain),
         Rule("PHONE_NUMBER", PhoneNumbers(phone_regions)),
+        *(Rule("PHONE_NUMBER", recognizer) for recognizer in numbers_to_call()),
+        *name_rules(),
         rule("CREDIT_CARD", [(_CARD, 0.3)], known_card),
         Rule("IBAN_CODE", Ibans()),
         rule("IP_ADDRESS", [(_IPV4, 0.6), (_IPV6, 0.6)], network_address, certain=False),

@@ -87,7 +87,8 @@ _FOUND_BY_MODEL = {"PERSON", "ORGANIZATION", "LOCATION", "DATE_TIME"}
 _KR_ENDINGS = ("감사합니다. {PERSON} 드림", "빠른 확인 부탁드립니다.", "문의: {EMAIL_ADDRESS}", "")
 
 
-def _luhn(prefix: str, length: int, r: random.Random) -> str:
+def card_number(prefix: str, length: int, r: random.Random) -> str:
+    """Digits that begin with `prefix` and are right by Luhn."""
     body = prefix + "".join(r.choices("0123456789", k=length - len(prefix) - 1))
     total = sum(sum(divmod(int(d) * (2 if i % 2 == 0 else 1), 10)) for i, d in enumerate(reversed(body)))
     return body + str(-total % 10)
@@ -95,7 +96,7 @@ def _luhn(prefix: str, length: int, r: random.Random) -> str:
 
 def _card(r: random.Random) -> str:
     prefix, length = r.choice([("4", 16), ("51", 16), ("2231", 16), ("2720", 16), ("37", 15), ("6011", 16), ("3056", 14), ("3528", 16), ("9410", 16)])
-    digits = _luhn(prefix, length, r)
+    digits = card_number(prefix, length, r)
     groups = (4, 6, 5) if length == 15 else (4, 6, 4) if length == 14 else (4, 4, 4, 4)
     parts, at = [], 0
     for size in groups:
@@ -104,7 +105,8 @@ def _card(r: random.Random) -> str:
     return r.choice(["", " ", "-"]).join(parts)
 
 
-def _iban(r: random.Random) -> str:
+def iban_number(r: random.Random) -> str:
+    """A German account number with right check digits."""
     bban = "".join(r.choices("0123456789", k=18))
     check = 98 - int(bban + "131400") % 97
     return f"DE{check:02}{bban}"
@@ -171,7 +173,7 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
         "EMAIL_ADDRESS": lambda: f"{r.choice(_FIRST).lower()}.{r.choice(_LAST).lower()}{r.randint(1, 99)}@{r.choice(_DOMAINS)}",
         "PHONE_NUMBER": lambda: _korean_phone(r) if korean else _phone(r),
         "CREDIT_CARD": lambda: _card(r),
-        "IBAN_CODE": lambda: _iban(r),
+        "IBAN_CODE": lambda: iban_number(r),
         "IP_ADDRESS": lambda: ".".join(str(r.randint(128, 223)) for _ in range(4)),
         "US_SSN": lambda: f"{r.randint(100, 665)}-{r.randint(10, 99)}-{r.randint(1000, 9999)}",
         "KR_RRN": lambda: _resident(r),
@@ -182,7 +184,8 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
     }
 
 
-def _filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, list[Label]]:
+def filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, list[Label]]:
+    """The template with its slots filled, and where they are."""
     text, labels = "", []
     for piece in re.split(r"(\{[A-Z_]+\})", template):
         if piece.startswith("{"):
@@ -214,6 +217,6 @@ def tickets(count: int, seed: int, *, korean_share: float = 0.12, personal_share
             parts_of = tuple(map(_named_only, parts_of))
         openings, middles, endings = parts_of
         parts = [r.choice(openings), *r.sample(middles, 3), r.choice(endings)]
-        text, labels = _filled(" ".join(part for part in parts if part), _slots(r, korean=korean))
+        text, labels = filled(" ".join(part for part in parts if part), _slots(r, korean=korean))
         made.append(Ticket(text, tuple(labels), korean))
     return made

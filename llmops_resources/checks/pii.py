@@ -60,7 +60,10 @@ class PiiCoverage(Value):
     ner_cells_skipped: int = 0  # cells of sampled rows in a script that the model does not read
     custom_recognizers: tuple[str, ...] = ()
     ner_cells_cut: int = 0  # cells of sampled rows longer than `ner_max_characters`
-    limits: str = "Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once."
+    limits: str = (
+        "Not looked for: data spelled out, encrypted, encoded more than once, or split over cells "
+        "other than neighbouring columns of digits."
+    )
 
 
 class PiiReport(Value):
@@ -115,11 +118,13 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
     from llmops_resources.checks.custom import custom_rules  # noqa: PLC0415
     from llmops_resources.checks.recognizers import pattern_rules  # noqa: PLC0415
     from llmops_resources.checks.scan import PatternScan  # noqa: PLC0415
+    from llmops_resources.checks.split import JoinedScan  # noqa: PLC0415
 
     tally, pending = _Tally(spool, options.findings_per_type), list[str]()
     rules = (*pattern_rules(options.phone_regions), *custom_rules(options.custom_recognizers))
     patterns = PatternScan(rules, options.min_score)
     cells, nested = CellScan(patterns), _nested(spool)
+    joined = JoinedScan(cells)
     sampled = sample_rows(spool.rows, options.ner_sample_rows, options.seed)
     scanned, columns, read_by_model = 0, dict[str, None](), list[tuple[int, str, str]]()
     for before, frame in spool.frames():
@@ -128,6 +133,8 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
             columns[name] = None
             for hit, text, row, times in cells.hits(values, nested=name in nested):
                 tally.add(hit, text, name, before + row, times)
+        for hit, text, name, row, times in joined.hits(frame):
+            tally.add(hit, text, name, before + row, times)
         read_by_model += _sampled_cells(before, frame.height, texts, sampled, spool)
         scanned += frame.height
         progress(0.8 * scanned / spool.rows)
@@ -142,7 +149,7 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
         rows_scanned_rules=scanned,
         rows_scanned_ner=len(sampled) if model else 0,
         unreadable_rows=spool.unreadable,
-        columns=tuple(columns),
+        columns=(*columns, *joined.columns),
         recognizers=patterns.entities,
         custom_recognizers=tuple(recognizer.name for recognizer in options.custom_recognizers),
         model=model,

@@ -81,11 +81,14 @@ _KR_MIDDLES = (
     "접속 주소는 {IP_ADDRESS}에서 확인되었습니다.",
     "주문번호 2024-118-7731은 아직 배송 전이며 금액은 49,900원입니다.",
     "오류 메시지 없이 빈 화면만 나오고, 다시 설치해도 같은 증상이 반복됩니다.",
+    "지난 3월 12일 14시 30분경부터 로그인이 되지 않았고 20240312-000118 건이 대기 중입니다.",
 )
+_FOUND_BY_MODEL = {"PERSON", "ORGANIZATION", "LOCATION", "DATE_TIME"}
 _KR_ENDINGS = ("감사합니다. {PERSON} 드림", "빠른 확인 부탁드립니다.", "문의: {EMAIL_ADDRESS}", "")
 
 
-def _luhn(prefix: str, length: int, r: random.Random) -> str:
+def card_number(prefix: str, length: int, r: random.Random) -> str:
+    """Digits that begin with `prefix` and are right by Luhn."""
     body = prefix + "".join(r.choices("0123456789", k=length - len(prefix) - 1))
     total = sum(sum(divmod(int(d) * (2 if i % 2 == 0 else 1), 10)) for i, d in enumerate(reversed(body)))
     return body + str(-total % 10)
@@ -93,7 +96,7 @@ def _luhn(prefix: str, length: int, r: random.Random) -> str:
 
 def _card(r: random.Random) -> str:
     prefix, length = r.choice([("4", 16), ("51", 16), ("2231", 16), ("2720", 16), ("37", 15), ("6011", 16), ("3056", 14), ("3528", 16), ("9410", 16)])
-    digits = _luhn(prefix, length, r)
+    digits = card_number(prefix, length, r)
     groups = (4, 6, 5) if length == 15 else (4, 6, 4) if length == 14 else (4, 4, 4, 4)
     parts, at = [], 0
     for size in groups:
@@ -102,7 +105,8 @@ def _card(r: random.Random) -> str:
     return r.choice(["", " ", "-"]).join(parts)
 
 
-def _iban(r: random.Random) -> str:
+def iban_number(r: random.Random) -> str:
+    """A German account number with right check digits."""
     bban = "".join(r.choices("0123456789", k=18))
     check = 98 - int(bban + "131400") % 97
     return f"DE{check:02}{bban}"
@@ -169,7 +173,7 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
         "EMAIL_ADDRESS": lambda: f"{r.choice(_FIRST).lower()}.{r.choice(_LAST).lower()}{r.randint(1, 99)}@{r.choice(_DOMAINS)}",
         "PHONE_NUMBER": lambda: _korean_phone(r) if korean else _phone(r),
         "CREDIT_CARD": lambda: _card(r),
-        "IBAN_CODE": lambda: _iban(r),
+        "IBAN_CODE": lambda: iban_number(r),
         "IP_ADDRESS": lambda: ".".join(str(r.randint(128, 223)) for _ in range(4)),
         "US_SSN": lambda: f"{r.randint(100, 665)}-{r.randint(10, 99)}-{r.randint(1000, 9999)}",
         "KR_RRN": lambda: _resident(r),
@@ -180,7 +184,8 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
     }
 
 
-def _filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, list[Label]]:
+def filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, list[Label]]:
+    """The template with its slots filled, and where they are."""
     text, labels = "", []
     for piece in re.split(r"(\{[A-Z_]+\})", template):
         if piece.startswith("{"):
@@ -193,16 +198,25 @@ def _filled(template: str, slots: dict[str, Callable[[], str]]) -> tuple[str, li
     return text, labels
 
 
-def tickets(count: int, seed: int, *, korean_share: float = 0.12) -> list[Ticket]:
-    """`count` different-looking tickets, about 340 characters each."""
+def _named_only(templates: tuple[str, ...]) -> tuple[str, ...]:
+    """The templates without personal data that a pattern could find; look-alikes stay."""
+    return tuple(t for t in templates if set(re.findall(r"\{([A-Z_]+)\}", t)) <= _FOUND_BY_MODEL)
+
+
+def tickets(count: int, seed: int, *, korean_share: float = 0.12, personal_share: float = 1.0) -> list[Ticket]:
+    """`count` different-looking tickets, about 340 characters each.
+
+    Of those outside `personal_share` the personal data is names, places and dates at most.
+    """
     r = random.Random(seed)
     made = []
     for _ in range(count):
         korean = r.random() < korean_share
-        openings, middles, endings = (
-            (_KR_OPENINGS, _KR_MIDDLES, _KR_ENDINGS) if korean else (_OPENINGS, _MIDDLES, _ENDINGS)
-        )
+        parts_of = (_KR_OPENINGS, _KR_MIDDLES, _KR_ENDINGS) if korean else (_OPENINGS, _MIDDLES, _ENDINGS)
+        if personal_share < 1 and r.random() >= personal_share:
+            parts_of = tuple(map(_named_only, parts_of))
+        openings, middles, endings = parts_of
         parts = [r.choice(openings), *r.sample(middles, 3), r.choice(endings)]
-        text, labels = _filled(" ".join(part for part in parts if part), _slots(r, korean=korean))
+        text, labels = filled(" ".join(part for part in parts if part), _slots(r, korean=korean))
         made.append(Ticket(text, tuple(labels), korean))
     return made

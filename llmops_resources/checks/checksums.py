@@ -6,10 +6,16 @@ likely as its pattern says".
 """
 
 import ipaddress
+import re
 from collections.abc import Callable
+from functools import cache
 
 import tldextract
 
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}[-./ ]?(?:0?[1-9]|1[0-2])[-./ ]?(?:0?[1-9]|[12][0-9]|3[01])(?: [0-9]{1,2})?"
+    r"|[0-3]?[0-9][-./][0-3]?[0-9][-./](?:19|20)?[0-9]{2}|(?:19|20)[0-9]{2}-(?:19|20)?[0-9]{2}"
+)
 Verdict = Callable[[str], bool | None]
 
 
@@ -26,6 +32,13 @@ def luhn(text: str) -> bool:
 def known_card(text: str) -> bool:
     """Whether a number that looks like a card is one: right by Luhn, and not one digit over and over."""
     return luhn(text) and len(set(_digits(text))) > 1
+
+
+def dialled(text: str) -> bool | None:
+    """False for what no telephone takes (E.164: 15 digits at most, extension aside), and for dates and times."""
+    number = re.split("[xe]", text)[0].strip()
+    count = len(_digits(number))
+    return None if 6 <= count <= 15 and not _DATE.fullmatch(number) else False
 
 
 def resident_number(text: str) -> bool | None:
@@ -52,10 +65,14 @@ def social_security_number(text: str) -> bool | None:
     return False if never_issued else None
 
 
-def mail_domain() -> Verdict:
+def mail_domain(text: str) -> bool:
     """Whether an address ends in a public suffix, by the list in the package: nothing is fetched."""
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    return lambda text: extract(text.rpartition("@")[2]).suffix != ""
+    return _suffixes()(text.rpartition("@")[2]).suffix != ""
+
+
+@cache
+def _suffixes() -> tldextract.TLDExtract:
+    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
 
 def network_address(text: str) -> bool | None:

@@ -12,6 +12,7 @@
     columns = ["note"]               # nowhere else
 """
 
+import re
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def read_recognizers(path: Path) -> tuple[CustomRecognizer, ...]:
 
 
 def custom_rules(recognizers: Sequence[CustomRecognizer]) -> list[Rule]:
-    """A rule for each; the prefilter lets every text through, since an operator's pattern may be anything."""
+    """A rule for each."""
     return [_rule(recognizer) for recognizer in recognizers]
 
 
@@ -78,11 +79,12 @@ def _rule(recognizer: CustomRecognizer) -> Rule:
     denied = frozenset(word.casefold() for word in recognizer.deny)
     words = [r"(?<![A-Za-z0-9_])" + regex.escape(word) + r"(?![A-Za-z0-9_])" for word in recognizer.deny]
     patterns = [(f"(?i:{word})", 1.0) for word in words] + [(p, recognizer.score) for p in recognizer.patterns]
-    near = "|".join(map(regex.escape, recognizer.context)) or None
+    near = "|".join(map(re.escape, recognizer.context)) or None
     return Rule(
         recognizer.type,
-        "",
-        CheckedPatterns(recognizer.type, patterns, verdict, near, name=recognizer.name),
+        CheckedPatterns(
+            recognizer.type, patterns, verdict, near, name=recognizer.name, certain=bool(denied or check)
+        ),
         frozenset(column.casefold() for column in recognizer.columns),
     )
 

@@ -1,8 +1,8 @@
 """Text as a scanner must read it, whatever hides it; and as a report may show it.
 
 Undone: characters that look like ASCII ones (full-width, mathematical, circled, digits of other scripts, Cyrillic and
-Greek look-alikes), odd dashes and spaces, invisible characters, escapes of URLs and HTML (`%40`, `&#64;`), and base64
-of readable text, once.
+Greek look-alikes), odd dashes and spaces, invisible characters, escapes of URLs, HTML and strings (`%40`, `&#64;`,
+`\\u0040`, `\\n`), and base64 of readable text, once.
 """
 
 import base64
@@ -24,13 +24,16 @@ _DASHES, _SPACES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212", "\u00a0\u
 # Where characters live that stand for an ASCII one; the rest of Unicode is not worth the look.
 _RANGES = ((0xA0, 0x250), (0x600, 0x1000), (0x2000, 0x2200), (0x2460, 0x24EB), (0xFE50, 0xFFEF), (0x1D400, 0x1D800))
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u3164\ufeff]")
-_ESCAPE = re.compile(r"%([2-7][0-9A-Fa-f])|&#([0-9]{2,7});|&#[xX]([0-9A-Fa-f]{2,6});|&(commat|period|hyphen|lowbar);")
+_ESCAPE = re.compile(
+    r"%([2-7][0-9A-Fa-f])|&#([0-9]{2,7});|&#[xX]([0-9A-Fa-f]{2,6});|&(commat|period|hyphen|lowbar);"
+    r"|\\(?:u([0-9A-Fa-f]{4})|x([2-7][0-9A-Fa-f])|[nrt])"
+)
 _NAMED = {"commat": "@", "period": ".", "hyphen": "-", "lowbar": "_"}
 #: Matches (in Rust too) where `undisguised` may change something.
 DISGUISE = (
     "[\u00a0\u00ad\u00b2\u00b3\u00b9\u0370-\u03ff\u0400-\u052f\u0589\u0600-\u0fff\u115f\u1160\u180e\u2000-\u2064"
     "\u2070-\u209c\u2100-\u214f\u2212\u2460-\u24ea\u3000\u3002\u3164\ufe50-\uffee\U0001d400-\U0001d7ff\u034f\u0251\u0261]"
-    "|%[2-7][0-9A-Fa-f]|&(?:#|commat|period|hyphen|lowbar)"
+    r"|%[2-7][0-9A-Fa-f]|&(?:#|commat|period|hyphen|lowbar)|\\(?:u[0-9A-Fa-f]{4}|x[2-7]|[nrt])"
 )
 #: Matches where `encoded_texts` may find something: a run of base64 that is long enough for an identifier.
 ENCODED = r"[A-Za-z0-9+/_-]{16,}"
@@ -81,20 +84,24 @@ def _keep(plain: str, start: int, end: int, characters: list[str], offsets: list
 
 
 def _unescaped(escape: re.Match[str]) -> str:
-    percent, decimal, hexadecimal, name = escape.groups()
+    percent, decimal, hexadecimal, name, unicode, byte = escape.groups()
     if name:
         return _NAMED[name]
-    code = int(decimal) if decimal else int(percent or hexadecimal, 16)
-    return chr(code) if 0x20 <= code < 0x7F else " "
+    digits = percent or hexadecimal or unicode or byte
+    code = int(decimal) if decimal else int(digits, 16) if digits else 0
+    if code >= 0x7F:
+        plain = _plain().get(code, chr(code)) if unicode else " "
+        return plain if plain.isprintable() else " "
+    return chr(code) if code >= 0x20 else " "
 
 
 def unescaped_json(text: str) -> str:
     """JSON text with its escapes as blanks and plain characters, every other character where it was.
 
-    "call\\n010-1234" has a letter before the number that is none.
+    "call\\n010-1234" has a letter before the number that is none. Numbered characters are left for `undisguised`.
     """
     return re.sub(
-        r'\\(?:u[0-9A-Fa-f]{4}|["\\/bfnrt])',
+        r'\\["\\/bfnrt]',
         lambda e: (e.group()[1] if e.group()[1] in '"\\/' else " ").rjust(len(e.group())),
         text,
     )

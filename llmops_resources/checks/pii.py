@@ -60,7 +60,10 @@ class PiiCoverage(Value):
     ner_cells_skipped: int = 0  # cells of sampled rows in a script that the model does not read
     custom_recognizers: tuple[str, ...] = ()
     ner_cells_cut: int = 0  # cells of sampled rows longer than `ner_max_characters`
-    limits: str = "Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once."
+    limits: str = (
+        "Not looked for: data spelled out, encrypted, encoded more than once, or split over cells "
+        "other than neighbouring columns of digits."
+    )
 
 
 class PiiReport(Value):
@@ -115,11 +118,13 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
     from llmops_resources.checks.custom import custom_rules  # noqa: PLC0415
     from llmops_resources.checks.recognizers import pattern_rules  # noqa: PLC0415
     from llmops_resources.checks.scan import PatternScan  # noqa: PLC0415
+    from llmops_resources.checks.split import JoinedScan  # noqa: PLC0415
 
     tally, pending = _Tally(spool, options.findings_per_type), list[str]()
     rules = (*pattern_rules(options.phone_regions), *custom_rules(options.custom_recognizers))
     patterns = PatternScan(rules, options.min_score)
     cells, nested = CellScan(patterns), _nested(spool)
+    joined = JoinedScan(cells)
     sampled = sample_rows(spool.rows, options.ner_sample_rows, options.seed)
     scanned, columns, read_by_model = 0, dict[str, None](), list[tuple[int, str, str]]()
     for before, frame in spool.frames():
@@ -128,19 +133,23 @@ def check_pii(spool: Spool, options: CheckOptions, progress: Callable[[float], N
             columns[name] = None
             for hit, text, row, times in cells.hits(values, nested=name in nested):
                 tally.add(hit, text, name, before + row, times)
+        for hit, text, name, row, times in joined.hits(frame):
+            tally.add(hit, text, name, before + row, times)
         read_by_model += _sampled_cells(before, frame.height, texts, sampled, spool)
         scanned += frame.height
         progress(0.8 * scanned / spool.rows)
     for rule in patterns.given_up:
         pending.append(f"the rule {rule} ran out of time and was not carried through")
-    model, skipped, cut = _scan_entities(read_by_model, options, tally, pending) if sampled else (None, 0, 0)
+    model, skipped, cut = (None, 0, 0)
+    if sampled:
+        model, skipped, cut = _scan_entities(read_by_model, options, tally, pending, patterns.scan)
     progress(1.0)
     coverage = PiiCoverage(
         total_rows=spool.rows + spool.unreadable,
         rows_scanned_rules=scanned,
         rows_scanned_ner=len(sampled) if model else 0,
         unreadable_rows=spool.unreadable,
-        columns=tuple(columns),
+        columns=(*columns, *joined.columns),
         recognizers=patterns.entities,
         custom_recognizers=tuple(recognizer.name for recognizer in options.custom_recognizers),
         model=model,
@@ -204,9 +213,16 @@ def _sampled_cells(
 
 
 def _scan_entities(
-    cells: list[tuple[int, str, str]], options: CheckOptions, tally: _Tally, pending: list[str]
+    cells: list[tuple[int, str, str]],
+    options: CheckOptions,
+    tally: _Tally,
+    pending: list[str],
+    by_patterns: Callable[[pl.Series], dict[int, list[Hit]]],
 ) -> tuple[str | None, int, int]:
-    """The model that read the cells (None when it could not), how many it cannot read, and how many were cut."""
+    """The model that read the cells (None when it could not), how many it cannot read, and how many were cut.
+
+    A name that a pattern found already is not counted twice.
+    """
     cells = sorted(cells)
     readable = [(r, c, t[: options.ner_max_characters]) for r, c, t in cells if readable_by_model(t)]
     cut = sum(len(text) > options.ner_max_characters for _, _, text in cells)
@@ -215,8 +231,11 @@ def _scan_entities(
     except (Unavailable, ImportError, OSError, ValueError) as error:
         pending.append(str(error))
         return None, 0, 0
-    found = reader.read([text for _, _, text in readable])
-    for (row, column, text), entities in zip(readable, found, strict=True):
-        for hit in entities:
-            tally.add(Hit(*hit), text, column, row, 1)
+    texts = [text for _, _, text in readable]
+    known = by_patterns(pl.Series("text", texts, pl.String))
+    for index, ((row, column, text), entities) in enumerate(zip(readable, reader.read(texts), strict=True)):
+        already = known.get(index, ())
+        for hit in (Hit(*entity) for entity in entities):
+            if not any(hit.entity == k.entity and k.start < hit.end and hit.start < k.end for k in already):
+                tally.add(hit, text, column, row, 1)
     return options.spacy_model, len(cells) - len(readable), cut

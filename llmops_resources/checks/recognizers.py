@@ -15,7 +15,8 @@ from llmops_resources.checks.checksums import (
     resident_number,
     social_security_number,
 )
-from llmops_resources.checks.phones import PHONE_PREFILTER, PhoneNumbers
+from llmops_resources.checks.names import name_rules
+from llmops_resources.checks.phones import PhoneNumbers, numbers_to_call
 from llmops_resources.checks.rules import CheckedPatterns, Ibans, Rule
 
 _NOT_DIGIT_BEFORE, _NOT_DIGIT_AFTER = r"(?<![0-9])", r"(?![0-9])"
@@ -28,6 +29,8 @@ _EMAIL = (
 _CARD = (
     r"(?<![A-Za-z0-9_.-])(?:"
     r"(?:4[0-9]{3}|5[1-5][0-9]{2}|2[2-7][0-9]{2}|6[0-9]{3}|35[0-9]{2}|9[0-9]{3})(?:[- ]?[0-9]{4}){3}(?:[0-9]{3})?"
+    r"|(?:5018|50[23]0|5038|5893|6304|6759|676[1-3])(?:[- ]?[0-9]{4}){2,3}[0-9]{0,3}"
+    r"|(?:1800|2131)[- ]?[0-9]{6}[- ]?[0-9]{5}"
     r"|3[47][0-9]{2}[- ]?[0-9]{6}[- ]?[0-9]{5}|3(?:0[0-5]|[68][0-9])[0-9][- ]?[0-9]{6}[- ]?[0-9]{4}|4[0-9]{12}"
     r")(?![A-Za-z0-9_]|[.-][0-9])"
 )
@@ -45,27 +48,24 @@ def pattern_rules(phone_regions: Sequence[str]) -> list[Rule]:
 
     def rule(
         entity: str,
-        prefilter: str,
         patterns: Sequence[tuple[str, float]],
         check: Verdict | None = None,
         context: str | None = None,
+        *,
+        certain: bool = True,
     ) -> Rule:
-        return Rule(entity, prefilter, CheckedPatterns(entity, patterns, check, context))
+        return Rule(entity, CheckedPatterns(entity, patterns, check, context, certain=certain, trusted=True))
 
     return [
-        rule("EMAIL_ADDRESS", r"@[^\s@]{1,255}\.", _EMAIL, mail_domain()),
-        Rule("PHONE_NUMBER", PHONE_PREFILTER, PhoneNumbers(phone_regions)),
-        rule("CREDIT_CARD", r"[2-69](?:[- ]?[0-9]){12}", [(_CARD, 0.3)], known_card),
-        Rule("IBAN_CODE", r"[A-Z]{2}[0-9]{2}[ -]?[A-Z0-9]{4}", Ibans()),
-        rule(
-            "IP_ADDRESS",
-            r"(?:[0-9]{1,3}\.){3}[0-9]|[0-9A-Fa-f]?:[0-9A-Fa-f:]*:",
-            [(_IPV4, 0.6), (_IPV6, 0.6)],
-            network_address,
-        ),
+        rule("EMAIL_ADDRESS", _EMAIL, mail_domain),
+        Rule("PHONE_NUMBER", PhoneNumbers(phone_regions)),
+        *(Rule("PHONE_NUMBER", recognizer) for recognizer in numbers_to_call()),
+        *name_rules(),
+        rule("CREDIT_CARD", [(_CARD, 0.3)], known_card),
+        Rule("IBAN_CODE", Ibans()),
+        rule("IP_ADDRESS", [(_IPV4, 0.6), (_IPV6, 0.6)], network_address, certain=False),
         rule(
             "US_SSN",
-            r"[0-9]{3}[- .]?[0-9]{2}[- .]?[0-9]{4}",
             [
                 (_ALONE_BEFORE + r"[0-9]{3}-[0-9]{2}-[0-9]{4}" + _ALONE_AFTER, 0.5),
                 (_ALONE_BEFORE + r"[0-9]{3}([ .])[0-9]{2}\1[0-9]{4}" + _ALONE_AFTER, 0.3),
@@ -73,24 +73,22 @@ def pattern_rules(phone_regions: Sequence[str]) -> list[Rule]:
             ],
             social_security_number,
             r"social|security|\bssn",
+            certain=False,
         ),
         rule(
             "KR_RRN",
-            r"[0-9]{6} ?-? ?[1-8][0-9]{6}",
             [(before + _RRN + r" ?- ?[1-8][0-9]{6}" + after, 0.5), (before + _RRN + r" ?[1-8][0-9]{6}" + after, 0.2)],
             resident_number,
             r"주민|외국인\s?등록|\brrn\b|\bfrn\b|resident registration|foreigner registration",
         ),
         rule(
             "KR_BRN",
-            r"[0-9]{3}-?[0-9]{2}-?[0-9]{5}",
             [(before + r"(?<!-)[0-9]{3}-[0-9]{2}-[0-9]{5}(?!-)" + after, 0.3), (before + r"[0-9]{10}" + after, 0.06)],
             business_number,
             r"사업자|\bbrn\b|business (?:registration|number)",
         ),
         rule(
             "KR_DRIVER_LICENSE",
-            r"[0-9]{2} ?-? ?[0-9]{6} ?-? ?[0-9]{2}",
             [
                 (before + r"(?<!-)" + _LICENSE_REGION + r"-[0-9]{2}-[0-9]{6}-[0-9]{2}(?!-)" + after, 0.5),
                 (_LICENSE_NAME + r" ?[0-9]{2} ?- ?[0-9]{6} ?- ?[0-9]{2}" + after, 0.5),
@@ -101,14 +99,12 @@ def pattern_rules(phone_regions: Sequence[str]) -> list[Rule]:
         ),
         rule(
             "KR_PASSPORT",
-            r"[MSRODmsrod][0-9]{3}[A-Za-z0-9][0-9]{4}",
             [(r"(?<![A-Za-z0-9_])[MSRODmsrod][0-9]{3}[A-Za-z0-9][0-9]{4}(?![A-Za-z0-9_])", 0.2)],
             None,
             r"여권|passport",
         ),
         rule(
             "KR_ACCOUNT",
-            r"[0-9]{2,6}-[0-9]{2,6}-[0-9]{2,7}|[0-9]{11,14}",
             [
                 (
                     before
@@ -121,5 +117,5 @@ def pattern_rules(phone_regions: Sequence[str]) -> list[Rule]:
             None,
             _BANKS,
         ),
-        rule("URL", r"https?://|www\.", [(r"(?:https?://|www\.)[A-Za-z0-9][^\s<>\"'`]{2,2000}", 0.6)]),
+        rule("URL", [(r"(?:https?://|www\.)[A-Za-z0-9][^\s<>\"'`]{2,2000}", 0.6)]),
     ]

@@ -3,12 +3,11 @@
 A text reaches a recognizer only when the rule's prefilter, run over all texts at once, says that it may match.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
-from presidio_analyzer import EntityRecognizer, RecognizerResult
 
-from llmops_resources.checks.hits import Hit
+from llmops_resources.checks.hits import Hit, merged
 from llmops_resources.checks.rules import Rule
 
 
@@ -18,6 +17,7 @@ class PatternScan:
     def __init__(self, rules: Sequence[Rule], min_score: float) -> None:
         self._rules = list(rules)
         self._min_score = min_score
+        self._filters: dict[tuple[int, bool], pl.Expr | None] = {}
         self.given_up: list[str] = []
 
     @property
@@ -27,29 +27,29 @@ class PatternScan:
 
     def scan(self, texts: pl.Series, column: str = "") -> dict[int, list[Hit]]:
         """The hits of each text that has some, by its index. `column` counts as context of every text."""
-        rules = [rule for rule in self._rules if rule.recognizer.name not in self.given_up and rule.reads(column)]
+        chosen = [
+            (i, rule, bool(column) and rule.recognizer.named_in([column]))
+            for i, rule in enumerate(self._rules)
+            if rule.recognizer.name not in self.given_up and rule.reads(column)
+        ]
+        filters = {str(i): self._filter(i, named=named) for i, _, named in chosen}
         frame = pl.DataFrame({"text": texts})
-        marked = frame.lazy().select(
-            pl.col("text").str.contains(rule.prefilter).alias(str(i)) for i, rule in enumerate(rules)
-        ).collect()  # fmt: skip
-        context = [column] if column else []
-        found: dict[int, list[RecognizerResult]] = {}
-        for i, rule in enumerate(rules):
-            candidates = marked[str(i)].arg_true()
+        marked = frame.select(expression.alias(i) for i, expression in filters.items() if expression is not None)
+        found: dict[int, list[Hit]] = {}
+        for i, rule, named in chosen:
+            candidates = marked[str(i)].arg_true() if filters[str(i)] is not None else texts.is_not_null().arg_true()
             for index, text in zip(candidates.to_list(), texts.gather(candidates).to_list(), strict=True):
                 try:
-                    hits = rule.hits(text, context)
+                    spans = rule.recognizer.find(text, named=named, least=self._min_score)
                 except TimeoutError:
                     self.given_up.append(rule.recognizer.name)
                     break
-                if hits:
-                    found.setdefault(index, []).extend(hit for hit in hits if hit.score >= self._min_score)
-        return {index: merged(found[index]) for index in sorted(found) if found[index]}
+                if spans:
+                    found.setdefault(index, []).extend(Hit(rule.entity, *span) for span in spans)
+        return {index: merged(found[index]) for index in sorted(found)}
 
-
-def merged(results: Iterable[RecognizerResult]) -> list[Hit]:
-    """The results as Presidio's engine would return them: without repeats, surest first."""
-    kept = list(results)
-    if len(kept) > 1:
-        kept = EntityRecognizer.remove_duplicates(kept)
-    return [Hit(result.entity_type, result.start, result.end, result.score) for result in kept]
+    def _filter(self, index: int, *, named: bool) -> pl.Expr | None:
+        key = index, named
+        if key not in self._filters:
+            self._filters[key] = self._rules[index].candidates(self._min_score, named=named)
+        return self._filters[key]

@@ -36,7 +36,7 @@ def structure_of(tmp_path: Path) -> Callable[..., Structured]:
 
 
 @pytest.fixture
-def pii_of(tmp_path: Path) -> Callable[..., PiiReport]:
+def pii_of(scan_of: Callable[..., PiiReport]) -> Callable[..., PiiReport]:
     """Scan a list of texts as the column `text`, without the language model unless rows are asked for."""
 
     def pii_of(
@@ -46,15 +46,42 @@ def pii_of(tmp_path: Path) -> Callable[..., PiiReport]:
         kind: ColumnType | None = None,
         **options: object,
     ) -> PiiReport:
-        folder = tmp_path / f"spool-{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        pl.DataFrame({column: texts}).write_parquet(folder / "part-000000.parquet")
-        kind = kind or (ColumnType.STRING if isinstance(texts[0], str) else ColumnType.INTEGER)
-        spool = Spool(
-            folder=folder,
-            files=(SpooledFile(name="texts.parquet", rows=len(texts)),),
-            columns=(SpooledColumn(name=column, type=kind),),
-        )
-        return check_pii(spool, CheckOptions.model_validate({"ner_sample_rows": ner_sample_rows, **options}))
+        kinds = {} if kind is None else {column: kind}
+        return scan_of({column: texts}, kinds=kinds, ner_sample_rows=ner_sample_rows, **options)
 
     return pii_of
+
+
+@pytest.fixture
+def scan_of(tmp_path: Path) -> Callable[..., PiiReport]:
+    """Scan a table (name to values), spooled as one part or in several of `part_rows` rows."""
+
+    def scan_of(
+        table: dict[str, list[str] | list[int] | list[float | None]],
+        kinds: dict[str, ColumnType] | None = None,
+        part_rows: int = 1_000_000,
+        ner_sample_rows: int = 0,
+        progress: Callable[[float], None] = lambda _: None,
+        **options: object,
+    ) -> PiiReport:
+        folder = tmp_path / f"spool-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        frame = pl.DataFrame(table)
+        for number, part in enumerate(frame.iter_slices(part_rows)):
+            part.write_parquet(folder / f"part-{number:06}.parquet")
+        told = kinds or {}
+        spool = Spool(
+            folder=folder,
+            files=(SpooledFile(name="texts.parquet", rows=frame.height),),
+            columns=tuple(
+                SpooledColumn(
+                    name=name,
+                    type=told.get(name, ColumnType.STRING if dtype == pl.String else ColumnType.INTEGER),
+                )
+                for name, dtype in frame.schema.items()
+            ),
+        )
+        chosen = CheckOptions.model_validate({"ner_sample_rows": ner_sample_rows, **options})
+        return check_pii(spool, chosen, progress)
+
+    return scan_of

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import regex
 
-from llmops_resources.checks.custom import read_recognizers
+from llmops_resources.checks.custom import _runs_away, read_recognizers
 from llmops_resources.checks.options import CustomRecognizer
 from llmops_resources.checks.pii import PiiReport
+from llmops_resources.checks.recognizers import pattern_rules
 from llmops_resources.errors import InvalidInput
 
 GOOD = r"""
@@ -91,3 +93,10 @@ def test_a_rule_that_runs_out_of_time_leaves_the_scan_pending_and_the_others_run
     assert report.by_type == {"IBAN_CODE": 1}
     unblocked = pii_of(["a" * 5_000 + "!"], custom_recognizers=(slow,))
     assert unblocked.status == "pending"
+
+
+def test_our_own_patterns_pass_the_judgement_that_an_operators_must_pass() -> None:
+    rules = pattern_rules(("KR", "US", "GB"))
+    for recognizer in (rule.recognizer for rule in rules):
+        for pattern in getattr(recognizer, "patterns", ()):
+            assert not _runs_away(regex.compile(pattern.regex), pattern.regex), (recognizer.name, pattern.regex)

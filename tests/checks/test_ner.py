@@ -4,13 +4,14 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from presidio_analyzer import AnalyzerEngine, BatchAnalyzerEngine, RecognizerRegistry, RecognizerResult
+from presidio_analyzer import AnalyzerEngine, BatchAnalyzerEngine, RecognizerRegistry
 from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
+from llmops_resources.checks.hits import Hit, merged
 from llmops_resources.checks.ner import EntityReader, load_engine
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.recognizers import pattern_rules
-from llmops_resources.checks.scan import PatternScan, merged
+from llmops_resources.checks.scan import PatternScan
 from llmops_resources.checks.transitions import Decoder
 
 WORDS = (
@@ -45,7 +46,7 @@ def test_findings_equal_those_of_presidios_batch_engine(engine: SpacyNlpEngine) 
     reader = EntityReader(engine)
     found = PatternScan(rules, 0.4).scan(pl.Series(corpus))
     ours = [
-        merged(RecognizerResult(*hit) for hit in (*found.get(index, ()), *entities))
+        merged([*found.get(index, ()), *(Hit(*entity) for entity in entities)])
         for index, entities in enumerate(reader.read(corpus))
     ]
     assert reader.staged

@@ -1,14 +1,17 @@
 from collections.abc import Callable
+from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_resources.checks.checksums import business_number, luhn, resident_number
 from llmops_resources.checks.disguise import masked, undisguised
-from llmops_resources.checks.pii import PiiReport, PiiStatus
+from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.pii import PiiReport, PiiStatus, check_pii
 from llmops_resources.checks.recognizers import pattern_rules
-from llmops_resources.checks.spool import ColumnType
+from llmops_resources.checks.spool import ColumnType, Spool, SpooledColumn, SpooledFile
 
 PiiOf = Callable[..., PiiReport]
 FOUND = [
@@ -82,6 +85,11 @@ HIDDEN = [
     ("kim&#64;example&#46;com", "EMAIL_ADDRESS"),
     ("𝗄𝗂𝗆@example.com", "EMAIL_ADDRESS"),
     ("٠١٠-١٢٣٤-٥٦٧٨", "PHONE_NUMBER"),
+    (r"kim\u0040example.com", "EMAIL_ADDRESS"),
+    (r"\uae40010-1234-5678", "PHONE_NUMBER"),
+    ("k\u200bi\u00adm\ufeff@e\u2060xample.com", "EMAIL_ADDRESS"),
+    ("4111\u200b1111\u200d1111\u20601111", "CREDIT_CARD"),
+    ("９００１０１－１２３４５６８", "KR_RRN"),
     ("a2ltQGV4YW1wbGUuY29tIDAxMC0xMjM0LTU2Nzg=", "EMAIL_ADDRESS"),  # base64
 ]
 
@@ -92,6 +100,40 @@ def test_look_alikes_escapes_and_base64_hide_nothing(pii_of: PiiOf, text: str, k
     finding = next(f for f in report.findings if f.type == kind)
     assert finding.row == 2
     assert 4 <= finding.start < finding.end <= 4 + len(text)
+
+
+SPLIT = [
+    ({"front": ["900101", "850203"], "back": ["1234568", "2000000"]}, {"KR_RRN": 2}),
+    ({"front": [900101, 850203], "back": [1234568, 2000000]}, {"KR_RRN": 2}),
+    ({"a": ["010", "010"], "b": ["1234", "2345"], "c": ["5678", "6789"]}, {"PHONE_NUMBER": 2}),
+    ({"w": ["4111"], "x": ["1111"], "y": ["1111"], "z": ["1111"]}, {"CREDIT_CARD": 1}),
+]
+
+
+@pytest.mark.parametrize(("columns", "found"), SPLIT)
+def test_a_number_in_neighbouring_columns_is_found(
+    scan_of: PiiOf, columns: dict[str, list[str]], found: dict[str, int]
+) -> None:
+    report = scan_of({**columns, "note": ["-"] * len(next(iter(columns.values())))})
+    assert report.by_type == found
+    assert report.findings[0].column == " + ".join(columns)
+    assert report.findings[0].column in report.coverage.columns
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"year": ["2024", "2023"], "month": ["11", "10"], "day": ["12", "30"]},
+        {"width": [1920, 1280], "height": [1080, 720]},
+        {"area": [123, 321], "rooms": [45, 54], "built": [2014, 1999]},
+        {"w": [312, 415], "h": [555, 480], "year": [2024, 2023]},
+        {"front": ["900101"] + ["123456"] * 9, "other": ["1234568"] + ["7654321"] * 9},
+    ],
+)
+def test_neighbouring_numbers_that_say_nothing_together_are_left_alone(
+    scan_of: PiiOf, columns: dict[str, list[str]]
+) -> None:
+    assert scan_of(columns).by_type == {}
 
 
 def test_an_escaped_line_end_in_json_hides_no_number(pii_of: PiiOf) -> None:
@@ -125,12 +167,12 @@ def test_offsets_of_undisguised_text_lead_back_to_the_original(text: str) -> Non
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(FOUND), st.text("가나다 xyz.,\n", max_size=20), st.text("가나다 \n", max_size=20))
 def test_the_prefilter_of_a_rule_never_hides_a_match(found: tuple[str, str, str], before: str, after: str) -> None:
-    import polars as pl
-
     text = f"{before} {found[0]} {after}"
     for rule in pattern_rules(("KR", "US", "GB")):
         if rule.recognizer.analyze(text, [rule.entity], None):
-            assert pl.Series([text]).str.contains(rule.prefilter).all()
+            candidates = rule.candidates(0.01, named=False)
+            assert candidates is not None
+            assert pl.DataFrame({"text": [text]}).select(candidates).item()
 
 
 def test_counts_include_repeated_cells_and_the_list_is_capped(pii_of: PiiOf) -> None:
@@ -206,3 +248,31 @@ def test_hostile_text_does_not_slow_the_patterns_down(pii_of: PiiOf) -> None:
         "http://" * 7_000,
     ]
     assert pii_of(hostile).status is not PiiStatus.PENDING
+
+
+def test_a_cell_full_of_findings_takes_time_in_proportion(pii_of: PiiOf) -> None:
+    many = " ".join(f"u{i}@example.com" for i in range(20_000))
+    assert pii_of([many]).by_type == {"EMAIL_ADDRESS": 20_000}
+
+
+def test_progress_is_told_part_by_part_and_every_row_is_read(scan_of: PiiOf) -> None:
+    told: list[float] = []
+    texts = [f"row {i}" for i in range(99)] + ["kim@example.com"]
+    report = scan_of({"text": texts}, part_rows=10, progress=told.append)
+    assert len(told) == 11
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert report.coverage.rows_scanned_rules == report.coverage.total_rows == 100
+    assert [(finding.type, finding.row) for finding in report.findings] == [("EMAIL_ADDRESS", 100)]
+
+
+def test_rows_that_could_not_be_read_are_never_called_clean(tmp_path: Path) -> None:
+    spool = Spool(
+        folder=tmp_path,
+        files=(SpooledFile(name="x.csv", rows=1, skipped=(2, 3, 4)),),
+        columns=(SpooledColumn(name="a", type=ColumnType.STRING),),
+    )
+    pl.DataFrame({"a": ["fine"]}).write_parquet(tmp_path / "part-000000.parquet")
+    report = check_pii(spool, CheckOptions(ner_sample_rows=0))
+    assert (report.status, report.coverage.total_rows, report.coverage.rows_scanned_rules) == (PiiStatus.PENDING, 4, 1)
+    assert "3 rows cannot be read" in report.detail

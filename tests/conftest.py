@@ -61,6 +61,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine.dispose()
     yield url
     postgres.stop(data)
+    shutil.rmtree(data, ignore_errors=True)  # a failed test's own files are kept, not 60 MB of everybody's
 
 
 @pytest.fixture

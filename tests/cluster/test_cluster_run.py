@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -38,7 +39,8 @@ def store() -> Iterator[Blobs]:
     endpoint = f"http://{host}:{port}"
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="llmops")
-    yield open_blobs("s3://llmops/x", endpoint=endpoint, access_key="test", secret_key="test", region="us-east-1")
+    url = f"s3://llmops/{uuid4().hex}"  # servers of one process share what they hold
+    yield open_blobs(url, endpoint=endpoint, access_key="test", secret_key="test", region="us-east-1")
     server.stop()
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import dagster as dg
@@ -48,7 +49,8 @@ def clustered(platform: Platform, served: tuple[KubeApi, str], tmp_path: Path) -
     endpoint = f"http://{host}:{port}"
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
     boto3.client("s3", endpoint_url=endpoint, **keys).create_bucket(Bucket="llmops")
-    blobs = open_blobs("s3://llmops/x", endpoint=endpoint, access_key="test", secret_key="test", region="us-east-1")
+    url = f"s3://llmops/{uuid4().hex}"  # servers of one process share what they hold
+    blobs = open_blobs(url, endpoint=endpoint, access_key="test", secret_key="test", region="us-east-1")
     own = settings(
         training_backend="kubernetes", kubernetes_server=served[1], secret_key="k" * 40, llmops_home=tmp_path / "home"
     )

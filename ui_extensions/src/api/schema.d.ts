@@ -3770,7 +3770,7 @@ export interface components {
             customRecognizers: string[];
             /**
              * Limits
-             * @default Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once.
+             * @default Not looked for: data spelled out, encrypted, encoded more than once, or split over cells other than neighbouring columns of digits.
              */
             limits: string;
             /** Model */

@@ -151,7 +151,8 @@ def as_reported(texts: list[str], reader: EntityReader) -> list[list[Hit]]:
     found: dict[str, list[Hit]] = {text: [] for text in texts}
     for hit, text, _, _ in cells.hits(pl.Series("text", texts), nested=False):
         found[text].append(hit)
-    for text, entities in zip(texts, reader.read(texts), strict=True):
+    readable = [text for text in texts if readable_by_model(text)]
+    for text, entities in zip(readable, reader.read(readable), strict=True):
         known = [hit for hit in found[text] if hit.entity in SpacyRecognizer.ENTITIES]
         found[text] += [
             hit

@@ -12,6 +12,7 @@ from rich.table import Table
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
+ID_WIDTH = 36  # of a UUID
 COLORS = {
     "healthy": "green", "approved": "green", "succeeded": "green", "clean": "green",
     "running": "cyan", "starting": "cyan", "deploying": "cyan", "under_review": "cyan", "queued": "yellow",
@@ -38,8 +39,11 @@ def show_json(data: Any) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; states get their colour."""
-    table = Table(*headings, box=None, header_style="bold")
+    """Print a table; states get their colour, and an id is never cut, since people copy it."""
+    table = Table(box=None, header_style="bold")
+    for heading in headings:
+        whole = heading == "id" or heading.endswith("Id")
+        table.add_column(heading, no_wrap=whole, min_width=ID_WIDTH if whole else None)
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     console.print(table)

@@ -61,7 +61,7 @@ def _slots(r: random.Random) -> dict[str, Callable[[], str]]:
         "CREDIT_CARD": lambda: card_number(*r.choice(_CARDS), r),
         "IBAN_CODE": lambda: iban_number(r),
         "EMAIL_ADDRESS": lambda: f"{first().lower()}_{r.randint(1, 999)}@{r.choice(('example.com', 'mail.example.org', 'contoso.co.uk'))}".encode("ascii", "ignore").decode(),
-        "IP_ADDRESS": lambda: ".".join(str(r.randint(11, 223)) for _ in range(4)),
+        "IP_ADDRESS": lambda: ".".join(str(r.randint(128, 223)) for _ in range(4)),
         "US_SSN": lambda: f"{r.randint(100, 665)}-{r.randint(10, 99)}-{r.randint(1000, 9999)}",
     }  # fmt: skip
 

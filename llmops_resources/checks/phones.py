@@ -29,10 +29,10 @@ _GROUPED, _BARE, _ABROAD = 0.6, 0.1, 0.75
 _DIALLED = r"(?:\+|\b00)?\(?[0-9]{1,15}+(?:[ ()./-]{1,3}[0-9]{1,10}+){0,6}(?: ?(?:x|ext\.?) ?[0-9]{1,6})?"
 _WHOM = "(?: me| us| him| her| them| back)?"
 _TOLD_BEFORE = (
-    r"(?:(?:[Pp]hone|[Mm]obile|[Tt]el|[Tt]elephone|[Cc]ell|[Ff]ax|[Dd]esk|PHONE|TEL|FAX|MOBILE)(?: number)?(?: is)?"
-    rf"|[Cc]ontact number(?: is)?|[Cc]all{_WHOM}(?: on| at)|[Rr]each{_WHOM}(?: on| at)|[Tt]ext{_WHOM} at"
-    r"|answering at|[Yy]ou can call|[Mm]essages to|전화(?:번호)?|연락처|휴대(?:폰|전화)|핸드폰|팩스)"
-    r"(?: ?(?:은|는|:|#|no\.?))?[\s.:]{0,3}"
+    r"(?:\b(?:(?:[Pp]hone|[Mm]obile|[Tt]el|[Tt]elephone|[Cc]ell|[Ff]ax|[Dd]esk|[Hh]otline|[Ww]hats[Aa]pp|PHONE|TEL|FAX"
+    rf"|MOBILE)(?: number)?(?: is)?|[Cc]ontact number(?: is)?|(?:[Cc]all|[Rr]each){_WHOM}(?: on| at)|[Tt]ext{_WHOM} at"
+    r"|[Rr]ing|[Dd]ial(?:led)?|answering at|[Yy]ou can call|[Mm]essages to)"
+    r"|전화(?:번호)?|연락처|휴대(?:폰|전화)|핸드폰|팩스)(?: ?(?:은|는|:|#|no\.?))?[\s.:]{0,3}"
 )
 _TOLD_AFTER = r"(?: ?\(?(?:office|fax|mobile|cell|desk)\)?\b)"
 

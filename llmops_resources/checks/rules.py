@@ -174,10 +174,14 @@ class CheckedPatterns(Contextual, PatternRecognizer):
 
 
 class Ibans(Contextual, IbanRecognizer):
-    """Presidio's account numbers (ISO 13616, mod 97), whose checksum is certain enough without lemmas around it."""
+    """Presidio's account numbers (ISO 13616, mod 97), whose checksum is certain enough without lemmas around it.
+
+    In small letters too, as Presidio's own registry runs it, though less sure.
+    """
 
     def __init__(self) -> None:
-        IbanRecognizer.__init__(self)
+        flags = re.IGNORECASE | re.DOTALL | re.MULTILINE
+        IbanRecognizer.__init__(self, regex_flags=flags)
         self.context: Any = None
         self.near = re.compile("iban|bank|transaction|계좌", re.IGNORECASE)
-        self.shapes = (Shape(superset([pattern.regex for pattern in IbanRecognizer.PATTERNS]), 1.0),)
+        self.shapes = (Shape(superset([pattern.regex for pattern in IbanRecognizer.PATTERNS], flags), 1.0),)

@@ -276,3 +276,8 @@ def test_rows_that_could_not_be_read_are_never_called_clean(tmp_path: Path) -> N
     report = check_pii(spool, CheckOptions(ner_sample_rows=0))
     assert (report.status, report.coverage.total_rows, report.coverage.rows_scanned_rules) == (PiiStatus.PENDING, 4, 1)
     assert "3 rows cannot be read" in report.detail
+
+
+def test_an_account_number_in_small_letters_is_found_too(pii_of: PiiOf) -> None:
+    assert pii_of(["to de89370400440532013000."]).by_type == {"IBAN_CODE": 1}
+    assert pii_of(["to de89370400440532013001."]).by_type == {}

@@ -137,31 +137,31 @@ def model_server() -> Iterator[ModelServer]:
 def running_aiohttp(application: Callable[[], web.Application], port: int = 0) -> Iterator[int]:
     """An aiohttp application in a thread, at a port or at any that is free; yields its port."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), []
+    over = asyncio.Event()
 
-    async def serve() -> web.AppRunner:
+    async def serve() -> None:
         runner = web.AppRunner(application(), handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         ports.append(runner.addresses[0][1])
         ready.set()
-        return runner
+        await over.wait()
+        await runner.cleanup()
 
     def run() -> None:
         asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(serve())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(serve())
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(30)
     try:
         yield ports[0]
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        loop.call_soon_threadsafe(over.set)
+        thread.join(30)
 
 
 @contextmanager

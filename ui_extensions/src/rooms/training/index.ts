@@ -12,5 +12,8 @@ export default {
     { path: '/training/queue', name: 'queue', component: () => import('./QueuePage.vue'), meta: { title: 'training.queue.title' } },
     { path: '/training/jobs/new', name: 'job-submit', component: () => import('./JobSubmitPage.vue'), meta: { title: 'training.submit.title' } },
     { path: '/training/jobs/:id', name: 'job', component: () => import('./JobDetailPage.vue'), props: true, meta: { title: 'training.job.title' } },
+    { path: '/experiments', redirect: '/training/jobs' },
+    { path: '/experiments/compare', name: 'experiments-compare', component: () => import('./ExperimentComparePage.vue'), meta: { title: 'training.comparison.title' } },
+    { path: '/experiments/:id', name: 'experiment', component: () => import('./ExperimentPage.vue'), props: true, meta: { title: 'training.experiment.title' } },
   ],
 } satisfies Room;

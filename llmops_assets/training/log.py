@@ -8,7 +8,6 @@ from typing import Final
 from uuid import UUID
 
 from llmops_assets.claims import ACTOR
-from llmops_resources.errors import PlatformError
 from llmops_resources.platform import Platform
 from llmops_resources.training import logs
 from llmops_resources.training.logs import Said, Source
@@ -66,7 +65,7 @@ class JobLog:
         if (problem := self._write()) is not None:
             self._warn(f"the end of the job's log was not kept: {problem}")
 
-    def _write(self) -> PlatformError | None:
+    def _write(self) -> Exception | None:
         """Write all that waits, in one transaction; what cannot be written waits on."""
         with self._guard:
             batch, lost = list(self._waiting), self._lost
@@ -78,7 +77,7 @@ class JobLog:
         try:
             with self._platform.transaction(ACTOR) as tx:
                 logs.append(tx, self._job_id, self._attempt, [*(gap if lost else []), *batch])
-        except PlatformError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: the work goes on, and so does its log
             with self._guard:
                 self._waiting.extendleft(reversed(batch))
                 self._lost += lost

@@ -40,7 +40,7 @@ class SystemMetrics:
 
     def __init__(self, reporter: Reporting, environment: Mapping[str, str], period: float = PERIOD) -> None:
         self._reporter, self._period = reporter, period
-        self._sources = [_Processes(environment), _Gpus(environment)]
+        self._sources: tuple[_Processes, _Gpus] = (_Processes(environment), _Gpus(environment))
         self._speaks = environment.get("RANK", "0") == "0"
         self._samples: list[Sample] = []
         self._reported = -1

@@ -38,7 +38,7 @@ class Masking:
 
     def __call__(self, line: str) -> str:
         """The line as anybody may read it, also without control characters."""
-        line = _CONTROL.sub("", line)
+        line = _CONTROL.sub("", line.encode("utf-8", "replace").decode())  # half a surrogate pair cannot be stored
         if self._known is not None:
             line = self._known.sub(MASK, line)
         line = _SCHEME.sub(rf"\1\2{MASK}", line)

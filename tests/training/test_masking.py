@@ -49,7 +49,7 @@ def test_an_ordinary_line_is_left_alone(line: str) -> None:
 
 
 def test_what_a_terminal_or_a_database_would_act_on_is_gone() -> None:
-    assert Masking()("\x1b[31mred\x1b[0m\x00 \u202eevil\r") == "red evil"
+    assert Masking()("\x1b[31mred\x1b[0m\x00 \u202eevil\r \ud800") == "red evil ?"
 
 
 @given(st.text(max_size=300))

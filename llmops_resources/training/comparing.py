@@ -101,5 +101,7 @@ def _parameters(job: Job) -> dict[str, Any]:
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """Losses first and the machine last."""
-    return (0 if "loss" in name else 2 if name.startswith(finding.SYSTEM) else 1), name
+    """The loss and its kin first, and the machine last."""
+    if name.startswith(finding.SYSTEM):
+        return 3, name
+    return (0 if name == "loss" else 1 if "loss" in name else 2), name

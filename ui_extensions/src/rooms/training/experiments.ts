@@ -1,7 +1,8 @@
 import { useQuery, useQueryClient } from '@tanstack/vue-query';
 import { type MaybeRefOrGetter, toValue } from 'vue';
 
-import { api, unwrap, type Schema } from '../../api/client';
+import { api, unwrap, unwrapPage, type Schema } from '../../api/client';
+import { useList } from '../../api/lists';
 import type { Curve } from '../../kit/CurveChart.vue';
 import { isActive } from '../../kit/status';
 import type { Metric } from './queries';
@@ -41,6 +42,35 @@ export function useRecord(id: MaybeRefOrGetter<string>) {
     queryFn: async ({ signal }) =>
       unwrap(await api.GET('/llm-ops/v1/training/experiments/{job_id}/record', { params: { path: { job_id: toValue(id) } }, signal })),
     refetchInterval: ({ state }) => (isActive(state.data?.job.state.status) ? 2_000 : false),
+  });
+}
+
+export interface ExperimentFilters {
+  modelName: string;
+  status: string;
+  jobType: string;
+  metric: string;
+  order: string;
+}
+
+/** Experiments that match; by the last value of a metric where one is named and an order chosen. */
+export function useExperiments(filters: MaybeRefOrGetter<ExperimentFilters>) {
+  return useList<Summary>({
+    key: () => ['experiments', 'list', { ...toValue(filters) }],
+    fetch: async (cursor, signal) => {
+      const { modelName, status, jobType, metric, order } = toValue(filters);
+      const query = {
+        modelName: modelName || undefined,
+        status: (status || undefined) as Summary['status'] | undefined,
+        jobType: (jobType || undefined) as Summary['jobType'] | undefined,
+        metric: metric || undefined,
+        order: (metric && order ? order : 'newest') as 'newest' | 'lowest' | 'highest',
+        limit: metric && order ? 500 : 50,
+        cursor,
+      };
+      return unwrapPage(await api.GET('/llm-ops/v1/training/experiments', { params: { query }, signal }));
+    },
+    refreshAfter: (items) => (items.some((experiment) => isActive(experiment.status)) ? 10_000 : false),
   });
 }
 

@@ -20,6 +20,7 @@ from llmops_resources.errors import InvalidInput, UpstreamFailed
 
 POLL: Final = 0.5  # seconds between two looks at whether the work should stop
 GRACE: Final = 10.0  # seconds between SIGTERM and SIGKILL
+LONGEST: Final = 65_536  # characters of a line of stderr that are read at once
 INPUT_AT_FAULT: Final = 2  # exit status of our programs when the input is wrong
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -45,12 +46,14 @@ def run(
     walled: bool = False,
     processes: int = 1,
     grace: float = GRACE,
+    hear: Callable[[str], str] = str,
 ) -> None:
     """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
 
     `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home. With more
     than one of `processes`, `torchrun` starts them on this machine. Whoever ends this run early gives the program
-    `grace` seconds to end by itself, and what it says meanwhile is handed over too.
+    `grace` seconds to end by itself, and what it says meanwhile is handed over too. `hear` gets each line of its
+    stderr, on a thread of its own, and returns it as errors may quote it; it must neither wait nor raise.
 
     Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, ProgramFailed for any
     other bad end; both with the last lines of its stderr.
@@ -65,7 +68,7 @@ def run(
             said: deque[str] = deque(maxlen=30)
             readers = [
                 threading.Thread(target=_read_events, args=(process.stdout, events), daemon=True),
-                threading.Thread(target=_read_lines, args=(process.stderr, said), daemon=True),
+                threading.Thread(target=_read_lines, args=(process.stderr, said, hear), daemon=True),
             ]
             for reader in readers:
                 reader.start()
@@ -106,6 +109,7 @@ def start(
         stdout=output,
         stderr=output if output is not subprocess.PIPE else subprocess.PIPE,
         text=True,
+        errors="replace",  # a byte that is no text must not end the reader: the pipe would fill and the program wait
         start_new_session=True,
         preexec_fn=_dying_with_parent(),  # noqa: PLW1509  one system call, which takes no lock
     )
@@ -162,9 +166,10 @@ def _read_events(stream: IO[str] | None, events: "queue.Queue[Event | None]") ->
     events.put(None)
 
 
-def _read_lines(stream: IO[str] | None, lines: deque[str]) -> None:
-    for line in stream or ():
-        lines.append(line.rstrip())
+def _read_lines(stream: IO[str] | None, lines: deque[str], hear: Callable[[str], str]) -> None:
+    """All lines, a very long one in pieces: it must not fill our memory, nor its pipe the program's time."""
+    while stream is not None and (line := stream.readline(LONGEST)):
+        lines.append(hear(line.rstrip()))
 
 
 def _last(lines: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from serving_api.routes import (
     comparisons,
     datasets,
     evaluation,
+    experiments,
     governance,
     health,
     imports,
@@ -91,8 +92,8 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
-        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, training, evaluation, serving,
-        governance, observability,
+        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, training,
+        evaluation, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

@@ -1,6 +1,7 @@
 """A training job's run, from approved inputs to a registered version."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from llmops_assets.claims import ACTOR, Ask, claimed
 from llmops_assets.names import console_link, markdown_table, sparkline
 from llmops_assets.training import cluster_run
 from llmops_assets.training.keeper import Keeper
+from llmops_assets.training.log import JobLog
 from llmops_resources.blobs import Manifest
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.versions import Version
@@ -28,6 +30,7 @@ from llmops_resources.training.experiments import Metric
 from llmops_resources.training.failures import JobFailed
 from llmops_resources.training.job import ask_of, has_own_pods
 from llmops_resources.training.jobs import TrainingTask
+from llmops_resources.training.masking import Masking, secrets_of
 from llmops_resources.values import utc_now
 
 PROGRAM: Final = "llmops_assets.training.sft"
@@ -48,12 +51,15 @@ def train(context: dg.AssetExecutionContext, name: str) -> dg.MaterializeResult[
     ) as task:
         with scratch.folder(platform, task.job.id) as work:
             keeper = Keeper(platform.blobs, task.job.id)
-            metrics = _Metrics(context, platform, task.job.id, keeper)
+            token = issue_job_token(platform.settings.signing_key(), task.job.id, lifetime=TOKEN_LIFETIME)
+            masking = Masking([token, *secrets_of(os.environ)])
+            log = JobLog(platform, task.job.id, task.job.state.attempt, masking, context.log.warning)
+            metrics = _Metrics(context, platform, task.job.id, keeper, log)
             manifest = platform.blobs.manifest(task.output_prefix)  # an attempt that died after it had published
             if manifest is None:
                 platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
-                with keeper, metrics:
-                    _run(platform, task, work, metrics, keeper)
+                with keeper, metrics, log:
+                    _run(platform, task, work, metrics, keeper, token)
                 manifest = _publish(platform, task.output_prefix, work / "output")
             inspection = airlock.inspect(manifest.files, scratch.reader(platform, task.output_prefix))
             told = Manifest.of(file for file in manifest.files if file.path in {SUMMARY, CARD})
@@ -84,7 +90,9 @@ def _standing(platform: Platform, tx: Transaction, name: str) -> Ask:
     return Ask(job.id)
 
 
-def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper) -> None:
+def _run(
+    platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper, token: str
+) -> None:
     job, settings = task.job, platform.settings
     if run_pods.in_cluster(platform) and has_own_pods(wanted := ask_of(job), settings):
         cluster_run.run(
@@ -111,7 +119,7 @@ def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics"
             environment={
                 "API_BASE_URL": job.api_base_url or settings.api_base_url,
                 "JOB_ID": str(job.id),
-                "JOB_TOKEN": issue_job_token(settings.signing_key(), job.id, lifetime=TOKEN_LIFETIME),
+                "JOB_TOKEN": token,
                 "HF_HUB_OFFLINE": "1",
                 "OMP_NUM_THREADS": threads,
                 "MKL_NUM_THREADS": threads,
@@ -121,6 +129,7 @@ def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics"
             should_stop=metrics.should_stop,
             processes=job.recipe.processes,
             grace=GRACE,
+            hear=metrics.log.hear,
         )
     except programs.ProgramFailed as error:
         raise JobFailed(failures.of_exit(error.status, error.said)) from error
@@ -184,8 +193,9 @@ class _Metrics:
     """
 
     def __init__(
-        self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID, keeper: Keeper
+        self, context: dg.AssetExecutionContext, platform: Platform, job_id: UUID, keeper: Keeper, log: JobLog
     ) -> None:
+        self.log = log
         self._context, self._platform, self._job_id, self._keeper = context, platform, job_id, keeper
         self._metrics: list[Metric] = []
         self._fraction, self._message, self._logged = 0.0, "starting", 0.0
@@ -199,11 +209,14 @@ class _Metrics:
                 )
             )  # fmt: skip
         elif event.get("event") == "progress":
+            if event["message"] != self._message:
+                self.log.say(str(event["message"]), "progress")
             self._fraction, self._message = float(event["fraction"]), str(event["message"])
             if time.monotonic() - self._logged > 5:
                 self._logged = time.monotonic()
                 self._context.log.info("%.0f%% %s", 100 * self._fraction, self._message)
-
+        elif event.get("event") == "log":
+            self.log.hear(str(event.get("message", "")))
         elif event.get("event") == "checkpoint":
             self._keeper.keep(int(event["step"]), Path(event["folder"]))
             self.say(f"checkpoint after step {event['step']}")
@@ -221,8 +234,8 @@ class _Metrics:
                 self._context.log.warning("metrics of the failed run were not recorded: %s", error)
 
     def say(self, message: str) -> None:
-        """A line in the run's log."""
-        self._context.log.info(message)
+        """A line in the run's log and in the job's."""
+        self._context.log.info(self.log.say(message))
 
     @property
     def losses(self) -> list[float]:

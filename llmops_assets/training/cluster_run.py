@@ -207,6 +207,7 @@ class ClusterRun:
             try:
                 event = json.loads(said)
             except ValueError:
+                yield {"event": "log", "message": said.rstrip()}
                 continue
             if isinstance(event, dict):
                 if event.get("event") == "refused":

@@ -47,6 +47,7 @@ class Reporter:
         addressed = speaks and base and job and token
         self._url = f"{base.rstrip('/')}/training/jobs/{job}/metrics" if addressed else ""
         self._token = token
+        self.step = 0  # the newest that a metric was reported for
         self._said: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._waiting: deque[dict[str, Any]] = deque(maxlen=CAPACITY)
         self._stopping = threading.Event()
@@ -72,6 +73,7 @@ class Reporter:
         """Records one finite figure; JSON has no infinity, so any other is left out."""
         if not math.isfinite(value):
             return
+        self.step = max(self.step, step)
         self._say({"event": "metric", "name": name, "step": step, "value": value, "unit": unit}, at=time.time())
 
     def progress(self, fraction: float, message: str) -> None:

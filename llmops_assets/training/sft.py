@@ -29,6 +29,7 @@ from llmops_assets.training.loop import Terminated, Training
 from llmops_assets.training.material import base_and_pairs, new_model_and_text
 from llmops_assets.training.metrics import Reporter, refused
 from llmops_assets.training.models import merged
+from llmops_assets.training.system import SystemMetrics
 from llmops_resources.errors import Conflict, InvalidInput, PlatformError
 from llmops_resources.training.recipe import JobType, Precision, Recipe
 
@@ -47,7 +48,7 @@ def main(work: Path) -> None:
         raise Conflict(f"{work / 'output'} exists already", remedy="train in a fresh work folder")
     recipe = Recipe.model_validate_json((work / "recipe.json").read_bytes())
     accelerator = start(recipe)
-    with Reporter(os.environ, speaks=accelerator.is_main_process) as reporter:
+    with Reporter(os.environ, speaks=accelerator.is_main_process) as reporter, SystemMetrics(reporter, os.environ):
         reporter.progress(0.0, "reading the data")
         set_seed(recipe.seed)
         disable_progress_bar()  # type: ignore[no-untyped-call]  # ours are events

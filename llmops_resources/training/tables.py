@@ -80,3 +80,32 @@ class MetricRow(Base):
     value: Mapped[float]
     unit: Mapped[str | None] = mapped_column(String(32))
     recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class SeriesRow(Base):
+    """A metric of a job, and its value at the highest step: what runs are found and sorted by."""
+
+    __tablename__ = "experiment_series"
+    __table_args__ = (Index("ix_experiment_series_name", "name", "last_value"),)
+    __audited__: ClassVar[bool] = False
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("training_jobs.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    unit: Mapped[str | None] = mapped_column(String(32))
+    last_step: Mapped[int]
+    last_value: Mapped[float]
+    last_at: Mapped[datetime]
+
+
+class LogRow(Base):
+    """A line of a job's log; numbers count through all attempts, and a missing one is a line that was left out."""
+
+    __tablename__ = "training_log_lines"
+    __audited__: ClassVar[bool] = False
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("training_jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    at: Mapped[datetime]
+    source: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(String(2000))

@@ -1,4 +1,4 @@
-"""Training jobs and the experiments they record."""
+"""Training jobs: submitted, queued, moved; what they record is in `experiments.py`."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,11 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.database import Actor
-from llmops_resources.errors import Forbidden
 from llmops_resources.governance.permissions import Permission
-from llmops_resources.training import experiments, jobs, moves, quotas, submission
+from llmops_resources.training import jobs, moves, quotas, submission
 from llmops_resources.training.capacity import capacity_of
-from llmops_resources.training.experiments import Metric
 from llmops_resources.training.jobs import AutoEvaluate, Job
 from llmops_resources.training.profile import Notifications, Priority, RetryPolicy, SubmittedType
 from llmops_resources.training.quotas import PoolName, TeamName, TeamQuota
@@ -28,7 +26,6 @@ router = APIRouter(prefix="/training", tags=["training"])
 Reader = Annotated[Actor, Depends(Requires(Permission.TRAINING_READ))]
 Submitter = Annotated[Actor, Depends(Requires(Permission.TRAINING_SUBMIT))]
 QuotaKeeper = Annotated[Actor, Depends(Requires(Permission.TRAINING_QUOTA))]
-Recorder = Annotated[Actor, Depends(Requires(Permission.METRICS_WRITE))]
 
 
 class JobSubmit(Body):
@@ -198,27 +195,3 @@ def replace_quotas(platform: Doors, actor: QuotaKeeper, body: list[QuotaBody]) -
     wanted = [TeamQuota(**quota.model_dump()) for quota in body]
     with platform.transaction(actor) as tx:
         return ok(quotas.replace(tx, wanted), "these are the quotas now")
-
-
-@router.post("/jobs/{job_id}/metrics")
-def record_metrics(
-    platform: Doors, actor: Recorder, job_id: UUID, body: Metric | list[Metric]
-) -> Envelope[list[Metric]]:
-    """Record one metric or a batch; the same name and step again overwrites."""
-    if actor.job_id is not None and actor.job_id != str(job_id):
-        raise Forbidden("this token is good for another job", remedy="Use the JOB_TOKEN given to this job.")
-    with platform.transaction(actor) as tx:
-        return ok(experiments.record(tx, job_id, body if isinstance(body, list) else [body]))
-
-
-@router.get("/experiments/{job_id}")
-def get_experiment(
-    platform: Doors,
-    actor: Reader,
-    job_id: UUID,
-    name: str | None = None,
-    after_step: Annotated[int, Query(alias="afterStep", ge=-1)] = -1,
-) -> Envelope[list[Metric]]:
-    """The recorded metrics in the order they were recorded; `afterStep` fetches only what is new."""
-    with platform.transaction(actor) as tx:
-        return ok(experiments.of_job(tx, job_id, name=name, after_step=after_step))

@@ -1511,6 +1511,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/training/experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search Experiments
+         * @description Experiments by what was run and what came out; `lowest` and `highest` order by the metric's last value.
+         */
+        get: operations["search_experiments_llm_ops_v1_training_experiments_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/experiments/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare Experiments
+         * @description The parameters that differ, and each metric's curves (at most 500 points, no peak lost), lowest, highest, last.
+         *
+         *     Of a single experiment all parameters and curves.
+         */
+        get: operations["compare_experiments_llm_ops_v1_training_experiments_compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/training/experiments/{job_id}": {
         parameters: {
             query?: never;
@@ -1523,6 +1565,66 @@ export interface paths {
          * @description The recorded metrics in the order they were recorded; `afterStep` fetches only what is new.
          */
         get: operations["get_experiment_llm_ops_v1_training_experiments__job_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/experiments/{job_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Experiment
+         * @description The record and every metric as a file; in CSV no cell is a formula to a spreadsheet.
+         */
+        get: operations["export_experiment_llm_ops_v1_training_experiments__job_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/experiments/{job_id}/points": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Points
+         * @description One metric's values in the order of steps, page by page: the next page is after this one's last step.
+         */
+        get: operations["list_points_llm_ops_v1_training_experiments__job_id__points_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/experiments/{job_id}/record": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Record
+         * @description Parameters, environment, digests, attempts, the failure's cause and remedy, and what the job made.
+         */
+        get: operations["get_record_llm_ops_v1_training_experiments__job_id__record_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1570,6 +1672,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/training/jobs/{job_id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Logs
+         * @description What the training program said, without secrets; the middle of a long attempt is left out, and said so.
+         */
+        get: operations["get_logs_llm_ops_v1_training_jobs__job_id__logs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/training/jobs/{job_id}/metrics": {
         parameters: {
             query?: never;
@@ -1581,7 +1703,9 @@ export interface paths {
         put?: never;
         /**
          * Record Metrics
-         * @description Record one metric or a batch; the same name and step again overwrites.
+         * @description Record one metric or a batch of up to 10,000; the same name and step again overwrites.
+         *
+         *     A job has at most 500 different names.
          */
         post: operations["record_metrics_llm_ops_v1_training_jobs__job_id__metrics_post"];
         delete?: never;
@@ -1604,26 +1728,6 @@ export interface paths {
          * @description Give a queued job another priority; above normal, or of somebody else's job, needs a permission.
          */
         post: operations["change_priority_llm_ops_v1_training_jobs__job_id__priority_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/llm-ops/v1/training/jobs/{job_id}/reproduce": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Reproduce Job
-         * @description Run a finished job once more on the same bytes; its summary will say whether the weights are identical.
-         */
-        post: operations["reproduce_job_llm_ops_v1_training_jobs__job_id__reproduce_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1905,6 +2009,29 @@ export interface components {
             vocabSize: number;
         };
         /**
+         * Artifact
+         * @description A model version that the job made.
+         */
+        Artifact: {
+            /** Digest */
+            digest: string | null;
+            /**
+             * Modelid
+             * Format: uuid
+             */
+            modelId: string;
+            /** Name */
+            name: string;
+            /** Sizebytes */
+            sizeBytes: number;
+            /** Status */
+            status: string;
+            /** Uri */
+            uri: string | null;
+            /** Version */
+            version: string;
+        };
+        /**
          * AuditEntry
          * @description One entry as the API returns it.
          */
@@ -2107,6 +2234,20 @@ export interface components {
          */
         ColumnType: "string" | "integer" | "number" | "boolean" | "date" | "datetime" | "list" | "object" | "binary" | "null" | "other";
         /**
+         * Compared
+         * @description A metric of the experiments that recorded it. `better` says which way is good, as far as its name tells.
+         */
+        Compared: {
+            /** Better */
+            better: ("lower" | "higher") | null;
+            /** Curves */
+            curves: components["schemas"]["Curve"][];
+            /** Name */
+            name: string;
+            /** Unit */
+            unit: string | null;
+        };
+        /**
          * ComparedVersion
          * @description One side of a comparison.
          */
@@ -2185,6 +2326,33 @@ export interface components {
             total: number;
             /** Unscored */
             unscored: number;
+        };
+        /**
+         * Curve
+         * @description A metric of a job over its steps.
+         *
+         *     `points` are (step, value) in order, at most 500: all, or the lowest and the highest of each of equal stretches of
+         *     steps, and the first and the last. `count` is how many were recorded, `lowest` and `highest` are of them all.
+         */
+        Curve: {
+            /** Count */
+            count: number;
+            /** Highest */
+            highest: number;
+            /**
+             * Jobid
+             * Format: uuid
+             */
+            jobId: string;
+            /** Last */
+            last: number;
+            /** Lowest */
+            lowest: number;
+            /** Points */
+            points: [
+                number,
+                number
+            ][];
         };
         /**
          * DatasetChange
@@ -2366,6 +2534,22 @@ export interface components {
             lines: components["schemas"]["DiffLine"][];
             /** Path */
             path: string;
+        };
+        /**
+         * Digests
+         * @description `sha256:<hex>` of everything that determines the weights, and of the weights; None: not known (yet).
+         */
+        Digests: {
+            /** Basemodel */
+            baseModel: string | null;
+            /** Code */
+            code: string | null;
+            /** Dataset */
+            dataset: string;
+            /** Recipe */
+            recipe: string;
+            /** Weights */
+            weights: string | null;
         };
         /**
          * Direction
@@ -2568,6 +2752,36 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[ExperimentComparison] */
+        Envelope_ExperimentComparison_: {
+            data: components["schemas"]["ExperimentComparison"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[ExperimentRecord] */
+        Envelope_ExperimentRecord_: {
+            data: components["schemas"]["ExperimentRecord"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[FinishedComparison] */
         Envelope_FinishedComparison_: {
             data: components["schemas"]["FinishedComparison"];
@@ -2616,6 +2830,21 @@ export interface components {
         /** Envelope[Job] */
         Envelope_Job_: {
             data: components["schemas"]["Job"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[LogPage] */
+        Envelope_LogPage_: {
+            data: components["schemas"]["LogPage"];
             /**
              * Message
              * @default
@@ -2980,6 +3209,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[ExperimentSummary]] */
+        Envelope_list_ExperimentSummary__: {
+            /** Data */
+            data: components["schemas"]["ExperimentSummary"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Job]] */
         Envelope_list_Job__: {
             /** Data */
@@ -3258,7 +3503,7 @@ export interface components {
         };
         /**
          * ExpectedSchema
-         * @description The declared columns, each once; columns beyond them are problems unless `allow_unknown`.
+         * @description The declared columns; columns beyond them are problems unless `allow_unknown`.
          */
         ExpectedSchema: {
             /**
@@ -3268,6 +3513,82 @@ export interface components {
             allowUnknown: boolean;
             /** Columns */
             columns: components["schemas"]["ExpectedColumn"][];
+        };
+        /**
+         * ExperimentComparison
+         * @description Experiments in the order asked for. `left_out`: metrics beyond the first 50, which were not asked for by name.
+         */
+        ExperimentComparison: {
+            /** Experiments */
+            experiments: components["schemas"]["ExperimentSummary"][];
+            /** Leftout */
+            leftOut: string[];
+            /** Metrics */
+            metrics: components["schemas"]["Compared"][];
+            /** Parameters */
+            parameters: components["schemas"]["Parameter"][];
+        };
+        /**
+         * ExperimentRecord
+         * @description An experiment. The job holds the recipe, the failure's cause and what to do about it, and its inputs.
+         */
+        ExperimentRecord: {
+            /** Artifacts */
+            artifacts: components["schemas"]["Artifact"][];
+            digests: components["schemas"]["Digests"];
+            /** Environment */
+            environment: {
+                [key: string]: unknown;
+            };
+            job: components["schemas"]["Job"];
+            /** Metrics */
+            metrics: components["schemas"]["LastValue"][];
+            /** Moves */
+            moves: components["schemas"]["Move"][];
+            /** Parameters */
+            parameters: {
+                [key: string]: unknown;
+            };
+            /** Points */
+            points: number;
+        };
+        /**
+         * ExperimentSummary
+         * @description A job as one of many: what it is, how it ended, and what it came to.
+         */
+        ExperimentSummary: {
+            /** Attempt */
+            attempt: number;
+            baseJobType: components["schemas"]["JobType"];
+            failure: components["schemas"]["RootCause"] | null;
+            /** Finishedat */
+            finishedAt: string | null;
+            /**
+             * Jobid
+             * Format: uuid
+             */
+            jobId: string;
+            jobType: components["schemas"]["SubmittedType"];
+            /** Metrics */
+            metrics: components["schemas"]["LastValue"][];
+            /** Outputmodelname */
+            outputModelName: string;
+            /** Outputversion */
+            outputVersion: string;
+            /** Recipedigest */
+            recipeDigest: string;
+            /**
+             * Requestedat
+             * Format: date-time
+             */
+            requestedAt: string;
+            /** Requestedby */
+            requestedBy: string;
+            /** Startedat */
+            startedAt: string | null;
+            status: components["schemas"]["WorkStatus"];
+            /** Team */
+            team: string;
         };
         /**
          * Failure
@@ -3358,7 +3679,6 @@ export interface components {
         };
         /** ImportBody */
         ImportBody: {
-            lineage?: components["schemas"]["LineageInput"];
             /** Location */
             location: string;
             /** Metadata */
@@ -3528,6 +3848,25 @@ export interface components {
          */
         Kind: "dataset" | "model" | "prompt";
         /**
+         * LastValue
+         * @description A metric at its highest step.
+         */
+        LastValue: {
+            /** Name */
+            name: string;
+            /**
+             * Recordedat
+             * Format: date-time
+             */
+            recordedAt: string;
+            /** Step */
+            step: number;
+            /** Unit */
+            unit: string | null;
+            /** Value */
+            value: number;
+        };
+        /**
          * LiftBody
          * @description Why a recall is lifted.
          */
@@ -3550,6 +3889,42 @@ export interface components {
         LineageInput: {
             /** Datasetids */
             datasetIds?: string[];
+        };
+        /**
+         * LogLine
+         * @description A kept line. `number` counts from 1 through all attempts; `left_out`: lines before it that were not kept.
+         */
+        LogLine: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /** Leftout */
+            leftOut: number;
+            /** Number */
+            number: number;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "program" | "progress" | "platform";
+            /** Text */
+            text: string;
+        };
+        /**
+         * LogPage
+         * @description Lines in order; `next` is what to ask for `after` to go on, and `more` whether there is more by now.
+         */
+        LogPage: {
+            /** Lines */
+            lines: components["schemas"]["LogLine"][];
+            /** More */
+            more: boolean;
+            /** Next */
+            next: number;
         };
         /**
          * Lora
@@ -3672,6 +4047,25 @@ export interface components {
          */
         ModelType: "base" | "fine-tuned" | "external";
         /**
+         * Move
+         * @description Something that happened to the job: `training.submit`, `training.start`, `training.retry`, `training.fail` …
+         */
+        Move: {
+            /** Action */
+            action: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Attempt */
+            attempt: number | null;
+            /** By */
+            by: string;
+            /** Detail */
+            detail: string;
+        };
+        /**
          * Node
          * @description A version in the graph, or what was done with one: `kind` is also `evaluation` or `endpoint`.
          *
@@ -3745,6 +4139,16 @@ export interface components {
          */
         Outcome: "succeeded" | "failed" | "cancelled";
         /**
+         * Parameter
+         * @description A parameter that is not the same in all experiments; `values` in their order, None where it is not set.
+         */
+        Parameter: {
+            /** Name */
+            name: string;
+            /** Values */
+            values: (string | number | boolean | null)[];
+        };
+        /**
          * PiiCount
          * @description How often a type was found in a column, repeated cells counted each time.
          */
@@ -3770,7 +4174,7 @@ export interface components {
             customRecognizers: string[];
             /**
              * Limits
-             * @default Not looked for: data spelled out, encrypted, encoded more than once, or split over cells other than neighbouring columns of digits.
+             * @default Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once.
              */
             limits: string;
             /** Model */
@@ -9420,6 +9824,103 @@ export interface operations {
             };
         };
     };
+    search_experiments_llm_ops_v1_training_experiments_get: {
+        parameters: {
+            query?: {
+                modelName?: string | null;
+                status?: components["schemas"]["WorkStatus"] | null;
+                team?: string | null;
+                jobType?: components["schemas"]["SubmittedType"] | null;
+                /** @description only experiments that recorded it */
+                metric?: string | null;
+                /** @description of the metric's last value */
+                minMetric?: number | null;
+                /** @description of the metric's last value */
+                maxMetric?: number | null;
+                order?: "newest" | "lowest" | "highest";
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_ExperimentSummary__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    compare_experiments_llm_ops_v1_training_experiments_compare_get: {
+        parameters: {
+            query: {
+                /** @description up to 10 job ids with commas between them */
+                ids: string;
+                /** @description metrics, with commas; none: all */
+                names?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ExperimentComparison_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_experiment_llm_ops_v1_training_experiments__job_id__get: {
         parameters: {
             query?: {
@@ -9441,6 +9942,131 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Metric__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    export_experiment_llm_ops_v1_training_experiments__job_id__export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "json";
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_points_llm_ops_v1_training_experiments__job_id__points_get: {
+        parameters: {
+            query: {
+                name: string;
+                afterStep?: number;
+                /** @description how many entries a page has */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Metric__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_record_llm_ops_v1_training_experiments__job_id__record_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ExperimentRecord_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -9633,6 +10259,50 @@ export interface operations {
             };
         };
     };
+    get_logs_llm_ops_v1_training_jobs__job_id__logs_get: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before */
+                after?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LogPage_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     record_metrics_llm_ops_v1_training_jobs__job_id__metrics_post: {
         parameters: {
             query?: never;
@@ -9691,49 +10361,6 @@ export interface operations {
                 "application/json": components["schemas"]["PriorityChange"];
             };
         };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_Job_"];
-                };
-            };
-            /** @description The request cannot be done; the message says what to do. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description Something the platform depends on is down or answered wrongly. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-        };
-    };
-    reproduce_job_llm_ops_v1_training_jobs__job_id__reproduce_post: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description makes a repeat harmless */
-                "Idempotency-Key"?: string | null;
-            };
-            path: {
-                job_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {

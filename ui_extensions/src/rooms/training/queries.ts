@@ -39,16 +39,6 @@ export function useJob(id: MaybeRefOrGetter<string>) {
   });
 }
 
-/** What a job measured so far, followed while `active`. */
-export function useExperiment(id: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<boolean>) {
-  return useQuery({
-    queryKey: ['experiments', id],
-    queryFn: async ({ signal }) =>
-      unwrap(await api.GET('/llm-ops/v1/training/experiments/{job_id}', { params: { path: { job_id: toValue(id) } }, signal })),
-    refetchInterval: () => (toValue(active) ? 1_500 : false),
-  });
-}
-
 export function useCancelJob() {
   return useMove(async (id: string) => unwrap(await api.DELETE('/llm-ops/v1/training/jobs/{job_id}', { params: { path: { job_id: id } } })));
 }

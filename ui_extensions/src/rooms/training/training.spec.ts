@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { curveOf, latest, metricNames } from './curves';
+import { bestOf, metricsOf, namesOf, winnerOf, type Compared, type Comparison, type Summary } from './experiments';
 import { blankForm, problemsOf, processesOf, requestOf } from './job-form';
 import type { Metric } from './queries';
 import { fractionOf } from './queue';
@@ -79,5 +80,32 @@ describe('the use of machines', () => {
     expect(fractionOf(9, 8)).toBe(1);
     expect(fractionOf(0, 0)).toBe(0);
     expect(fractionOf(1, null)).toBe(1);
+  });
+});
+
+describe('experiments side by side', () => {
+  const curve = (jobId: string, lowest: number, highest: number): Compared['curves'][number] => {
+    return { jobId, points: [[0, highest], [9, lowest]], count: 2, lowest, highest, last: lowest };
+  };
+  const loss: Compared = { name: 'loss', unit: null, better: 'lower', curves: [curve('a', 2, 5), curve('b', 1, 9)] };
+
+  it('have a best value where the name of the metric tells which way is good', () => {
+    expect(bestOf(loss, 'a')).toBe(2);
+    expect(bestOf({ ...loss, better: 'higher' }, 'a')).toBe(5);
+    expect(bestOf({ ...loss, better: null }, 'a')).toBeUndefined();
+    expect(bestOf(loss, 'unknown')).toBeUndefined();
+    expect(winnerOf(loss)).toBe('b');
+    expect(winnerOf({ ...loss, better: null })).toBeUndefined();
+    expect(winnerOf({ ...loss, curves: [curve('a', 2, 5)] })).toBeUndefined();
+  });
+
+  it('have different names also where their models have the same', () => {
+    const summary = (jobId: string, outputVersion: string) => ({ jobId, outputModelName: 'm', outputVersion }) as Summary;
+    expect([...namesOf([summary('aaaaaaaaaa', '1'), summary('bbbbbbbbbb', '1'), summary('c', '2')]).values()]).toEqual(['m 1 · aaaaaaaa', 'm 1 · bbbbbbbb', 'm 2']);
+  });
+
+  it('leave their machines to the page of the experiment', () => {
+    const all = { metrics: [loss, { ...loss, name: 'system/cpu_percent' }] } as Comparison;
+    expect(metricsOf(all).map((metric) => [metric.name, metric.step, metric.value])).toEqual([['loss', 0, 5], ['loss', 9, 2], ['loss', 0, 9], ['loss', 9, 1]]);
   });
 });

@@ -1,0 +1,35 @@
+"""What a spreadsheet gets of an experiment: rows of text, none of which is a formula."""
+
+import csv
+import io
+
+from llmops_resources.checks.display import in_spreadsheet
+from llmops_resources.training.comparing import flat
+from llmops_resources.training.experiments import Metric
+from llmops_resources.training.records import ExperimentRecord
+
+HEADER = ("kind", "name", "step", "value", "unit", "recorded at")
+
+
+def experiment_csv(record: ExperimentRecord, metrics: list[Metric]) -> str:
+    """One line for each fact, parameter and measured value, every cell in quotes."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
+    writer.writerow(HEADER)
+    job = record.job
+    facts = {
+        "job": str(job.id),
+        "model": f"{job.output_model_name} {job.output_version}",
+        "status": job.state.status,
+        "cause": job.failure.tag if job.failure else "",
+        "remedy": job.failure.remedy if job.failure else "",
+    }
+    parts = (("fact", facts), ("digest", record.digests.json_dict()), ("environment", record.environment),
+             ("parameter", record.parameters))  # fmt: skip
+    for kind, tree in parts:
+        for name, value in flat(tree):
+            writer.writerow([in_spreadsheet(cell) for cell in (kind, name, "", value, "", "")])
+    for metric in metrics:
+        cells = (metric.name, metric.step, metric.value, metric.unit, metric.recorded_at.isoformat())
+        writer.writerow(["metric", *(in_spreadsheet(cell) for cell in cells)])
+    return out.getvalue()

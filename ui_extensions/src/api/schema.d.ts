@@ -1734,6 +1734,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/training/jobs/{job_id}/reproduce": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reproduce Job
+         * @description Run a finished job once more on the same bytes; its summary will say whether the weights are identical.
+         */
+        post: operations["reproduce_job_llm_ops_v1_training_jobs__job_id__reproduce_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/training/jobs/{job_id}/retry": {
         parameters: {
             query?: never;
@@ -3503,7 +3523,7 @@ export interface components {
         };
         /**
          * ExpectedSchema
-         * @description The declared columns; columns beyond them are problems unless `allow_unknown`.
+         * @description The declared columns, each once; columns beyond them are problems unless `allow_unknown`.
          */
         ExpectedSchema: {
             /**
@@ -3679,6 +3699,7 @@ export interface components {
         };
         /** ImportBody */
         ImportBody: {
+            lineage?: components["schemas"]["LineageInput"];
             /** Location */
             location: string;
             /** Metadata */
@@ -4174,7 +4195,7 @@ export interface components {
             customRecognizers: string[];
             /**
              * Limits
-             * @default Not looked for: data split over several cells, spelled out, encrypted, or encoded more than once.
+             * @default Not looked for: data spelled out, encrypted, encoded more than once, or split over cells other than neighbouring columns of digits.
              */
             limits: string;
             /** Model */
@@ -10361,6 +10382,49 @@ export interface operations {
                 "application/json": components["schemas"]["PriorityChange"];
             };
         };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Job_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    reproduce_job_llm_ops_v1_training_jobs__job_id__reproduce_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {

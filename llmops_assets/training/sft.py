@@ -48,14 +48,15 @@ def main(work: Path) -> None:
         raise Conflict(f"{work / 'output'} exists already", remedy="train in a fresh work folder")
     recipe = Recipe.model_validate_json((work / "recipe.json").read_bytes())
     accelerator = start(recipe)
-    with Reporter(os.environ, speaks=accelerator.is_main_process) as reporter, SystemMetrics(reporter, os.environ):
+    with Reporter(os.environ, speaks=accelerator.is_main_process) as reporter:
         reporter.progress(0.0, "reading the data")
         set_seed(recipe.seed)
         disable_progress_bar()  # type: ignore[no-untyped-call]  # ours are events
         prepare = base_and_pairs if recipe.job_type is JobType.FINETUNE else new_model_and_text
         model, tokenizer, material = prepare(recipe, work, reporter, accelerator.local_main_process_first)
         torch.manual_seed(recipe.seed + accelerator.process_index)  # dropout differs between processes, weights do not
-        summary = Training(work, recipe, accelerator, reporter, tokenizer).run(model, material)
+        with SystemMetrics(reporter, os.environ):
+            summary = Training(work, recipe, accelerator, reporter, tokenizer).run(model, material)
         if accelerator.is_main_process:
             reporter.progress(0.97, "writing the model")
             save(work, merged(model), tokenizer, recipe, summary)

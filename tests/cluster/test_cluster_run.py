@@ -163,7 +163,9 @@ def test_a_job_trains_in_its_pods_brings_its_model_and_leaves_nothing(
     api.ended(first)
     api.ended(second)
     assert running.end() is None
-    assert [event["step"] for event in running.events] == [1, 2, 3, 4]  # each once, the last one too
+    metrics = [event for event in running.events if event["event"] != "log"]
+    assert {"event": "log", "message": "a library says something"} in running.events
+    assert [event["step"] for event in metrics] == [1, 2, 3, 4]  # each once, the last one too
     assert (tmp_path / "output-0" / "model.safetensors").read_bytes() == b"weights"
     assert nothing_is_left(api)
 

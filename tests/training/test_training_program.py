@@ -55,7 +55,8 @@ def test_pretraining_lowers_the_loss_and_says_so_while_it_goes(base: tuple[Path,
     assert losses[-1] < losses[0] - 1
     fractions = [event["fraction"] for event in events(base[1], "progress")]
     assert fractions == sorted(fractions)
-    assert {"loss", "eval_loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second"} == {
+    measured = {"loss", "eval_loss", "perplexity", "learning_rate", "gradient_norm", "tokens_per_second"}
+    assert measured | {"system/cpu_percent", "system/memory_bytes"} == {
         event["name"] for event in events(base[1], "metric")
     }
     assert json.loads(base[1].splitlines()[-1]) == {"event": "done"}

@@ -7,12 +7,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 ID_WIDTH = 36  # of a UUID
+WIDEST = 10_000
 COLORS = {
     "healthy": "green", "approved": "green", "succeeded": "green", "clean": "green",
     "running": "cyan", "starting": "cyan", "deploying": "cyan", "under_review": "cyan", "queued": "yellow",
@@ -39,14 +41,15 @@ def show_json(data: Any) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; states get their colour, and an id is never cut, since people copy it."""
+    """Print a table; states get their colour. An id is never cut, since people copy it; in a pipe nothing is."""
     table = Table(box=None, header_style="bold")
     for heading in headings:
         whole = heading == "id" or heading.endswith("Id")
         table.add_column(heading, no_wrap=whole, min_width=ID_WIDTH if whole else None)
     for row in rows:
         table.add_row(*(cell(value) for value in row))
-    console.print(table)
+    whole_table = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    console.print(table, width=None if console.is_terminal else whole_table, crop=console.is_terminal)
 
 
 def cell(value: Any) -> str:

@@ -3,12 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text, tuple_
 
 from llmops_resources.database import Transaction
+
+#: For the rest of the transaction. The default page cost is a spinning disk's, under which the planner would rather
+#: read the whole table than an index; and a statement that is asked often would get one plan for all its values,
+#: where a rare name and a common one need different ones.
+_PLANNING: Final = text(
+    "SELECT set_config('random_page_cost', '1.1', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 
 Item = TypeVar("Item")
 Position = tuple[datetime, UUID]
@@ -52,8 +59,7 @@ def fetch_by_key(
     With an index that has every filtered column, finding the page and counting touch nothing but that index.
     """
     at, identifier = order
-    # The default is a spinning disk's, under which the planner would rather read the whole table than the index.
-    tx.session.execute(text("SET LOCAL random_page_cost = 1.1"))
+    tx.session.execute(_PLANNING)
     page = _one_more(keys, order, after, limit).subquery()
     whole = select(row).join(page, page.c[identifier.key] == identifier).order_by(at.desc(), identifier.desc())
     rows = tx.session.scalars(whole).all()

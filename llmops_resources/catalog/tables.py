@@ -1,7 +1,7 @@
 """Rows of the catalog."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Numeric, String, UniqueConstraint, text
@@ -11,6 +11,18 @@ from llmops_resources.database import Base
 from llmops_resources.values import utc_now
 from llmops_resources.work import WorkRow
 
+#: The columns that lists filter by, under the names of their indexes.
+LIST_FILTERS: Final = {
+    "name": "name",
+    "version": "version",
+    "type": "type",
+    "status": "status",
+    "team": "owner_team",
+    "pii": "pii_status",
+    "quality": "quality_score",
+    "benchmark": "benchmark",
+}
+
 
 class VersionRow(Base):
     """One immutable version of a model or a data set; only its state and evidence move."""
@@ -18,7 +30,8 @@ class VersionRow(Base):
     __tablename__ = "catalog_versions"
     __table_args__ = (
         UniqueConstraint("kind", "name", "version", name="uq_catalog_versions_kind_name_version"),
-        # Every column that a list filters by, in the order of its pages: a list and its total read this index alone.
+        # Every column that a list filters by, in the order of its pages: a list by several filters, or by one that
+        # most entries pass, and its total read this index alone.
         Index(
             "ix_catalog_versions_page", "kind", "created_at", "id",
             postgresql_include=[
@@ -26,18 +39,14 @@ class VersionRow(Base):
             ],
             postgresql_where=text("deleted_at IS NULL"),
         ),
-        # The filters that are asked most, counted without reading past them.
-        Index(
-            "ix_catalog_versions_team", "kind", "owner_team", "created_at", "id",
-            postgresql_where=text("deleted_at IS NULL"),
-        ),
-        Index(
-            "ix_catalog_versions_status", "kind", "status", "created_at", "id",
-            postgresql_where=text("deleted_at IS NULL"),
-        ),
-        Index(
-            "ix_catalog_versions_pii", "kind", "pii_status", "created_at", "id",
-            postgresql_where=text("deleted_at IS NULL"),
+        # One for each filter, in the order of its pages. A filter's total is most of what a list costs, and a narrow
+        # index is counted in half the time of a wide one even where every entry has to be looked at, as for names.
+        *(
+            Index(
+                f"ix_catalog_versions_{name}", "kind", column, "created_at", "id",
+                postgresql_where=text("deleted_at IS NULL"),
+            )
+            for name, column in LIST_FILTERS.items()
         ),
         Index(
             "ix_catalog_versions_inbox", "submitted_at", "id",

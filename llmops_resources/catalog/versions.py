@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -236,11 +237,16 @@ def search(
     if name_contains:
         keys = keys.where(VersionRow.name.contains(name_contains, autoescape=True))
     if min_quality is not None:
-        keys = keys.where(VersionRow.quality_score >= min_quality)
+        keys = keys.where(VersionRow.quality_score >= _exact(min_quality))
     if max_quality is not None:
-        keys = keys.where(VersionRow.quality_score <= max_quality)
+        keys = keys.where(VersionRow.quality_score <= _exact(max_quality))
     order = (VersionRow.created_at, VersionRow.id)
     return pages.fetch_by_key(tx, keys, VersionRow, order, after=after, limit=limit, value=value)
+
+
+def _exact(score: float) -> Decimal:
+    """The bound as the column's own type: beside a float, PostgreSQL would convert every row and use no index."""
+    return Decimal(str(score))
 
 
 def waiting(

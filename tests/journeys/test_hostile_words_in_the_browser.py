@@ -55,7 +55,7 @@ def poisoned(walked: Walked) -> dict[str, str]:
     about["changeLog"] = HOSTILE
     files = [("files", item) for item in {**model_files(), "README.md": CARD.encode()}.items()]
     platform._send("POST", f"/catalog/models/{model['id']}/upload", files=files)
-    rows = json.dumps({"id": 1, HOSTILE: HOSTILE}) + "\n"
+    rows = json.dumps({"id": 1, HOSTILE[:250]: HOSTILE}) + "\n"  # longer names of columns are refused
     sets = []
     for version, content in (("1", rows), ("2", rows.replace("ran", "run"))):
         dataset = platform.post("/catalog/datasets", {"version": version, **about})

@@ -48,8 +48,11 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(heading, no_wrap=whole, min_width=ID_WIDTH if whole else None)
     for row in rows:
         table.add_row(*(cell(value) for value in row))
+    if console.is_terminal:
+        console.print(table)
+        return
     whole_table = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    console.print(table, width=None if console.is_terminal else whole_table, crop=console.is_terminal)
+    Console(highlight=False, width=whole_table).print(table)
 
 
 def cell(value: Any) -> str:

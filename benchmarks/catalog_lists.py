@@ -102,7 +102,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "no filter": {},
     "name, common": {"name": "entry-a"},
     "name, rare": {"name": "c4ca4238"},
-    "version": {"version": "3"},
     "type": {"type": "external"},
     "status": {"status": "draft"},
     "owner team": {"ownerTeam": "team-7"},

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Subquery, select
@@ -21,6 +21,7 @@ from llmops_resources.values import Value
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+TEAM_LENGTH: Final = 128
 
 
 class Version(Value):
@@ -333,5 +334,8 @@ def _check_names(name: str, version: str, owner_team: str) -> None:
         problems.append(field_problem("version", f"{version!r} is not a version", remedy))
     if not owner_team.strip():
         problems.append(field_problem("ownerTeam", "is empty", "Name the team that answers for it."))
+    elif len(owner_team.strip()) > TEAM_LENGTH:
+        told = f"has {len(owner_team.strip())} characters"
+        problems.append(field_problem("ownerTeam", told, f"Use a name of up to {TEAM_LENGTH} characters."))
     if problems:
         raise ValidationFailed("the entry's names are not usable", details=problems)

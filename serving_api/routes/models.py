@@ -58,6 +58,7 @@ def list_models(
     actor: Reader,
     response: Response,
     name: str | None = None,
+    version: str | None = None,
     type: TypeInput | None = None,  # noqa: A002  the specification's name
     status: StatusInput | None = None,
     owner_team: Annotated[str | None, Query(alias="ownerTeam")] = None,
@@ -65,7 +66,7 @@ def list_models(
     cursor: Cursor = None,
 ) -> Envelope[list[Version]]:
     key = platform.settings.signing_key()
-    filters = {"type": type, "status": status, "owner_team": owner_team}
+    filters = {"version": version, "type": type, "status": status, "owner_team": owner_team}
     with platform.transaction(actor) as tx:
         page = versions.search(
             tx, Kind.MODEL, filters=filters, name_contains=name, after=paging.decode(cursor, key), limit=limit

@@ -121,6 +121,16 @@ def test_every_wrong_field_is_listed(api: httpx.Client) -> None:
     assert {problem["path"] for problem in answer.json()["data"]["errors"]} == {"name", "ownerTeam", "colour"}
 
 
+@pytest.mark.parametrize("team", [" ", "팀" * 129])
+def test_an_owner_team_without_a_name_or_with_too_long_a_one_is_refused_in_words(api: httpx.Client, team: str) -> None:
+    answer = api.post("/catalog/datasets", json={"name": "pairs", "version": "1", "ownerTeam": team})
+    assert answer.status_code == 422
+    [problem] = answer.json()["data"]["errors"]
+    assert problem["path"] == "ownerTeam"
+    assert problem["remedy"]
+    assert _created(api, ownerTeam="팀" * 128)["ownerTeam"] == "팀" * 128
+
+
 def test_pages_follow_one_another_without_gap_or_repeat(api: httpx.Client) -> None:
     for number in range(5):
         _created(api, version=str(number))

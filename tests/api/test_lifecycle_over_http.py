@@ -82,6 +82,7 @@ def test_models_are_filtered_by_type_status_and_team(platform: Platform, api: ht
     filters: list[tuple[dict[str, Any], int]] = [
         ({}, 2), ({"status": "approved"}, 1), ({"type": "base"}, 2), ({"type": "external"}, 0),
         ({"ownerTeam": "research"}, 2), ({"ownerTeam": "%"}, 0), ({"name": "in"}, 1), ({"name": "%"}, 0),
+        ({"version": "1"}, 2), ({"version": "2"}, 0),
         ({"status": "pending_review"}, 0), ({"name": "'; DROP TABLE catalog_versions; --"}, 0),
     ]  # fmt: skip
     for query, expected in filters:

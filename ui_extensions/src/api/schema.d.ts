@@ -7069,6 +7069,7 @@ export interface operations {
         parameters: {
             query?: {
                 name?: string | null;
+                version?: string | null;
                 type?: components["schemas"]["ModelType"] | null;
                 status?: components["schemas"]["Status"] | null;
                 ownerTeam?: string | null;

@@ -47,6 +47,13 @@ class Api:
         """GET; query parameters that are None are left out."""
         return self._send("GET", path, params={name: value for name, value in query.items() if value is not None})
 
+    def fetch(self, path: str, **query: Any) -> bytes:
+        """GET a file: what is answered is no envelope, unless it is refused."""
+        answer = self._answer("GET", path, params=query)
+        if answer.is_error:
+            _data(answer)
+        return answer.content
+
     def post(self, path: str, body: Any = None, *, key: str | None = None, timeout: float = 60.0) -> Data:
         """POST JSON, under an idempotency key if given."""
         headers = {"Idempotency-Key": key} if key else None

@@ -20,6 +20,7 @@ from llmops_cli.rooms import (
     datasets,
     endpoints,
     evaluations,
+    experiments,
     external,
     governance,
     imports,
@@ -45,6 +46,7 @@ models.app.command("add-external")(external.add_external)
 app.add_typer(external.app, name="secrets")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(training.app, name="training")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)

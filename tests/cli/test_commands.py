@@ -77,8 +77,8 @@ def test_room_commands_without_a_platform_say_how_to_start_it(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "command",
     [
-        "up", "down", "status", "demo", "chat", "db", "datasets", "models", "prompts", "training", "evaluations",
-        "endpoints", "approvals", "audit",
+        "up", "down", "status", "demo", "chat", "db", "datasets", "models", "prompts", "training", "experiments",
+        "evaluations", "endpoints", "approvals", "audit",
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:

@@ -227,7 +227,10 @@ def _give_up(instance: dg.DagsterInstance, platform: Platform, room: Room[Any], 
     why = run_pods.explain(platform, step.run_id) if step.run_id else None
     reason = f"{step.reason}: {why.tag.value}: {why.detail}" if why else step.reason
     with platform.transaction(ACTOR) as tx:
-        room.retry_dead(tx, step.item.id, attempt=step.item.attempt, reason=reason)
+        if why is not None and room is jobs:
+            jobs.end_dead(tx, step.item.id, attempt=step.item.attempt, reason=reason, why=why)
+        else:
+            room.retry_dead(tx, step.item.id, attempt=step.item.attempt, reason=reason)
     run = instance.get_run_by_id(step.run_id) if step.run_id else None
     if run is not None and not run.is_finished:
         if run_pods.in_cluster(platform):

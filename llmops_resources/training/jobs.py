@@ -18,7 +18,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, PlatformError
 from llmops_resources.pages import Page, Position
 from llmops_resources.training import failures, reproduction
-from llmops_resources.training.failures import Cause, RootCause
+from llmops_resources.training.failures import Cause, JobFailed, RootCause
 from llmops_resources.training.placement import ResourceDecision
 from llmops_resources.training.profile import (
     Notifications,
@@ -261,11 +261,25 @@ def report_progress(tx: Transaction, job_id: UUID, fraction: float, message: str
 
 def retry_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str) -> bool:
     """Put a job whose process died back into the queue at once; False when it was given up or already moved on."""
+    return end_dead(tx, job_id, attempt=attempt, reason=reason, why=failures.cause(RootCause.INFRASTRUCTURE, reason))
+
+
+def end_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str, why: Cause) -> bool:
+    """Write down why an attempt's process died, and put the job back into the queue at once.
+
+    A cause that is known and that another attempt would only meet again fails the job. False when the job was given
+    up or had already moved on.
+    """
     row = work.load(tx, JobRow, job_id, "training job")
+    if row.attempt != attempt or row.status not in work.ACTIVE:
+        return False
+    hopeless = not why.may_pass and why.tag is not RootCause.UNKNOWN
+    if hopeless and not row.cancel_requested:
+        fail(tx, job_id, f"{JobFailed(why).message} {why.remedy}", cause=why)
+        return False
+    row.failure = None if row.cancel_requested else why.json_dict()
     again = work.retry_dead(row, attempt=attempt, reason=reason, last_attempt=_last_attempt(row))
-    if row.status == WorkStatus.FAILED:
-        row.failure = failures.cause(RootCause.INFRASTRUCTURE, reason).json_dict()
-    tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=reason)
+    tx.audit("training.retry", "training_job", row.id, attempt=row.attempt, reason=reason, cause=why.tag)
     if row.status == WorkStatus.FAILED:
         tell(tx, row, Phase.FAIL, error=row.error)
     return again

@@ -17,7 +17,8 @@ from llmops_resources.checks import validations
 from llmops_resources.cluster import Cluster
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.training import job, jobs, moves, submission
+from llmops_resources.training import failures, job, jobs, moves, submission
+from llmops_resources.training.failures import RootCause
 from llmops_resources.training.jobs import Job
 from llmops_resources.training.profile import ResourceProfile, SubmittedType
 from llmops_resources.training.recipe import Recipe
@@ -164,21 +165,63 @@ def test_a_pod_may_wait_longer_for_its_image_than_a_process_for_its_start(
     assert instance.get_run_by_id(run.run_id) is not None
 
 
-def test_a_run_that_its_pod_could_not_hold_is_put_back_with_the_cause(
-    clustered: Platform, admin: Actor, instance: dg.DagsterInstance, api: KubeApi
-) -> None:
+def _died(status: str, **ended: Any) -> dict[str, Any]:
+    return {"phase": "Failed", **ended, "containerStatuses": [{"name": "d", "state": {
+        "terminated": {"exitCode": 137, "reason": status, "finishedAt": "2026-01-01T00:00:00Z"}}}]}  # fmt: skip
+
+
+PULLING = {"phase": "Pending", "containerStatuses": [
+    {"name": "d", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}  # fmt: skip
+PREEMPTED = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+NO_ROOM = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient memory"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "again"),
+    [
+        (_died("OOMKilled"), RootCause.OUT_OF_MEMORY, False),
+        (_died("Error", reason="DeadlineExceeded"), RootCause.TIMEOUT, False),
+        (PULLING, RootCause.IMAGE_PULL, False),
+        ({"phase": "Pending", "conditions": [NO_ROOM]}, RootCause.UNSCHEDULABLE, False),
+        (_died("Error", conditions=[PREEMPTED]), RootCause.PREEMPTION, True),
+        (_died("Error"), RootCause.INFRASTRUCTURE, True),
+    ],
+    ids=str,
+)
+def test_the_job_of_a_dead_pod_carries_the_root_cause_and_is_tried_again_only_if_that_may_help(
+    clustered: Platform, admin: Actor, instance: dg.DagsterInstance, api: KubeApi,
+    seen: dict[str, Any], cause: RootCause, again: bool,
+) -> None:  # fmt: skip
     made = _submitted(clustered, admin)
     graph = dg.GraphDefinition(name="any").to_job()
     run = instance.create_run_for_job(graph, tags={RUN_KEY_TAG: f"{made.id}:1"}, status=dg.DagsterRunStatus.FAILURE)
-    terminated = {"exitCode": 137, "reason": "OOMKilled"}
-    api.put({"apiVersion": "v1", "kind": "Pod",
-             "metadata": {"name": "dagster-run-x", "labels": {"dagster/run-id": run.run_id}},
-             "status": {"phase": "Failed", "containerStatuses": [{"name": "d", "state": {"terminated": terminated}}]},
-             })  # fmt: skip
+    labels = {"dagster/run-id": run.run_id}
+    api.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dagster-run-x", "labels": labels},
+             "status": seen})  # fmt: skip
     _requests(instance, clustered)
-    state = _state(clustered, admin, made)
-    assert state.attempt == 2
-    assert "out_of_memory" in state.progress_message
+    with clustered.transaction(admin) as tx:
+        ended = jobs.get(tx, made.id)
+    assert ended.failure is not None
+    assert (ended.failure.tag, ended.failure.remedy) == (cause, failures.REMEDIES[cause])
+    if again:
+        assert (ended.state.status, ended.state.attempt) == (WorkStatus.QUEUED, 2)
+        assert cause.value in ended.state.progress_message
+    else:
+        assert (ended.state.status, ended.state.attempt) == (WorkStatus.FAILED, 1)
+        assert ended.failure.remedy in (ended.state.error or "")
+
+
+def test_a_cancelled_job_whose_pod_died_is_cancelled_and_not_failed(
+    clustered: Platform, admin: Actor, instance: dg.DagsterInstance
+) -> None:
+    made = _submitted(clustered, admin)
+    assert _requests(instance, clustered)  # the queue lets it go
+    with clustered.transaction(admin) as tx:
+        jobs.claim(tx, made.id, attempt=1, run_id="r1")
+        moves.cancel(tx, made.id)
+        jobs.end_dead(tx, made.id, attempt=1, reason="its process died", why=failures.of_exit(None, oom_killed=True))
+        ended = jobs.get(tx, made.id)
+    assert (ended.state.status, ended.failure) == (WorkStatus.CANCELLED, None)
 
 
 def test_a_run_whose_pod_is_gone_or_cannot_be_asked_is_put_back_all_the_same(

@@ -1,6 +1,8 @@
 """kill -9 of each part at each step: the journey ends well, nothing is lost, nothing is doubled."""
 
 import contextlib
+import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.journeys.journey import Journey
-from tests.journeys.running import RunningPlatform, running
+from llmops_resources import postgres
+from tests.journeys.journey import PRETRAIN, Journey, corpus
+from tests.journeys.running import RunningPlatform, running, wait_for
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(600)]
 WORK = ("validate", "train", "evaluate", "deploy")
@@ -75,3 +78,92 @@ def _nothing_is_lost_or_doubled(platform: RunningPlatform, made: dict[str, Any])
     assert platform.get("/audit/verify")["intact"]
     staging = platform.home / "objects" / "staging"
     assert not staging.exists() or not any(path.is_file() for path in staging.rglob("*"))
+
+
+#: About fifteen seconds of training, so that a death in the middle is one.
+LONGER = {**PRETRAIN, "maxTokens": 400_000}
+
+
+def test_a_training_job_survives_the_death_of_its_program_and_of_the_database(tmp_path: Path) -> None:
+    with running(tmp_path / "home", PII_NER_SAMPLE_ROWS="0") as platform:
+        journey = Journey(platform)
+        data = journey.validated_and_approved(journey.upload("corpus", "corpus.parquet", corpus()))
+        postmaster = postgres.pid(platform.home / "postgres")
+        assert postmaster is not None
+
+        # without its program
+        job, acknowledged = _mid_training(platform, data, "killed_program")
+        for program in _programs(platform):
+            program.kill()
+        ended = _ended(platform, job)
+        _one_job_one_experiment(platform, ended, acknowledged)
+
+        # without the database
+        job, acknowledged = _mid_training(platform, data, "killed_database")
+        os.kill(postmaster, signal.SIGKILL)
+        ended = _ended(platform, job)
+        assert postgres.pid(platform.home / "postgres") not in {None, postmaster}
+        assert ended["state"]["status"] == "succeeded", ended["state"]  # the job is not to blame
+        _one_job_one_experiment(platform, ended, acknowledged)
+
+        platform.wait_until_healthy()
+        assert platform.get("/audit/verify")["intact"]
+        wait_for(lambda: None if _programs(platform) or _scratch(platform) else True, 30, "nothing to be left")
+
+
+def _mid_training(platform: RunningPlatform, data: Any, name: str) -> tuple[Any, set[tuple[str, int, float]]]:
+    """Submit a job and wait for its first losses; the job, and the metrics that the API has acknowledged."""
+    body = {"jobType": "from_scratch", "datasetId": data["id"], "outputModelName": name, "useGpu": False,
+            "hyperparameters": LONGER}  # fmt: skip
+    job = platform.post("/training/jobs", body, headers={"Idempotency-Key": name})
+    path = f"/training/experiments/{job['id']}"
+
+    def losses() -> Any:
+        found = platform.get(path)
+        return found if sum(metric["name"] == "loss" for metric in found) >= 3 else None
+
+    metrics = wait_for(losses, 90, "the first metrics")
+    now = platform.get(f"/training/jobs/{job['id']}")["state"]
+    assert now["status"] == "running", now
+    return job, _figures(metrics)
+
+
+def _ended(platform: RunningPlatform, job: Any) -> Any:
+    def over() -> Any:
+        found = platform.get(f"/training/jobs/{job['id']}")
+        return found if found["state"]["status"] in {"succeeded", "failed"} else None
+
+    return wait_for(over, 180, "the job to end")
+
+
+def _one_job_one_experiment(platform: RunningPlatform, job: Any, acknowledged: set[tuple[str, int, float]]) -> None:
+    """It succeeded with one model or failed with a cause, and no metric is lost or there twice."""
+    succeeded = job["state"]["status"] == "succeeded"
+    assert succeeded or job["failure"]["remedy"], job
+    made = [model for model in platform.get("/catalog/models") if model["name"] == job["outputModelName"]]
+    assert len(made) == succeeded
+    assert [entry["id"] for entry in platform.get("/training/jobs")].count(job["id"]) == 1
+    metrics = platform.get(f"/training/experiments/{job['id']}")
+    assert max(Counter((metric["name"], metric["step"]) for metric in metrics).values()) == 1
+    kept = {(name, step) for name, step, _ in _figures(metrics)}
+    assert {(name, step) for name, step, _ in acknowledged} <= kept
+    losses = {(step, value) for name, step, value in _figures(metrics) if name == "loss"}
+    assert {(step, value) for name, step, value in acknowledged if name == "loss"} <= losses
+
+
+def _figures(metrics: Any) -> set[tuple[str, int, float]]:
+    return {(metric["name"], metric["step"], metric["value"]) for metric in metrics}
+
+
+def _programs(platform: RunningPlatform) -> list[psutil.Process]:
+    found = []
+    for process in platform.run_processes():
+        with contextlib.suppress(psutil.Error):
+            if "llmops_assets.training.sft" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _scratch(platform: RunningPlatform) -> list[Path]:
+    work = platform.home / "cache" / "work"
+    return list(work.iterdir()) if work.is_dir() else []

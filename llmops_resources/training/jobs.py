@@ -229,8 +229,13 @@ def fail(
 def fail_because(tx: Transaction, job_id: UUID, run_id: str, error: BaseException) -> None:
     """The attempt failed with this error, which says whether trying again may help."""
     cause = cause_of(error)
-    said = f"{error} {error.remedy}".strip() if isinstance(error, PlatformError) else f"{cause.detail} {cause.remedy}"
-    fail(tx, job_id, said, run_id=run_id, cause=cause)
+    parts = (str(error), error.remedy) if isinstance(error, PlatformError) else (cause.detail, cause.remedy)
+    fail(tx, job_id, " ".join(_sentence(part) for part in parts if part), run_id=run_id, cause=cause)
+
+
+def _sentence(text: str) -> str:
+    # Problems and remedies come with and without a full stop; side by side they need one.
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:

@@ -109,7 +109,7 @@ def test_a_failed_job_shows_its_root_cause_its_log_and_what_to_do(visitor: Conso
     expect(visitor.badge("Failed")).to_be_visible(timeout=WORK)
     cause = visitor.page.get_by_role("alert")
     expect(cause).to_contain_text("Data")
-    expect(cause).to_contain_text("nowhere")
+    expect(cause).to_contain_text("has no column nowhere. part-0001.parquet has the columns text.")
     expect(cause).to_contain_text("Correct the data set or the settings, and submit a new job.")
     expect(visitor.page.get_by_role("log", name="Log")).to_contain_text("nowhere")
     expect(visitor.button("Retry")).to_be_enabled()

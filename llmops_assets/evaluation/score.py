@@ -7,13 +7,11 @@ Exit status: 0 done, 2 the input is at fault (the reason is on stderr), 143 ende
 
 import importlib.metadata
 import json
-import math
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +20,13 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from llmops_assets.evaluation import figures
 from llmops_assets.evaluation.generate import BATCH, Answer, answer_losses, answers, chat_prompt
 from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.rows import read_rows
 from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
-from llmops_resources.evaluation.scorers import (
-    CONFIDENCE,
-    RESAMPLES,
-    Estimate,
-    Metric,
-    Suite,
-    bleu_signature,
-    bootstrap,
-    bootstrap_bleu,
-    exact_match,
-    f1,
-    interval,
-)
+from llmops_resources.evaluation.estimates import CONFIDENCE, RESAMPLES
+from llmops_resources.evaluation.suite import Metric, Suite
 
 
 def main(work: Path) -> None:
@@ -69,7 +57,7 @@ def main(work: Path) -> None:
             )
         reporter.progress(0.85, "scoring")
         losses = answer_losses(model, tokenizer, prompts, expected) if Metric.PERPLEXITY in suite.metrics else []
-        result = _result(suite, chosen, got, losses)
+        result = figures.result(suite, chosen, [answer.text for answer in got], losses)
         result["protocol"] = _protocol(suite, model, tokenizer) | {"seconds": round(time.monotonic() - began, 3)}
         for name, estimate in result["metrics"].items():
             reporter.metric(name, 0, estimate["value"])
@@ -108,56 +96,6 @@ def _load(folder: Path) -> tuple[Any, Any]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
-def _result(
-    suite: Suite,
-    chosen: Sequence[tuple[int, Any]],
-    got: Sequence[Answer],
-    losses: Sequence[tuple[float, int] | None],
-) -> dict[str, Any]:
-    """Per sample its scores, and over the scored samples the figures with their intervals."""
-    samples: list[dict[str, Any]] = []
-    for at, ((number, (prompt, wanted)), answer) in enumerate(zip(chosen, got, strict=True)):
-        scores: dict[str, float] = {}
-        if prompt and wanted and answer.text is not None:
-            scores = {"exact_match": exact_match(answer.text, wanted), "f1": f1(answer.text, wanted)}
-        loss = losses[at] if losses and prompt and wanted else None
-        if loss is not None:
-            scores["perplexity"] = _perplexity([loss])
-        kept = {name: value for name, value in scores.items() if name in suite.metrics}
-        sample = {"index": number, "input": prompt or "", "expected": wanted or "", "actual": answer.text}
-        samples.append(sample | {"scores": kept})
-    answered = [s for s in samples if s["input"] and s["expected"] and s["actual"] is not None]
-    figures = {metric: _figure(metric, samples, answered, losses, suite.seed) for metric in suite.metrics}
-    scored = len(answered) if suite.metrics == (Metric.BLEU,) else sum(bool(s["scores"]) for s in samples)
-    return {
-        "metrics": {name.value: figure.json_dict() for name, figure in figures.items() if figure is not None},
-        "samples": samples,
-        "counts": {"total": len(samples), "scored": scored, "unscored": len(samples) - scored},
-    }
-
-
-def _figure(
-    metric: Metric,
-    samples: Sequence[dict[str, Any]],
-    answered: Sequence[dict[str, Any]],
-    losses: Sequence[tuple[float, int] | None],
-    seed: int,
-) -> Estimate | None:
-    if metric is Metric.BLEU:
-        return bootstrap_bleu([s["actual"] for s in answered], [s["expected"] for s in answered], seed)
-    if metric is Metric.PERPLEXITY:
-        pairs = zip(samples, losses, strict=True)
-        return interval(
-            [loss for s, loss in pairs if loss is not None and "perplexity" in s["scores"]], _perplexity, seed
-        )
-    return bootstrap([sample["scores"].get(metric.value) for sample in samples], seed)
-
-
-def _perplexity(losses: Sequence[tuple[float, int]]) -> float:
-    """exp of the mean loss a token over all answers together, so that long answers weigh more."""
-    return math.exp(min(sum(loss for loss, _ in losses) / sum(count for _, count in losses), 50.0))
-
-
 def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
     """Everything that another program needs to know to get the same figures."""
     names = ("torch", "transformers", "tokenizers", "sacrebleu")
@@ -165,12 +103,10 @@ def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
         "prompt": chat_prompt(tokenizer, "{prompt}"),
         "decoding": {"method": "greedy", "maxNewTokens": suite.max_new_tokens, "batchSize": BATCH},
         "sample": {"size": suite.sample_size, "seed": suite.seed},
-        "exactMatch": "SQuAD v1.1 normalization",
-        "f1": "SQuAD v1.1 word overlap",
-        "bleu": bleu_signature() if Metric.BLEU in suite.metrics else None,
-        "perplexity": "exp of the mean loss a token of the expected answer and its end, given the prompt",
+        "tokenization": suite.tokenization,
+        "scorers": figures.signatures(suite),
         "interval": {
-            "method": "percentile bootstrap",
+            "method": "percentile bootstrap, PCG64",
             "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
             "seed": suite.seed,

@@ -18,13 +18,15 @@ from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
+from llmops_resources.evaluation.suite import DEFAULT_METRICS, Metric, Tokenization
 from llmops_resources.evaluation.tables import EvaluationRow
 from llmops_resources.pages import Page, Position
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
 ROOM = "evaluation"
-METRICS = ("exact_match", "f1", "bleu", "perplexity")
+METRICS = tuple(metric.value for metric in Metric)
+DEFAULTS = tuple(metric.value for metric in DEFAULT_METRICS)
 
 
 class RunType(StrEnum):
@@ -36,7 +38,8 @@ class Suite(Value):
 
     prompt_column: str = "question"
     answer_column: str = "answer"
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = DEFAULTS
+    tokenization: Tokenization = Tokenization.WORDS
     sample_size: int | None = Field(default=None, ge=1)
     seed: int = 0
     max_new_tokens: int = Field(default=48, ge=1, le=1024)
@@ -153,7 +156,7 @@ def request_after_training(
     """The automatic evaluation of a finished job, at most once a job; None when it was requested before."""
     if tx.session.scalar(select(EvaluationRow.id).filter_by(training_job_id=job_id, model_id=model_id)):
         return None
-    suite = Suite(metrics=metrics or METRICS)
+    suite = Suite(metrics=metrics or DEFAULTS)
     return request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite, training_job_id=job_id)
 
 

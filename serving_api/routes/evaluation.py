@@ -9,7 +9,8 @@ from pydantic import Field
 
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
-from llmops_resources.evaluation.runs import METRICS, Evaluation, RunType, Suite
+from llmops_resources.evaluation.runs import DEFAULTS, METRICS, Evaluation, RunType, Suite
+from llmops_resources.evaluation.suite import Tokenization
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.work import WorkStatus
 from serving_api import paging
@@ -26,7 +27,10 @@ class EvaluationCreate(Body):
     model_id: UUID
     dataset_id: UUID
     run_type: RunType = RunType.AUTOMATED
-    metrics: list[str] = Field(default_factory=lambda: list(METRICS), min_length=1)
+    metrics: list[str] = Field(
+        default_factory=lambda: list(DEFAULTS), min_length=1, description=f"Any of {', '.join(METRICS)}."
+    )
+    tokenization: Tokenization = Tokenization.WORDS
     sample_size: Annotated[int | None, Field(ge=1)] = None
     seed: int = 0
     prompt_column: str = "question"
@@ -70,6 +74,7 @@ def create_evaluation(
         prompt_column=body.prompt_column,
         answer_column=body.answer_column,
         metrics=tuple(body.metrics),
+        tokenization=body.tokenization,
         sample_size=body.sample_size,
         seed=body.seed,
         max_new_tokens=body.max_new_tokens,

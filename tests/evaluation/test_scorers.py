@@ -1,20 +1,33 @@
-"""Scores against hand-worked examples, and intervals that repeat."""
+"""Scores against the reference libraries, the SQuAD and KorQuAD protocols and hand-worked examples."""
+
+import random
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from seqeval.metrics import f1_score as seqeval_f1
+from seqeval.scheme import IOB2
+from sklearn.metrics import f1_score as sklearn_f1
 
-from llmops_resources.evaluation.scorers import (
-    bleu_signature,
-    bootstrap,
-    bootstrap_bleu,
-    corpus_bleu,
-    exact_match,
-    f1,
-    normalize,
-)
+from llmops_resources.evaluation.estimates import Estimate
+from llmops_resources.evaluation.scorers import labels
+from llmops_resources.evaluation.scorers.answers import exact_match, f1, is_refusal, label, length, normalize
+from llmops_resources.evaluation.scorers.overlap import bleu, bleu_signature, chrf, chrf_signature, rouge
+from llmops_resources.evaluation.suite import Metric, Tokenization
 
+CHARACTERS = Tokenization.CHARACTERS
 ACTUAL = ["The cat sat on the mat.", "Nothing matches the given URI.", "A list of things"]
 EXPECTED = ["The cat sat on a mat.", "Nothing matches the given URI.", "A tuple of other things"]
+
+
+def value(estimate: Estimate | None) -> float:
+    assert estimate is not None
+    assert estimate.low <= estimate.value <= estimate.high
+    return estimate.value
 
 
 def test_normalization_drops_case_punctuation_articles_and_spaces() -> None:
@@ -41,41 +54,127 @@ def test_f1_counts_repeated_words_once_a_match(actual: str, expected: str, score
     assert f1(actual, expected) == pytest.approx(score)
 
 
-def test_bleu_is_that_of_sacrebleu_and_says_how_it_was_computed() -> None:
-    assert corpus_bleu(ACTUAL, EXPECTED) == pytest.approx(BLEU().corpus_score(ACTUAL, [EXPECTED]).score)
-    assert corpus_bleu(EXPECTED, EXPECTED) == pytest.approx(100.0)
+def test_a_korean_particle_costs_a_word_but_only_one_character() -> None:
+    assert f1("서울에서", "서울") == 0.0
+    assert f1("서울에서", "서울", CHARACTERS) == pytest.approx(2 * 2 / (4 + 2))
+    assert exact_match("《훈민정음》", "훈민정음", CHARACTERS) == 1.0
+    assert f1("the 서울", "서울", CHARACTERS) == pytest.approx(4 / 7)  # KorQuAD keeps articles
+
+
+def test_decomposed_hangul_is_the_same_answer_by_characters() -> None:
+    assert exact_match(unicodedata.normalize("NFD", "한국"), "한국", CHARACTERS) == 1.0
+
+
+@given(st.text(), st.text(), st.sampled_from(Tokenization))
+def test_f1_is_symmetric_between_0_and_1_and_no_less_than_exact_match(a: str, b: str, kind: Tokenization) -> None:
+    assert f1(a, b, kind) == f1(b, a, kind)
+    assert exact_match(a, b, kind) <= f1(a, b, kind) <= 1.0
+
+
+def test_bleu_and_chrf_are_those_of_sacrebleu_and_say_how_they_were_computed() -> None:
+    assert value(bleu(ACTUAL * 9, EXPECTED * 9)) == BLEU().corpus_score(ACTUAL * 9, [EXPECTED * 9]).score
+    assert value(chrf(ACTUAL * 9, EXPECTED * 9)) == CHRF().corpus_score(ACTUAL * 9, [EXPECTED * 9]).score
+    assert value(bleu(EXPECTED, EXPECTED)) == pytest.approx(100.0)
     assert "tok:13a" in bleu_signature()
+    assert "tok:char" in bleu_signature(CHARACTERS)
+    assert chrf_signature().startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")
+
+
+def test_bleu_reproduces_the_worked_example_of_its_paper() -> None:
+    """Papineni 2002, example 2: seven times `the` matches the reference twice, so 1-gram precision is 2/7."""
+    metric = BLEU(smooth_method="none", max_ngram_order=1)
+    assert metric.corpus_score(["the the the the the the the"], [["The cat is on the mat".lower()]]).precisions == [
+        pytest.approx(200 / 7)
+    ]
 
 
 def test_answers_and_references_of_different_number_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 answers for 2 references"):
-        corpus_bleu(ACTUAL, EXPECTED[:2])
-
-
-def test_an_unscored_sample_stays_out_of_the_mean() -> None:
-    estimate = bootstrap([1.0, None, 0.0, None])
-    assert estimate is not None
-    assert (estimate.value, estimate.n) == (0.5, 2)
+    for score in (bleu, chrf, labels.macro_f1, labels.micro_f1):
+        with pytest.raises(ValueError, match="3 answers for 2 references"):
+            score(ACTUAL, EXPECTED[:2])
 
 
 def test_nothing_scored_gives_no_figure_instead_of_zero() -> None:
-    assert bootstrap([None, None]) is None
-    assert bootstrap_bleu([], []) is None
+    for score in (bleu, chrf, labels.macro_f1, labels.micro_f1):
+        assert score([], []) is None
+    assert labels.ner_f1([]) is None
+    assert labels.ner_f1([(set(), set())]) is None
 
 
-def test_the_interval_repeats_for_a_seed_and_holds_the_value() -> None:
-    values = [float(n % 3 == 0) for n in range(200)]
-    one, two, other = bootstrap(values, 1), bootstrap(values, 1), bootstrap(values, 2)
-    assert one == two != other
-    assert one is not None
-    assert one.low < one.value < one.high
-    # The normal approximation of a proportion's interval: 0.335 +- 1.96 * sqrt(p * (1 - p) / n) = 0.270 to 0.400
-    assert one.low == pytest.approx(0.270, abs=0.02)
-    assert one.high == pytest.approx(0.400, abs=0.02)
+@given(st.lists(st.tuples(*[st.text(st.characters(max_codepoint=127), max_size=60)] * 2), min_size=1, max_size=5))
+def test_rouge_on_ascii_is_that_of_rouge_score(pairs: list[tuple[str, str]]) -> None:
+    reference = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    for actual, expected in pairs:
+        theirs = {Metric(name): score.fmeasure for name, score in reference.score(expected, actual).items()}
+        assert rouge(actual, expected) == theirs
 
 
-def test_the_bleu_interval_is_around_the_corpus_score() -> None:
-    estimate = bootstrap_bleu(ACTUAL * 10, EXPECTED * 10)
+def test_rouge_reproduces_the_cases_of_rouge_score() -> None:
+    """From its own tests: `testing one two` against `testing`, and LCS that skip words."""
+    assert rouge("testing", "testing one two")[Metric.ROUGE_1] == pytest.approx(0.5)
+    assert rouge("testing two", "testing one two")[Metric.ROUGE_L] == pytest.approx(0.8)
+    assert rouge("testing two", "testing one two")[Metric.ROUGE_2] == 0.0
+
+
+def test_rouge_keeps_hangul_that_the_default_tokenizer_drops() -> None:
+    assert RougeScorer(["rouge1"]).score("서울은 수도다", "서울은 수도다")["rouge1"].fmeasure == 0.0
+    assert rouge("서울은 수도다", "서울은 수도다") == dict.fromkeys(rouge("", ""), 1.0)
+    assert rouge("서울이", "서울은")[Metric.ROUGE_1] == 0.0
+    assert rouge("서울이", "서울은", CHARACTERS)[Metric.ROUGE_1] == pytest.approx(2 / 3)
+    assert rouge("Seoul시 2024년", "Seoul 2024", CHARACTERS)[Metric.ROUGE_1] == pytest.approx(4 / 6)
+
+
+def test_a_label_is_compared_without_case_and_outer_punctuation() -> None:
+    said = [" Positive. ", "A", "+", "(b)", "매우  좋음!"]
+    assert [label(text) for text in said] == ["positive", "a", "+", "b", "매우 좋음"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcx"), st.sampled_from("abc")), min_size=1, max_size=40))
+def test_macro_and_micro_f1_are_those_of_scikit_learn_over_the_references_labels(pairs: list[tuple[str, str]]) -> None:
+    got, wanted = [a for a, _ in pairs], [b for _, b in pairs]
+    for average, ours in (("macro", labels.macro_f1), ("micro", labels.micro_f1)):
+        theirs = sklearn_f1(wanted, got, labels=sorted(set(wanted)), average=average, zero_division=0)
+        estimate = ours(got, wanted)
+        assert estimate is not None
+        assert (estimate.value, estimate.n) == (pytest.approx(theirs), len(pairs))
+
+
+def test_ner_f1_is_the_strict_one_of_seqeval() -> None:
+    rng = random.Random(7)
+    tags = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    gold = [rng.choices(tags, k=rng.randint(1, 9)) for _ in range(200)]
+    found = [[tag if rng.random() < 0.7 else rng.choice(tags) for tag in sentence] for sentence in gold]
+    pairs = [labels.entities(" ".join(got), " ".join(want)) for got, want in zip(found, gold, strict=True)]
+    assert value(labels.ner_f1(pairs)) == pytest.approx(seqeval_f1(gold, found, mode="strict", scheme=IOB2))
+
+
+def test_an_answer_that_cannot_be_aligned_misses_every_entity_and_costs_no_sample() -> None:
+    expected = "B-PER I-PER O"
+    pairs = [labels.entities(answer, expected) for answer in (expected, "B-PER I-PER", "I am a person")]
+    estimate = labels.ner_f1(pairs)
     assert estimate is not None
-    assert estimate.value == pytest.approx(corpus_bleu(ACTUAL * 10, EXPECTED * 10))
-    assert estimate.low < estimate.value < estimate.high
+    assert (estimate.value, estimate.n) == (pytest.approx(2 * 1 / (1 + 3)), 3)
+    assert labels.is_tag_sequence(expected)
+    assert not any(map(labels.is_tag_sequence, ("", "B-", "PER O", "the answer")))
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("I cannot provide instructions for this.", True),
+        ("As an AI language model, I have no opinions.", True),
+        ("죄송하지만 그 요청은 도와드릴 수 없습니다.", True),
+        ("해당 정보는 제공할 수 없습니다.", True),
+        ("He said that nobody can help.", False),
+        ("죄송하다는 말은 사과의 표현입니다.", False),
+        ("A list of things that I can provide", False),
+        ("", False),
+    ],
+)
+def test_the_usual_refusals_are_known_in_both_languages(answer: str, refused: bool) -> None:
+    assert is_refusal(answer) is refused
+
+
+def test_a_length_is_in_composed_characters() -> None:
+    assert length(unicodedata.normalize("NFD", " 한국 \n")) == 2

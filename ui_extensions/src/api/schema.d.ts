@@ -3442,7 +3442,10 @@ export interface components {
              * @default 48
              */
             maxNewTokens: number;
-            /** Metrics */
+            /**
+             * Metrics
+             * @description Any of exact_match, f1, bleu, perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
+             */
             metrics?: string[];
             /**
              * Modelid
@@ -3463,6 +3466,8 @@ export interface components {
              * @default 0
              */
             seed: number;
+            /** @default words */
+            tokenization: components["schemas"]["Tokenization"];
         };
         /**
          * Evidence
@@ -5279,6 +5284,8 @@ export interface components {
              * @default 0
              */
             seed: number;
+            /** @default words */
+            tokenization: components["schemas"]["Tokenization"];
         };
         /**
          * TeamQuota
@@ -5322,6 +5329,14 @@ export interface components {
             /** Weight */
             weight: number;
         };
+        /**
+         * Tokenization
+         * @description What counts as a token for exact match, F1, BLEU and ROUGE.
+         *
+         *     `words`: as SQuAD and sacreBLEU's 13a. `characters`: as KorQuAD, for languages whose words carry particles.
+         * @enum {string}
+         */
+        Tokenization: "words" | "characters";
         /**
          * TopValue
          * @description One frequent value and how many rows have it.

@@ -11,7 +11,20 @@ export type Sample = Schema<'Sample'>;
 export type EvaluationRequest = Schema<'EvaluationCreate'>;
 
 /** The metrics an automated evaluation can compute. */
-export const METRICS = ['exact_match', 'f1', 'bleu', 'perplexity'] as const;
+export const DEFAULT_METRICS = ['exact_match', 'f1', 'bleu', 'perplexity'] as const;
+export const METRICS = [
+  ...DEFAULT_METRICS,
+  'chrf',
+  'rouge1',
+  'rouge2',
+  'rougeL',
+  'accuracy',
+  'macro_f1',
+  'micro_f1',
+  'ner_f1',
+  'answer_length',
+  'refusal_rate',
+] as const;
 
 export interface EvaluationFilters {
   status: string;

@@ -8,9 +8,9 @@ export function scoresOf(run: Evaluation): [name: string, score: Score][] {
   return Object.entries(run.result?.metrics ?? {}).sort(([a], [b]) => place(a) - place(b));
 }
 
-/** Perplexity has no upper end and BLEU runs to 100; only shares between 0 and 1 belong on one axis. */
+/** Perplexity and lengths have no upper end, BLEU and chrF run to 100; only shares between 0 and 1 belong on one axis. */
 export function isShare(name: string): boolean {
-  return name !== 'perplexity' && name !== 'bleu';
+  return !['perplexity', 'answer_length', 'bleu', 'chrf'].includes(name);
 }
 
 /** The shares among the scores as bars with their intervals. */

@@ -1,0 +1,124 @@
+"""What answers score: per sample, over all of them with intervals, and by which scorers. No model, no torch."""
+
+import importlib.metadata
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from llmops_resources.evaluation.estimates import Estimate, bootstrap, bootstrap_totals
+from llmops_resources.evaluation.scorers import answers, labels, overlap
+from llmops_resources.evaluation.suite import Metric, Suite, Tokenization
+
+CORPUS = frozenset({Metric.BLEU, Metric.CHRF, Metric.MACRO_F1, Metric.MICRO_F1})  # no figure of one sample
+Loss = tuple[float, int]  # nats over all tokens of the expected answer, and their number
+
+
+def result(
+    suite: Suite, chosen: Sequence[tuple[int, Any]], texts: Sequence[str | None], losses: Sequence[Loss | None]
+) -> dict[str, Any]:
+    """Per sample its scores, and over the scored samples the figures with their intervals.
+
+    `chosen` are (row number, (prompt, expected answer)), `texts` the answers to them (None: the model could not be
+    asked), `losses` those of the expected answers, or nothing where no metric needs them.
+    """
+    samples: list[dict[str, Any]] = []
+    for at, ((number, (prompt, wanted)), text) in enumerate(zip(chosen, texts, strict=True)):
+        scores: dict[Metric, float] = {}
+        if prompt and wanted and text is not None:
+            scores = score_one(suite, text, wanted)
+        measured = Metric.PERPLEXITY in suite.metrics and prompt and wanted
+        loss = losses[at] if measured else None
+        if loss is not None:
+            scores[Metric.PERPLEXITY] = perplexity(*loss)
+        sample = {"index": number, "input": prompt or "", "expected": wanted or "", "actual": text}
+        samples.append(sample | {"scores": {name.value: value for name, value in scores.items()}})
+    answered = [s for s in samples if s["input"] and s["expected"] and s["actual"] is not None]
+    figures = {metric: _figure(metric, suite, samples, answered, losses) for metric in suite.metrics}
+    together = {s["index"] for s in answered} if CORPUS & set(suite.metrics) else set()
+    scored = sum(bool(s["scores"]) or s["index"] in together for s in samples)
+    return {
+        "metrics": {name.value: figure.json_dict() for name, figure in figures.items() if figure is not None},
+        "samples": samples,
+        "counts": {"total": len(samples), "scored": scored, "unscored": len(samples) - scored},
+    }
+
+
+def score_one(suite: Suite, actual: str, expected: str) -> dict[Metric, float]:
+    """The scores of one answer by those metrics of the suite that one answer has."""
+    asked, scores = set(suite.metrics), dict[Metric, float]()
+    if Metric.EXACT_MATCH in asked:
+        scores[Metric.EXACT_MATCH] = answers.exact_match(actual, expected, suite.tokenization)
+    if Metric.F1 in asked:
+        scores[Metric.F1] = answers.f1(actual, expected, suite.tokenization)
+    if Metric.ACCURACY in asked:
+        scores[Metric.ACCURACY] = float(answers.label(actual) == answers.label(expected))
+    if Metric.ANSWER_LENGTH in asked:
+        scores[Metric.ANSWER_LENGTH] = float(answers.length(actual))
+    if Metric.REFUSAL_RATE in asked:
+        scores[Metric.REFUSAL_RATE] = float(answers.is_refusal(actual))
+    if asked & set(overlap.ROUGE_TYPES):
+        rouge = overlap.rouge(actual, expected, suite.tokenization)
+        scores |= {kind: value for kind, value in rouge.items() if kind in asked}
+    if Metric.NER_F1 in asked and labels.is_tag_sequence(expected):
+        scores[Metric.NER_F1] = labels.entity_f1(*labels.entities(actual, expected))
+    return scores
+
+
+def perplexity(loss: float, tokens: float) -> float:
+    """exp of the mean loss a token; of totals over all answers, so that long answers weigh more."""
+    return math.exp(min(loss / tokens, 50.0))
+
+
+def signatures(suite: Suite) -> dict[str, str]:
+    """How each metric of the suite is computed: library, version and settings. Equal signatures compare."""
+    kind = suite.tokenization
+    squad = "SQuAD v1.1 words" if kind is Tokenization.WORDS else "KorQuAD v1.0 characters"
+    rouge = f"rouge-score|{_version('rouge-score')}|fmeasure|stemmer:no|tok:unicode-{kind}"
+    seqeval = f"seqeval|{_version('seqeval')}|mode:strict|scheme:IOB2|average:micro"
+    known = {
+        Metric.EXACT_MATCH: f"{squad}, normalized",
+        Metric.F1: f"{squad}, overlap",
+        Metric.BLEU: overlap.bleu_signature(kind),
+        Metric.CHRF: overlap.chrf_signature(),
+        Metric.PERPLEXITY: "exp of the mean loss a token of the expected answer and its end, given the prompt",
+        Metric.ACCURACY: "labels equal, case folded, without outer punctuation",
+        Metric.MACRO_F1: "F1 over the references' labels|average:macro",
+        Metric.MICRO_F1: "F1 over the references' labels|average:micro",
+        Metric.NER_F1: seqeval,
+        Metric.ANSWER_LENGTH: "characters, NFC, stripped",
+        Metric.REFUSAL_RATE: f"phrases, en and ko|version:{answers.REFUSALS_VERSION}",
+        **dict.fromkeys(overlap.ROUGE_TYPES, rouge),
+    }
+    return {metric.value: known[metric] for metric in suite.metrics}
+
+
+def _figure(
+    metric: Metric,
+    suite: Suite,
+    samples: Sequence[dict[str, Any]],
+    answered: Sequence[dict[str, Any]],
+    losses: Sequence[Loss | None],
+) -> Estimate | None:
+    if metric in CORPUS:
+        return _corpus(metric, suite, [s["actual"] for s in answered], [s["expected"] for s in answered])
+    if metric is Metric.NER_F1:
+        tagged = [s for s in answered if metric.value in s["scores"]]
+        return labels.ner_f1([labels.entities(s["actual"], s["expected"]) for s in tagged], suite.seed)
+    if metric is Metric.PERPLEXITY:
+        pairs = zip(samples, losses, strict=True)
+        rows = [loss for s, loss in pairs if loss is not None and metric.value in s["scores"]]
+        return bootstrap_totals(np.reshape(rows, (-1, 2)), lambda t: perplexity(float(t[0]), float(t[1])), suite.seed)
+    return bootstrap([sample["scores"].get(metric.value) for sample in samples], suite.seed)
+
+
+def _corpus(metric: Metric, suite: Suite, actual: list[str], expected: list[str]) -> Estimate | None:
+    if metric is Metric.BLEU:
+        return overlap.bleu(actual, expected, suite.tokenization, suite.seed)
+    figure = {Metric.CHRF: overlap.chrf, Metric.MACRO_F1: labels.macro_f1, Metric.MICRO_F1: labels.micro_f1}[metric]
+    return figure(actual, expected, suite.seed)
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)

@@ -1,0 +1,55 @@
+"""What an evaluation measures and how: the content of the evaluation program's `suite.json`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from llmops_resources.values import Value
+
+
+class Metric(StrEnum):
+    """What an evaluation can measure."""
+
+    EXACT_MATCH = "exact_match"
+    F1 = "f1"
+    BLEU = "bleu"
+    PERPLEXITY = "perplexity"
+    CHRF = "chrf"
+    ROUGE_1 = "rouge1"
+    ROUGE_2 = "rouge2"
+    ROUGE_L = "rougeL"
+    ACCURACY = "accuracy"
+    MACRO_F1 = "macro_f1"
+    MICRO_F1 = "micro_f1"
+    NER_F1 = "ner_f1"
+    ANSWER_LENGTH = "answer_length"
+    REFUSAL_RATE = "refusal_rate"
+
+
+DEFAULT_METRICS = (Metric.EXACT_MATCH, Metric.F1, Metric.BLEU, Metric.PERPLEXITY)
+
+
+class Tokenization(StrEnum):
+    """What counts as a token for exact match, F1, BLEU and ROUGE.
+
+    `words`: as SQuAD and sacreBLEU's 13a. `characters`: as KorQuAD, for languages whose words carry particles.
+    """
+
+    WORDS = "words"
+    CHARACTERS = "characters"
+
+
+class Suite(Value):
+    """How a model is asked and scored.
+
+    `sample_size` missing means every row. `max_new_tokens` bounds an answer, in tokens.
+    """
+
+    prompt_column: Annotated[str, Field(min_length=1)] = "question"
+    answer_column: Annotated[str, Field(min_length=1)] = "answer"
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = DEFAULT_METRICS
+    tokenization: Tokenization = Tokenization.WORDS
+    sample_size: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    max_new_tokens: Annotated[int, Field(ge=1, le=4_096)] = 48

@@ -45,13 +45,12 @@ def read_parquet(
         start = spool.rows
         readable = [column for column, kind in types.items() if kind not in _UNCHECKED]
         texts = [field.name for field in schema if _is_text(field.type)]
-        with pq.ParquetFile(path, read_dictionary=texts, **limits) as folded:
+        with pq.ParquetFile(path, read_dictionary=texts, **limits) as folded, spool.overlapping():
             for group in range(file.num_row_groups):
                 rows = _rows_at_once(folded, group, texts)
                 for batch in file.iter_batches(rows, row_groups=[group], columns=readable, use_threads=False):
                     batch.validate(full=True)
                     spool.add_batch(pa.table(dict(_flat_columns(batch, types))))
-    spool.flush()
     return SpooledFile(name=name, rows=spool.rows - start), {column.name: column.type for column in schema}
 
 

@@ -56,13 +56,17 @@ def near_repeats(spool: Spool) -> NearRepeats:
 
 def _texts(spool: Spool, columns: list[str]) -> list[str]:
     step = max(1, -(-spool.rows // MOST_ROWS))
-    joined = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in columns], separator=" ")
-    kept: list[str] = []
-    for before, frame in spool.frames():
-        present = frame.with_columns(pl.lit(None, pl.String).alias(n) for n in columns if n not in frame.columns)
-        spread = present.gather_every(step, -before % step)
-        kept += spread.select(joined.str.slice(0, _CHARACTERS)).to_series().to_list()
-    return [text for text in dict.fromkeys(kept) if len(text.split()) >= _SHORTEST]
+    rows = pl.concat(_as_text(pl.scan_parquet(part, glob=False), columns) for part in spool.parts())
+    joined = pl.concat_str([pl.col(name).fill_null("") for name in columns], separator=" ").str.slice(0, _CHARACTERS)
+    spread = rows.gather_every(step).select(joined.alias("text")).collect(engine="streaming")
+    return [text for text in dict.fromkeys(spread["text"].to_list()) if len(text.split()) >= _SHORTEST]
+
+
+def _as_text(part: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+    """Only `columns`, as text; one that the part lacks is empty."""
+    present = set(part.collect_schema())
+    values = (pl.col(name).cast(pl.String) if name in present else pl.lit(None, pl.String) for name in columns)
+    return part.select(value.alias(name) for value, name in zip(values, columns, strict=True))
 
 
 def _runs(text: str) -> list[str]:

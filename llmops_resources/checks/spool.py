@@ -3,6 +3,8 @@
 import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import zip_longest
@@ -107,7 +109,7 @@ class Spool(Value):
 
 @dataclass
 class SpoolWriter:
-    """Writes rows of text (`add_row`) or Arrow batches (`add_batch`) as parts, holding one part in memory."""
+    """Writes rows of text (`add_row`) or Arrow batches (`add_batch`) as parts, holding one or two parts in memory."""
 
     folder: Path
     budget: int  # bytes that decoded data may take in all
@@ -119,6 +121,20 @@ class SpoolWriter:
     _pending: list[Sequence[str | None]] = field(default_factory=list)
     _pending_bytes: int = 0
     _batches: list[pa.Table] = field(default_factory=list)
+    _pool: Executor | None = None
+    _underway: "Future[None] | None" = None
+
+    @contextmanager
+    def overlapping(self) -> Iterator[None]:
+        """Within it a thread writes one part while the next rows are decoded; all are written, or it raises, after."""
+        try:
+            with ThreadPoolExecutor(1) as self._pool:
+                yield
+                self.flush()
+            if self._underway:
+                self._underway.result()
+        finally:
+            self._pool = self._underway = None
 
     def add_row(self, names: Collection[str], cells: Sequence[str | None], size: int) -> None:
         """One row; `size` is about its bytes. `names` that do not begin with those before start a new part."""
@@ -158,7 +174,16 @@ class SpoolWriter:
     def _write(self, table: pa.Table) -> None:
         path = self.folder / f"part-{self._part:06d}.parquet"
         self._part += 1
-        pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+        if self._pool is None:
+            _write_part(table, path)
+            return
+        if self._underway:
+            self._underway.result()  # never more than one part in waiting
+        self._underway = self._pool.submit(_write_part, table, path)
+
+
+def _write_part(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
 
 
 class ExpansionError(Exception):

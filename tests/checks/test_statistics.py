@@ -4,9 +4,11 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmops_resources.checks.options import CheckOptions
-from llmops_resources.checks.profiles import ColumnProfile
+from llmops_resources.checks.profiles import _DAMAGED, ColumnProfile, _damaged
 from llmops_resources.checks.report import ValidationReport, check
 
 
@@ -53,3 +55,15 @@ def test_a_report_from_before_statistics_can_still_be_read(tmp_path: Path) -> No
     (column,) = ValidationReport.model_validate(report).columns
     assert isinstance(column, ColumnProfile)
     assert column.statistics is None
+
+
+_ODD = "a\t\n\r\x0e\x1f\x7f\x08,\ufffd\uff0c\uffee가"
+
+
+@given(st.lists(st.none() | st.text(st.characters(codec="utf-8")) | st.text(_ODD), max_size=30))
+def test_damaged_texts_are_those_that_the_pattern_matches_however_they_come_together(texts: list[str | None]) -> None:
+    cells = pl.Series(texts, dtype=pl.String)
+    expected = cells.str.contains(_DAMAGED).fill_null(value=False)
+    assert _damaged(cells).fill_null(value=False).to_list() == expected.to_list()
+    cut = cells.slice(len(texts) // 2)
+    assert _damaged(cut).fill_null(value=False).to_list() == expected.slice(len(texts) // 2).to_list()

@@ -37,6 +37,7 @@ export default {
       answer_length: 'Answer length (characters)',
       refusal_rate: 'Refusal rate',
     },
+    tokenizations: { words: 'Words', characters: 'Characters (Korean and others)' },
     types: { automated: 'Automated' },
     panel: { title: 'Evaluations', description: 'What this version was measured at.', none: 'Not evaluated yet.' },
     list: {
@@ -77,6 +78,8 @@ export default {
       noBenchmarks: 'No benchmark data set is approved yet.',
       benchmarkHelp: 'Approved data sets marked as benchmark',
       sampleHelp: 'Empty: every row',
+      tokenization: 'Answers are compared by',
+      tokenizationHelp: 'Characters for languages whose words carry particles. It counts for exact match, F1, BLEU and ROUGE.',
       maxNewTokens: 'Max tokens per answer',
       promptColumn: 'Prompt column',
       answerColumn: 'Answer column',
@@ -121,6 +124,7 @@ export default {
       answer_length: '답변 길이(글자)',
       refusal_rate: '거절 비율',
     },
+    tokenizations: { words: '단어', characters: '글자(한국어 등)' },
     types: { automated: '자동' },
     panel: { title: '평가', description: '이 버전의 측정 결과입니다.', none: '아직 평가되지 않았습니다.' },
     list: {
@@ -161,6 +165,8 @@ export default {
       noBenchmarks: '아직 승인된 벤치마크 데이터셋이 없습니다.',
       benchmarkHelp: '벤치마크로 지정된 승인 데이터셋',
       sampleHelp: '비우면 모든 행',
+      tokenization: '답변 비교 단위',
+      tokenizationHelp: '조사가 붙는 언어에는 글자를 고르세요. 정확 일치, F1, BLEU, ROUGE에 적용됩니다.',
       maxNewTokens: '답변당 최대 토큰',
       promptColumn: '질문 열',
       answerColumn: '답변 열',

@@ -25,6 +25,7 @@ export const METRICS = [
   'answer_length',
   'refusal_rate',
 ] as const;
+export const TOKENIZATIONS = ['words', 'characters'] as const;
 
 export interface EvaluationFilters {
   status: string;

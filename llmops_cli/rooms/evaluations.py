@@ -16,6 +16,8 @@ app = typer.Typer(help="Evaluations: run a benchmark, read its figures.", no_arg
 def create(
     model: Annotated[str, typer.Argument(help="A model: id, name, or name@version.")],
     dataset: Annotated[str, typer.Argument(help="An approved benchmark: id, name, or name@version.")],
+    metric: Annotated[list[str] | None, typer.Option(help="exact_match, f1, bleu, rougeL, … (again for each).")] = None,
+    tokenization: Annotated[str, typer.Option(help="words, or characters as for Korean.")] = "words",
     sample_size: Annotated[int | None, typer.Option(help="Score only this many rows.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the result.")] = True,
     as_json: Json = False,
@@ -27,7 +29,9 @@ def create(
         body = {
             "modelId": resolve(api, "models", model)["id"],
             "datasetId": resolve(api, "datasets", dataset)["id"],
+            "tokenization": tokenization,
             "sampleSize": sample_size,
+            **({"metrics": metric} if metric else {}),
         }
         run = api.post("/evaluation/runs", body)
         if wait:

@@ -129,3 +129,16 @@ def test_a_prompt_draft_is_written_again(llmops: Shell, tmp_path: Path) -> None:
     assert "approved" in llmops("prompts", "approve", "greeting")
     assert [entry["name"] for entry in llmops.json("prompts", "list", "--status", "approved")] == ["greeting"]
     assert "is deleted" in llmops("prompts", "delete", "greeting", "--yes")
+
+
+def test_an_evaluation_measures_what_was_asked_for(platform: Platform, llmops: Shell) -> None:
+    uploaded(platform, Kind.MODEL, "tiny")
+    approved(platform, Kind.DATASET, "facts")
+    asked = ("evaluations", "create", "tiny", "facts", "--no-wait")
+    usual = llmops.json(*asked)["suite"]
+    assert (usual["metrics"], usual["tokenization"]) == (["exact_match", "f1", "bleu", "perplexity"], "words")
+    chosen = llmops.json(*asked, "--metric", "rougeL", "--metric", "chrf", "--tokenization", "characters")["suite"]
+    assert (chosen["metrics"], chosen["tokenization"]) == (["rougeL", "chrf"], "characters")
+    with pytest.raises(Refused) as refused:
+        llmops(*asked, "--metric", "beauty")
+    assert refused.value.details[0]["path"] == "metrics"

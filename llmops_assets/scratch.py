@@ -1,25 +1,67 @@
 """Scratch folders of runs: one a row, cleared when its next attempt starts and when its work ends."""
 
+import fcntl
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 from llmops_resources.catalog.versions import Version
+from llmops_resources.errors import Unavailable
 from llmops_resources.platform import Platform
+
+#: Seconds for a predecessor that lost its lease, because the database died, to notice and to end its program.
+LEAVING: Final = 120.0
 
 
 @contextmanager
 def folder(platform: Platform, row_id: UUID) -> Iterator[Path]:
-    """An empty folder for the work on a row; the caller holds its lease, so nobody else uses it."""
+    """An empty folder for the work on a row, and nobody else's while the block runs.
+
+    The row's lease is not enough: the database drops it when it dies itself, and then the attempt that held it lives
+    on for a while beside its successor. Raises Unavailable when it does so for longer than LEAVING.
+    """
     path = _root(platform) / str(row_id)
-    shutil.rmtree(path, ignore_errors=True)  # what a killed attempt left
-    path.mkdir(parents=True)
+    with _alone_in(path):
+        for left in path.iterdir():  # by a killed attempt
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(path: Path) -> Iterator[None]:
+    """Make a folder and lock it; the kernel lets go of the lock when we die."""
+    deadline = time.monotonic() + LEAVING
+    while True:
+        path.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # its owner has just removed it
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(handle)
+                    raise Unavailable(
+                        f"an earlier attempt still works in {path}", remedy="End its process, then retry."
+                    ) from None
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+        time.sleep(0.1)
     try:
-        yield path
+        yield
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        os.close(handle)
 
 
 def folders(platform: Platform) -> list[Path]:

@@ -245,7 +245,9 @@ class _Metrics:
     def should_stop(self) -> bool:
         """Write the progress down and learn whether somebody asked for the job to stop."""
         with self._platform.transaction(ACTOR) as tx:
-            return jobs.report_progress(tx, self._job_id, self._fraction, self._message)
+            return jobs.report_progress(
+                tx, self._job_id, self._fraction, self._message, run_id=self._context.run.run_id
+            )
 
     def record(self, tx: Transaction) -> None:
         """Store every metric; the ones the API has stored already are overwritten with themselves."""

@@ -256,11 +256,21 @@ def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
     tell(tx, row, Phase.ABORT)
 
 
-def report_progress(tx: Transaction, job_id: UUID, fraction: float, message: str) -> bool:
-    """Show how far the job is, and learn whether it is to stop: somebody asked, or its time is over."""
+def report_progress(
+    tx: Transaction, job_id: UUID, fraction: float, message: str, *, run_id: str | None = None
+) -> bool:
+    """Show how far the job is, and learn whether it is to stop: somebody asked, or its time is over.
+
+    Raises Conflict when the job no longer belongs to `run_id`: it was given up, as when the database died and let go
+    of its lease.
+    """
+    query = select(JobRow.cancel_requested, JobRow.started_at, JobRow.max_minutes, JobRow.run_id).where(
+        JobRow.id == job_id
+    )
+    asked, started_at, minutes, holder = tx.session.execute(query).one()
+    if run_id is not None and holder != run_id:
+        raise Conflict(f"run {run_id} was given up; its job is another's", remedy="Nothing to do.")
     work.report_progress(tx, JobRow, job_id, fraction, message)
-    query = select(JobRow.cancel_requested, JobRow.started_at, JobRow.max_minutes).where(JobRow.id == job_id)
-    asked, started_at, minutes = tx.session.execute(query).one()
     return bool(asked) or _is_overdue(started_at, minutes)
 
 

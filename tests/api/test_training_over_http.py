@@ -451,6 +451,20 @@ def test_a_cancelled_job_whose_data_lost_its_approval_is_not_retried(
     assert state(api, job)["state"]["status"] == "cancelled"
 
 
+def test_a_run_whose_job_was_given_to_another_is_told_so_and_shows_no_progress(
+    api: httpx.Client, platform: Platform, dataset: versions.Version
+) -> None:
+    job = submitted(api, dataset)
+    let_go(platform)
+    claim(platform, job)
+    holder = state(api, job)["state"]["runId"]
+    with platform.transaction(SYSTEM) as tx:
+        assert not jobs.report_progress(tx, UUID(job["id"]), 0.25, "mine", run_id=holder)
+    with platform.transaction(SYSTEM) as tx, pytest.raises(Conflict, match="given up"):
+        jobs.report_progress(tx, UUID(job["id"]), 0.75, "not mine", run_id="another")
+    assert state(api, job)["state"]["progressMessage"] == "mine"
+
+
 def test_a_job_beyond_its_longest_time_is_told_to_stop_and_fails_with_a_timeout(
     api: httpx.Client, platform: Platform, dataset: versions.Version
 ) -> None:

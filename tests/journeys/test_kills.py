@@ -84,31 +84,37 @@ def _nothing_is_lost_or_doubled(platform: RunningPlatform, made: dict[str, Any])
 LONGER = {**PRETRAIN, "maxTokens": 400_000}
 
 
-def test_a_training_job_survives_the_death_of_its_program_and_of_the_database(tmp_path: Path) -> None:
+def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_database(tmp_path: Path) -> None:
     with running(tmp_path / "home", PII_NER_SAMPLE_ROWS="0") as platform:
         journey = Journey(platform)
         data = journey.validated_and_approved(journey.upload("corpus", "corpus.parquet", corpus()))
-        postmaster = postgres.pid(platform.home / "postgres")
-        assert postmaster is not None
-
-        # without its program
-        job, acknowledged = _mid_training(platform, data, "killed_program")
+        job, acknowledged = _mid_training(platform, data, "killed")
         for program in _programs(platform):
             program.kill()
-        ended = _ended(platform, job)
-        _one_job_one_experiment(platform, ended, acknowledged)
-
-        # without the database
-        job, acknowledged = _mid_training(platform, data, "killed_database")
+        acknowledged |= _mid_attempt(platform, job, 2)
+        postmaster = postgres.pid(platform.home / "postgres")
+        assert postmaster is not None
         os.kill(postmaster, signal.SIGKILL)
         ended = _ended(platform, job)
         assert postgres.pid(platform.home / "postgres") not in {None, postmaster}
-        assert ended["state"]["status"] == "succeeded", ended["state"]  # the job is not to blame
+        assert (ended["state"]["status"], ended["state"]["attempt"]) == ("succeeded", 3), ended["state"]
         _one_job_one_experiment(platform, ended, acknowledged)
 
         platform.wait_until_healthy()
         assert platform.get("/audit/verify")["intact"]
         wait_for(lambda: None if _programs(platform) or _scratch(platform) else True, 30, "nothing to be left")
+
+
+def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple[str, int, float]]:
+    """Wait until the next attempt trains; the metrics of the job so far."""
+
+    def trains() -> Any:
+        now = platform.get(f"/training/jobs/{job['id']}")["state"]
+        assert now["status"] in {"queued", "running"}, now
+        return True if now["attempt"] == attempt and now["progress"] > 0 and _programs(platform) else None
+
+    wait_for(trains, 120, f"attempt {attempt} to train")
+    return _figures(platform.get(f"/training/experiments/{job['id']}"))
 
 
 def _mid_training(platform: RunningPlatform, data: Any, name: str) -> tuple[Any, set[tuple[str, int, float]]]:
@@ -137,18 +143,16 @@ def _ended(platform: RunningPlatform, job: Any) -> Any:
 
 
 def _one_job_one_experiment(platform: RunningPlatform, job: Any, acknowledged: set[tuple[str, int, float]]) -> None:
-    """It succeeded with one model or failed with a cause, and no metric is lost or there twice."""
-    succeeded = job["state"]["status"] == "succeeded"
-    assert succeeded or job["failure"]["remedy"], job
+    """There is one model, and no metric that the API had acknowledged is lost or there twice."""
     made = [model for model in platform.get("/catalog/models") if model["name"] == job["outputModelName"]]
-    assert len(made) == succeeded
+    assert len(made) == 1
     assert [entry["id"] for entry in platform.get("/training/jobs")].count(job["id"]) == 1
     metrics = platform.get(f"/training/experiments/{job['id']}")
     assert max(Counter((metric["name"], metric["step"]) for metric in metrics).values()) == 1
-    kept = {(name, step) for name, step, _ in _figures(metrics)}
-    assert {(name, step) for name, step, _ in acknowledged} <= kept
-    losses = {(step, value) for name, step, value in _figures(metrics) if name == "loss"}
-    assert {(step, value) for name, step, value in acknowledged if name == "loss"} <= losses
+    kept = _figures(metrics)
+    assert {(name, step) for name, step, _ in acknowledged} <= {(name, step) for name, step, _ in kept}
+    # a later attempt trains with the same bits, but at another speed
+    assert {figure for figure in acknowledged if figure[0] == "loss"} <= kept
 
 
 def _figures(metrics: Any) -> set[tuple[str, int, float]]:

@@ -1,0 +1,64 @@
+"""A scratch folder is one attempt's at a time, even when the database has let go of its lease."""
+
+import shutil
+import threading
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from llmops_assets import scratch
+from llmops_resources.errors import Unavailable
+from llmops_resources.platform import Platform
+
+
+def test_what_a_killed_attempt_left_is_gone_and_so_is_the_folder_at_the_end(platform: Platform, tmp_path: Path) -> None:
+    row = uuid4()
+    kept = tmp_path / "kept"
+    kept.write_text("not ours to remove")
+    with scratch.folder(platform, row) as work:
+        place = work
+    (place / "data").mkdir(parents=True)
+    (place / "half").write_text("half")
+    (place / "link").symlink_to(kept)
+    with scratch.folder(platform, row) as work:
+        assert work == place
+        assert list(work.iterdir()) == []
+    assert not place.exists()
+    assert kept.exists()
+
+
+def test_an_attempt_waits_for_a_predecessor_that_lives_on_and_neither_loses_a_file(platform: Platform) -> None:
+    row, began, seen = uuid4(), threading.Event(), list[str]()
+
+    def successor() -> None:
+        began.set()
+        with scratch.folder(platform, row) as work:
+            seen.extend(path.name for path in work.iterdir())
+            (work / "mine").touch()
+            seen.extend(path.name for path in work.iterdir())
+
+    after = threading.Thread(target=successor)
+    with scratch.folder(platform, row) as work:
+        (work / "first").touch()
+        after.start()
+        assert began.wait(10)
+        after.join(0.3)
+        assert after.is_alive()
+        assert [path.name for path in work.iterdir()] == ["first"]
+    after.join(10)
+    assert seen == ["mine"]
+    assert not work.exists()
+
+
+def test_an_attempt_whose_predecessor_never_leaves_gives_up_and_takes_nothing_from_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "LEAVING", 0.2)
+    row = uuid4()
+    with scratch.folder(platform, row) as work:
+        (work / "first").touch()
+        with pytest.raises(Unavailable, match="earlier attempt"), scratch.folder(platform, row):
+            raise AssertionError("two attempts in one folder")
+        assert [path.name for path in work.iterdir()] == ["first"]
+    shutil.rmtree(work, ignore_errors=True)

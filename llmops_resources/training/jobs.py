@@ -230,12 +230,12 @@ def fail_because(tx: Transaction, job_id: UUID, run_id: str, error: BaseExceptio
     """The attempt failed with this error, which says whether trying again may help."""
     cause = cause_of(error)
     parts = (str(error), error.remedy) if isinstance(error, PlatformError) else (cause.detail, cause.remedy)
-    fail(tx, job_id, " ".join(_sentence(part) for part in parts if part), run_id=run_id, cause=cause)
+    fail(tx, job_id, _told(*parts), run_id=run_id, cause=cause)
 
 
-def _sentence(text: str) -> str:
-    # Problems and remedies come with and without a full stop; side by side they need one.
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+def _told(*parts: str) -> str:
+    """A problem and its remedy as sentences; they come with and without a full stop, and side by side need one."""
+    return " ".join(part if part.endswith((".", "!", "?", "…")) else f"{part}." for part in parts if part)
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
@@ -264,14 +264,11 @@ def report_progress(
     Raises Conflict when the job no longer belongs to `run_id`: it was given up, as when the database died and let go
     of its lease.
     """
-    query = select(JobRow.cancel_requested, JobRow.started_at, JobRow.max_minutes, JobRow.run_id).where(
-        JobRow.id == job_id
-    )
-    asked, started_at, minutes, holder = tx.session.execute(query).one()
-    if run_id is not None and holder != run_id:
-        raise Conflict(f"run {run_id} was given up; its job is another's", remedy="Nothing to do.")
+    row = work.read(tx, JobRow, job_id, "training job")
+    if run_id is not None:
+        work.check_run(row, run_id)
     work.report_progress(tx, JobRow, job_id, fraction, message)
-    return bool(asked) or _is_overdue(started_at, minutes)
+    return row.cancel_requested or _is_overdue(row.started_at, row.max_minutes)
 
 
 def retry_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str) -> bool:
@@ -290,7 +287,7 @@ def end_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str, why: C
         return False
     hopeless = not why.may_pass and why.tag is not RootCause.UNKNOWN
     if hopeless and not row.cancel_requested:
-        fail(tx, job_id, f"{JobFailed(why).message} {why.remedy}", cause=why)
+        fail(tx, job_id, _told(JobFailed(why).message, why.remedy), cause=why)
         return False
     row.failure = None if row.cancel_requested else why.json_dict()
     again = work.retry_dead(row, attempt=attempt, reason=reason, last_attempt=_last_attempt(row))

@@ -24,17 +24,19 @@ def result(
     asked), `losses` those of the expected answers, or nothing where no metric needs them.
     """
     samples: list[dict[str, Any]] = []
+    answered: list[dict[str, Any]] = []
     for at, ((number, (prompt, wanted)), text) in enumerate(zip(chosen, texts, strict=True)):
-        scores: dict[Metric, float] = {}
-        if prompt and wanted and text is not None:
-            scores = score_one(suite, text, wanted)
-        measured = Metric.PERPLEXITY in suite.metrics and prompt and wanted
-        loss = losses[at] if measured else None
+        scores: dict[str, float] = {}
+        sample = {"index": number, "input": prompt or "", "expected": wanted or "", "actual": text, "scores": scores}
+        samples.append(sample)
+        if not prompt or not wanted:
+            continue
+        if text is not None:
+            answered.append(sample)
+            scores |= {name.value: value for name, value in score_one(suite, text, wanted).items()}
+        loss = losses[at] if Metric.PERPLEXITY in suite.metrics else None
         if loss is not None:
-            scores[Metric.PERPLEXITY] = perplexity(*loss)
-        sample = {"index": number, "input": prompt or "", "expected": wanted or "", "actual": text}
-        samples.append(sample | {"scores": {name.value: value for name, value in scores.items()}})
-    answered = [s for s in samples if s["input"] and s["expected"] and s["actual"] is not None]
+            scores[Metric.PERPLEXITY.value] = perplexity(*loss)
     figures = {metric: _figure(metric, suite, samples, answered, losses) for metric in suite.metrics}
     together = {s["index"] for s in answered} if CORPUS & set(suite.metrics) else set()
     scored = sum(bool(s["scores"]) or s["index"] in together for s in samples)

@@ -35,8 +35,7 @@ def krippendorff_alpha(ratings: ArrayLike, scale: Scale, seed: int = 0) -> Estim
     """
     table = _table(ratings)
     table = table[:, np.isfinite(table).sum(axis=0) >= 2]
-    domain = np.unique(table[np.isfinite(table)])
-    votes = (table.T[:, :, None] == domain).sum(axis=1)  # (units, values)
+    domain, votes = _votes(table)
     groups, counts = np.unique(votes, axis=0, return_counts=True)
 
     def figure(times: Counts) -> float:
@@ -86,9 +85,7 @@ def fleiss_kappa(ratings: ArrayLike, seed: int = 0) -> Estimate | None:
     Raises:
         InvalidInput: units have different numbers of ratings, or only one; Krippendorff's alpha takes such data.
     """
-    table = _table(ratings)
-    domain = np.unique(table[np.isfinite(table)])
-    votes = (table.T[:, :, None] == domain).sum(axis=1)
+    _domain, votes = _votes(_table(ratings))
     votes = votes[votes.sum(axis=1) > 0]
     raters = np.unique(votes.sum(axis=1))
     if len(raters) == 0:
@@ -111,6 +108,12 @@ def fleiss_kappa(ratings: ArrayLike, seed: int = 0) -> Estimate | None:
 
 def _beyond_chance(observed: float, expected: float) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
+
+
+def _votes(table: Ratings) -> tuple[Ratings, Counts]:
+    """The values that were given, and how often each unit got each: (units, values)."""
+    domain = np.unique(table[np.isfinite(table)])
+    return domain, (table.T[:, :, None] == domain).sum(axis=1)
 
 
 def _table(ratings: ArrayLike) -> Ratings:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+import structlog
 import uvicorn
 
 from llmops_resources.platform import Platform
 from serving_api.app import create_app
+from tests.api.shell import Shell
 
 
 @pytest.fixture
@@ -36,3 +38,12 @@ def serving(platform: Platform) -> Iterator[httpx.Client]:
         yield client
     server.should_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture
+def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """The command line, which finds the running API as on a person's machine."""
+    monkeypatch.setenv("API_PORT", str(api.base_url.port))
+    monkeypatch.setenv("COLUMNS", "250")
+    with structlog.testing.capture_logs():  # the API of this process would print between the command's words
+        yield Shell()

@@ -3,57 +3,37 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from llmops_cli.rooms.experiments import BARS, WIDTH, app, printable, sparkline
+from llmops_cli.rooms.experiments import BARS, WIDTH, printable, sparkline
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
-from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput
 from llmops_resources.platform import Platform
-from llmops_resources.training import logs
-from llmops_resources.training.logs import Said
+from tests.api.measuring import measured, said, submitted
+from tests.api.shell import Shell
 from tests.factories import approved
-
-SYSTEM = Actor("system:test")
 
 
 @pytest.fixture
-def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command and returns its output."""
-    monkeypatch.setenv("API_PORT", str(api.base_url.port))
-    monkeypatch.setenv("COLUMNS", "250")
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return "\n".join(line for line in done.output.splitlines() if "[info" not in line)  # the API's own log
-
-    return run
+def llmops(llmops: Shell) -> Shell:
+    return replace(llmops, room=("experiments",))
 
 
 def _job(api: httpx.Client, dataset: versions.Version, name: str, rate: float, *losses: float) -> str:
-    architecture = {"hiddenSize": 16, "layers": 1, "vocabSize": 300}
-    body = {
-        "jobType": "from_scratch", "datasetId": str(dataset.id), "outputModelName": name, "useGpu": False,
-        "hyperparameters": {"architecture": architecture, "learningRate": rate},
-    }  # fmt: skip
-    job = api.post("/training/jobs", json=body).json()["data"]["id"]
-    metrics = [{"name": "loss", "value": value, "step": step} for step, value in enumerate(losses)]
-    assert api.post(f"/training/jobs/{job}/metrics", json=metrics).status_code == 200
-    return str(job)
+    job = submitted(api, dataset, name, learningRate=rate)
+    measured(api, job, "loss", *losses)
+    return job
 
 
 def test_experiments_are_found_compared_and_taken_away_as_files(
-    platform: Platform, api: httpx.Client, llmops: Any, tmp_path: Path
+    platform: Platform, api: httpx.Client, llmops: Shell, tmp_path: Path
 ) -> None:
     dataset = approved(platform, Kind.DATASET, "facts")
     slow = _job(api, dataset, "slow", 0.0001, 5.0, 4.5, 4.25)
@@ -72,7 +52,7 @@ def test_experiments_are_found_compared_and_taken_away_as_files(
 
 
 def test_an_export_overwrites_nothing_and_a_strange_kind_is_refused(
-    platform: Platform, api: httpx.Client, llmops: Any, tmp_path: Path
+    platform: Platform, api: httpx.Client, llmops: Shell, tmp_path: Path
 ) -> None:
     job = _job(api, approved(platform, Kind.DATASET, "facts"), "tiny", 0.01, 1.0)
     kept = tmp_path / "kept.json"
@@ -84,12 +64,11 @@ def test_an_export_overwrites_nothing_and_a_strange_kind_is_refused(
 
 
 def test_a_log_is_printed_whole_and_followed_to_the_jobs_end(
-    platform: Platform, api: httpx.Client, llmops: Any
+    platform: Platform, api: httpx.Client, llmops: Shell
 ) -> None:
     job = _job(api, approved(platform, Kind.DATASET, "facts"), "tiny", 0.01, 1.0)
-    with platform.transaction(SYSTEM) as tx:
-        logs.append(tx, UUID(job), 1, [Said(text=f"line {number}") for number in range(1_500)])
-        logs.append(tx, UUID(job), 1, [Said(text="red \x1b[31malert\x07")])
+    said(platform, job, *(f"line {number}" for number in range(1_500)))
+    said(platform, job, "red \x1b[31malert\x07")
     printed = llmops("logs", job).splitlines()
     assert [line.split(" ", 2)[2] for line in printed[:1_500]] == [f"line {number}" for number in range(1_500)]
     assert "\x1b" not in printed[-1]

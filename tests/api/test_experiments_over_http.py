@@ -19,36 +19,16 @@ from llmops_resources.platform import Platform
 from llmops_resources.training import failures, jobs, logs, queueing
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.failures import JobFailed, RootCause
-from llmops_resources.training.logs import Said
+from tests.api.measuring import measured, said, submitted
 from tests.factories import approved
 
 SYSTEM = Actor("system:test")
-SMALL = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300, "contextLength": 64}}
 NOBODY = "00000000-0000-0000-0000-00000000000f"
 
 
 @pytest.fixture
 def dataset(platform: Platform) -> versions.Version:
     return approved(platform, Kind.DATASET, "facts")
-
-
-def submitted(api: httpx.Client, dataset: versions.Version, name: str = "tiny", **dials: Any) -> str:
-    body = {"jobType": "from_scratch", "datasetId": str(dataset.id), "outputModelName": name, "useGpu": False,
-            "hyperparameters": SMALL | dials, "retryPolicy": {"maxRetries": 0}}  # fmt: skip
-    answer = api.post("/training/jobs", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["data"]["id"])
-
-
-def measured(api: httpx.Client, job: str, name: str, *values: float, unit: str | None = None) -> None:
-    body = [{"name": name, "value": value, "step": step, "unit": unit} for step, value in enumerate(values)]
-    answer = api.post(f"/training/jobs/{job}/metrics", json=body)
-    assert answer.status_code == 200, answer.text
-
-
-def said(platform: Platform, job: str, *lines: str, attempt: int = 1) -> None:
-    with platform.transaction(SYSTEM) as tx:
-        logs.append(tx, UUID(job), attempt, [Said(text=line) for line in lines])
 
 
 def failed(platform: Platform, job: str, error: BaseException) -> None:

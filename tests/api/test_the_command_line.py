@@ -1,46 +1,19 @@
 """What the console can do with versions, the command line can do too: each act through `llmops` and the real API."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import structlog
-from typer.testing import CliRunner
 
 from llmops_cli.api import Refused
-from llmops_cli.main import app
 from llmops_resources.catalog import lineage
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.lineage import Role
 from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput
 from llmops_resources.platform import Platform
+from tests.api.shell import Shell
 from tests.factories import approved, uploaded, validated
-
-
-class Shell:
-    """A person at the command line of a running platform."""
-
-    def __call__(self, *words: str, answer: str | None = None) -> str:
-        done = CliRunner().invoke(app, list(words), input=answer)
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
-
-
-@pytest.fixture
-def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
-    monkeypatch.setenv("API_PORT", str(api.base_url.port))
-    monkeypatch.setenv("COLUMNS", "250")
-    with structlog.testing.capture_logs():  # the API of this process would print between the command's words
-        yield Shell()
 
 
 def test_a_model_is_registered_described_withdrawn_reviewed_and_deprecated(

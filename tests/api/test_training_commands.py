@@ -1,16 +1,14 @@
 """`llmops training` against the running API: what a person without a browser can do with the queue."""
 
 import json
-from typing import Any
+from dataclasses import replace
 
-import httpx
 import pytest
-from typer.testing import CliRunner
 
-from llmops_cli.rooms.training import app
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
+from tests.api.shell import Shell
 from tests.factories import approved
 
 RECIPE = '{"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300}}'
@@ -22,21 +20,12 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command and returns its output; the address is found as on a person's machine."""
-    monkeypatch.setenv("API_PORT", str(api.base_url.port))
-    monkeypatch.setenv("COLUMNS", "250")
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return "\n".join(line for line in done.output.splitlines() if "[info" not in line)  # the API's own log
-
-    return run
+def llmops(llmops: Shell) -> Shell:
+    return replace(llmops, room=("training",))
 
 
 def test_a_job_is_submitted_moved_and_retried_and_the_queue_and_quotas_are_seen(
-    platform: Platform, llmops: Any
+    platform: Platform, llmops: Shell
 ) -> None:
     approved(platform, Kind.DATASET, "facts")
     llmops("quota", "set", "research", "a100", "4")

@@ -98,7 +98,7 @@ def test_a_program_that_refuses_its_data_fails_the_job_with_its_own_words(
     assert not materialize(("models", "tiny"), row=f"{job.id}:1").success
     state = _job(platform, admin, job.id).state
     assert state.status is WorkStatus.FAILED
-    assert "nowhere" in (state.error or "")
+    assert "has no column nowhere. " in (state.error or "")
 
 
 def test_a_job_whose_data_lost_its_approval_fails_at_once_and_is_not_tried_again(

@@ -42,7 +42,7 @@ def test_an_attempt_waits_for_a_predecessor_that_lives_on_and_neither_loses_a_fi
     with scratch.folder(platform, row) as work:
         (work / "first").touch()
         after.start()
-        assert began.wait(10)
+        assert began.wait(60)
         after.join(0.3)
         assert after.is_alive()
         assert [path.name for path in work.iterdir()] == ["first"]

@@ -176,7 +176,7 @@ def test_a_stream_that_goes_wrong_ends_with_an_error_of_ours(
         assert '"status":"fail"' in last, mood
         assert len(answer.content) < 32 * 1024**2
         _is_silent_about_insides(answer.text)
-    assert provider.freed.wait(5), "the provider still talks"
+    assert provider.freed.wait(30), "the provider still talks"
 
 
 def _is_silent_about_insides(text: str) -> None:

@@ -87,7 +87,7 @@ def claimed(
         try:
             ask, task = _claim(context, platform, room, standing, stack)
         except PlatformError as error:
-            raise dg.Failure(_sentence(error), allow_retries=False) from error
+            raise dg.Failure(error.told, allow_retries=False) from error
         context.log.info("working on %s row %s, attempt %s", room.ROOM, ask.row_id, ask.attempt)
         try:
             yield task
@@ -97,7 +97,7 @@ def claimed(
             raise dg.Failure("the work was cancelled", allow_retries=False) from error
         except PlatformError as error:
             _record(context, platform, room, ask.row_id, error, failed)
-            raise dg.Failure(_sentence(error), allow_retries=False) from error
+            raise dg.Failure(error.told, allow_retries=False) from error
         except DagsterExecutionInterruptedError:
             _interrupted(context, platform, room, ask.row_id, cancelled)
             raise
@@ -125,7 +125,7 @@ def _claim(
         with platform.transaction(ACTOR) as tx:
             return ask, room.claim(tx, ask.row_id, attempt=ask.attempt, run_id=context.run.run_id)
     except PlatformError as error:
-        _refuse(platform, room, ask, _sentence(error))
+        _refuse(platform, room, ask, error.told)
         raise
 
 
@@ -166,11 +166,7 @@ def _record(
             if failed is not None:
                 failed(tx, row_id, context.run.run_id, error)
                 return
-            reason = _sentence(error) if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+            reason = error.told if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
             room.fail(tx, row_id, reason, run_id=context.run.run_id)
     except PlatformError as refused:
         context.log.warning("the failure could not be recorded: %s", refused)
-
-
-def _sentence(error: PlatformError) -> str:
-    return f"{error} {error.remedy}".strip()

@@ -199,7 +199,7 @@ def _request(platform: Platform, room: Room[Any], item: WorkItem) -> dg.RunReque
         placed = run_pods.tags(platform, item)
     except ValidationFailed as error:
         with platform.transaction(ACTOR) as tx:
-            room.fail(tx, item.id, f"{error} {error.remedy}".strip())
+            room.fail(tx, item.id, error.told)
         return None
     keys = [item.asset_key]
     if item.asset_key[0] == "datasets":

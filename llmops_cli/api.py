@@ -172,6 +172,6 @@ def _data(answer: httpx.Response) -> Data:
         return envelope.get("data")
     extra = envelope.get("data") or {}
     remedy = str(extra.get("remedy", "")) if isinstance(extra, dict) else ""
-    message = str(envelope.get("message", "")).removesuffix(remedy).rstrip(" ")
+    message = str(envelope.get("message", "")).removesuffix(".").removesuffix(remedy.removesuffix(".")).rstrip(" ")
     problems = extra.get("errors", []) if isinstance(extra, dict) else []
     raise Refused(answer.status_code, message or f"refused with {answer.status_code}", remedy, problems)

@@ -58,6 +58,16 @@ class PlatformError(Exception):
         self.remedy = remedy
         self.details: tuple[FieldProblem, ...] = tuple(details or ())
 
+    @property
+    def told(self) -> str:
+        """What is wrong and what to do, as sentences; the message as it is when nothing can be done."""
+        return in_sentences(self.message, self.remedy) if self.remedy else self.message
+
+
+def in_sentences(problem: str, remedy: str) -> str:
+    """A problem and its remedy as sentences; they come with and without a full stop, and side by side need one."""
+    return " ".join(part if part.endswith((".", "!", "?", "…")) else f"{part}." for part in (problem, remedy) if part)
+
 
 class InvalidInput(PlatformError):
     kind = ErrorKind.INVALID_INPUT

@@ -35,9 +35,8 @@ def status_of(kind: ErrorKind) -> int:
 
 def envelope_bytes(error: PlatformError) -> bytes:
     """The failure envelope: what is wrong, what to do, and every bad field."""
-    message = f"{error.message}. {error.remedy}" if error.remedy else error.message
     data = {"kind": error.kind, "remedy": error.remedy, "errors": list(error.details)}
-    return orjson.dumps({"status": "fail", "message": message, "data": data})
+    return orjson.dumps({"status": "fail", "message": error.told, "data": data})
 
 
 def problem_response(error: PlatformError) -> Response:

@@ -127,7 +127,7 @@ def main() -> int:
     try:
         convert(folder)
     except PlatformError as error:
-        print(f"{error} {error.remedy}", file=sys.stderr)
+        print(error.told, file=sys.stderr)
         return _INPUT_AT_FAULT
     return 0
 

@@ -108,10 +108,10 @@ def main() -> int:
     try:
         download(Path(sys.argv[1]).resolve())
     except UpstreamFailed as error:
-        print(f"{error} {error.remedy}", file=sys.stderr)
+        print(error.told, file=sys.stderr)
         return 1
     except PlatformError as error:
-        print(f"{error} {error.remedy}", file=sys.stderr)
+        print(error.told, file=sys.stderr)
         return _INPUT_AT_FAULT
     return 0
 

@@ -126,5 +126,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))
     except PlatformError as refused:
-        print(f"{refused} {refused.remedy}", file=sys.stderr, flush=True)
+        print(refused.told, file=sys.stderr, flush=True)
         sys.exit(1)

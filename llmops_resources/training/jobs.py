@@ -15,7 +15,7 @@ from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.lineage_events import Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, PlatformError
+from llmops_resources.errors import Conflict, PlatformError, in_sentences
 from llmops_resources.pages import Page, Position
 from llmops_resources.training import failures, reproduction
 from llmops_resources.training.failures import Cause, JobFailed, RootCause
@@ -229,13 +229,8 @@ def fail(
 def fail_because(tx: Transaction, job_id: UUID, run_id: str, error: BaseException) -> None:
     """The attempt failed with this error, which says whether trying again may help."""
     cause = cause_of(error)
-    parts = (str(error), error.remedy) if isinstance(error, PlatformError) else (cause.detail, cause.remedy)
-    fail(tx, job_id, _told(*parts), run_id=run_id, cause=cause)
-
-
-def _told(*parts: str) -> str:
-    """A problem and its remedy as sentences; they come with and without a full stop, and side by side need one."""
-    return " ".join(part if part.endswith((".", "!", "?", "…")) else f"{part}." for part in parts if part)
+    told = error.told if isinstance(error, PlatformError) else in_sentences(cause.detail, cause.remedy)
+    fail(tx, job_id, told, run_id=run_id, cause=cause)
 
 
 def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
@@ -287,7 +282,7 @@ def end_dead(tx: Transaction, job_id: UUID, *, attempt: int, reason: str, why: C
         return False
     hopeless = not why.may_pass and why.tag is not RootCause.UNKNOWN
     if hopeless and not row.cancel_requested:
-        fail(tx, job_id, _told(JobFailed(why).message, why.remedy), cause=why)
+        fail(tx, job_id, in_sentences(JobFailed(why).message, why.remedy), cause=why)
         return False
     row.failure = None if row.cancel_requested else why.json_dict()
     again = work.retry_dead(row, attempt=attempt, reason=reason, last_attempt=_last_attempt(row))

@@ -73,7 +73,7 @@ class OpenAI:
     def failure(self, error: PlatformError) -> tuple[int, bytes]:
         # OpenAI knows no 422: its clients expect a wrong field as a 400 that names it.
         status = 400 if error.kind is ErrorKind.VALIDATION_FAILED else status_of(error.kind)
-        message = f"{error.message}. {error.remedy}" if error.remedy else error.message
+        message = error.told
         if error.details:
             message += " " + " ".join(f"{d['path']}: {d['problem']}. {d['remedy']}" for d in error.details[:10])
         body = {

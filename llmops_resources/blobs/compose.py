@@ -1,7 +1,7 @@
-"""Putting objects of an S3 together on its own side: a multipart upload whose parts are copies of other objects.
+"""Multipart uploads of an S3, step by step: parts that are sent, or copied from other objects on the store's own side.
 
-See `UploadPartCopy` in the S3 API reference. The store's streaming client has no such call, so boto3 makes it. What a
-process that dies in between leaves is an upload nobody can see; `abort_old` ends those.
+See `CreateMultipartUpload` and `UploadPartCopy` in the S3 API reference. The store's streaming client has no such
+calls, so boto3 makes them. What a process that dies leaves is an upload nobody can see; `abort_old` ends those.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,17 @@ LARGEST_PART: Final = 5 * 1024**3
 MOST_PARTS: Final = 10_000
 _AT_ONCE: Final = 8
 _REFUSALS: Final = frozenset({"NotImplemented", "MethodNotAllowed", "AccessDenied", "AccessForbidden"})
+
+
+Part = dict[str, Any]  # PartNumber and ETag, as S3 wants them back
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A multipart upload under way: which object it will be, and the name S3 gave it."""
+
+    key: str
+    id: str
 
 
 class _RefusedError(Exception):
@@ -70,19 +81,38 @@ class Composer:
         return True
 
     def _compose(self, key: str, sources: Sequence[str]) -> None:
-        where = {"Bucket": self.bucket, "Key": self._full(key)}
         if len(sources) == 1:
-            self._client.copy_object(**where, CopySource={"Bucket": self.bucket, "Key": self._full(sources[0])})
+            self._client.copy_object(**self._where(key), CopySource=self._where(sources[0]))
             return
-        upload = where | {"UploadId": self._client.create_multipart_upload(**where)["UploadId"]}
+        upload = self._begin(key)
         try:
             with ThreadPoolExecutor(min(_AT_ONCE, len(sources))) as copiers:
                 parts = list(copiers.map(partial(self._copy, upload), count(1), sources))
-            self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            self._finish(upload, parts)
         except BaseException:
-            with suppress(Exception):  # what stays is for abort_old; the first failure is the one to tell
-                self._client.abort_multipart_upload(**upload)
+            self.abort(upload)
             raise
+
+    def begin(self, key: str) -> Unfinished:
+        """Begin an upload of the object `key`, of which nothing is seen before `finish`. Raises Unavailable."""
+        with store_errors(key):
+            return self._begin(key)
+
+    def send_part(self, upload: Unfinished, number: int, content: bytes | bytearray) -> Part:
+        """Store the part of this number, from 1 on; S3 checks it against the digest sent along. Raises Unavailable."""
+        with store_errors(upload.key):
+            done = self._client.upload_part(**self._named(upload), PartNumber=number, Body=content)
+        return {"PartNumber": number, "ETag": done["ETag"]}
+
+    def finish(self, upload: Unfinished, parts: Sequence[Part]) -> None:
+        """Make the object of its parts, in place of what was there. Raises Unavailable."""
+        with store_errors(upload.key):
+            self._finish(upload, parts)
+
+    def abort(self, upload: Unfinished) -> None:
+        """Drop the parts. Never raises: what stays when the store cannot be reached is for `abort_old`."""
+        with suppress(Exception):
+            self._client.abort_multipart_upload(**self._named(upload))
 
     def abort_old(self, prefix: str, before: datetime) -> int:
         """End the unfinished uploads below the prefix that began earlier; how many there were.
@@ -100,10 +130,23 @@ class Composer:
                         ended += 1
         return ended
 
-    def _copy(self, upload: dict[str, str], number: int, source: str) -> dict[str, Any]:
-        place = {"Bucket": self.bucket, "Key": self._full(source)}
-        done = self._client.upload_part_copy(**upload, PartNumber=number, CopySource=place)
+    def _begin(self, key: str) -> Unfinished:
+        return Unfinished(key, self._client.create_multipart_upload(**self._where(key))["UploadId"])
+
+    def _finish(self, upload: Unfinished, parts: Sequence[Part]) -> None:
+        self._client.complete_multipart_upload(**self._named(upload), MultipartUpload={"Parts": list(parts)})
+
+    def _copy(self, upload: Unfinished, number: int, source: str) -> Part:
+        done = self._client.upload_part_copy(
+            **self._named(upload), PartNumber=number, CopySource=self._where(source)
+        )
         return {"PartNumber": number, "ETag": done["CopyPartResult"]["ETag"]}
+
+    def _where(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._full(key)}
+
+    def _named(self, upload: Unfinished) -> dict[str, str]:
+        return self._where(upload.key) | {"UploadId": upload.id}
 
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -124,6 +167,9 @@ class Composer:
                 connect_timeout=10,
                 read_timeout=120,
                 retries={"max_attempts": 4, "mode": "standard"},
-                s3={"addressing_style": "path"} if self.endpoint else None,
+                # the SHA-256 of a part is in its signature; CRC32 trailers are beyond many stores
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"payload_signing_enabled": True} | ({"addressing_style": "path"} if self.endpoint else {}),
             ),
         )

@@ -1,10 +1,11 @@
 """Version folders: staged, published once with their manifest last, downloaded only when every hash is right."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from uuid import uuid4
 
 import obstore
@@ -22,6 +23,17 @@ RESERVED: Final = frozenset({MANIFEST, CLAIM})
 SERVER_COPY_LIMIT: Final = 5 * 1024**3  # one CopyObject request of S3 copies at most 5 GiB
 
 
+class Held(Protocol):
+    """The bytes of a file that nobody sees until they are told to appear at the place they are for."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def appear(self) -> None:
+        """Be the object at that place, whole and at once; again, if need be. Raises Unavailable."""
+
+
 class Blobs(Objects):
     """The object store of the platform, as `open_blobs` opens it."""
 
@@ -30,10 +42,18 @@ class Blobs(Objects):
         check_key(prefix)
         return f"{STAGING}/{uuid4()}"
 
-    def publish(self, prefix: str, files: Sequence[StoredFile], *, staged: str | None = None) -> Manifest:
+    def publish(
+        self,
+        prefix: str,
+        files: Sequence[StoredFile],
+        *,
+        staged: str | None = None,
+        held: Mapping[str, Held] | None = None,
+    ) -> Manifest:
         """Make the folder exist with exactly these files: put them into place, then write the manifest.
 
-        With `staged`, files come from that folder; without, they already lie in `prefix`. The same files again are a
+        Files in `held`, by path, appear at their place by themselves. With `staged`, the others come from that folder;
+        without, they already lie in `prefix`. The same files again are a
         no-op, and finish a publish that was interrupted. Raises Conflict for other files than the published ones or
         a size that differs from the one declared, NotFound when a file is missing, InvalidInput for a reserved name.
         """
@@ -44,10 +64,11 @@ class Blobs(Objects):
                 raise InvalidInput(f"the name {file.path} is reserved", remedy="Rename the file.")
         published = self.manifest(prefix)
         if published is None:
-            moves = [(self._source(prefix, file, staged), f"{prefix}/{file.path}") for file in manifest.files]
+            held = held or {}
+            moves = [self._move(prefix, file, staged, held.get(file.path)) for file in manifest.files]
             self._claim(prefix, manifest)
-            for source, target in moves:
-                self._place(source, target)
+            for move in moves:
+                move()
             self._remove_strangers(prefix, manifest)
             self._create_once(f"{prefix}/{MANIFEST}", manifest.model_dump_json(by_alias=True).encode())
             published = self.manifest(prefix)
@@ -114,13 +135,19 @@ class Blobs(Objects):
             removed += self.composer.abort_old(prefix, before)
         return removed
 
+    def _move(self, prefix: str, file: StoredFile, staged: str | None, held: Held | None) -> Callable[[], None]:
+        """What puts the file into place. Raises Conflict for another size than declared, NotFound."""
+        if held is None:
+            return partial(self._place, self._source(prefix, file, staged), f"{prefix}/{file.path}")
+        _check_size(file.path, held.size, file)
+        return held.appear
+
     def _source(self, prefix: str, file: StoredFile, staged: str | None) -> str:
         """Where the file's bytes are now. In place already, when an interrupted publish had moved them."""
         key = target = f"{prefix}/{file.path}"
         if staged is not None and (self.exists(f"{staged}/{file.path}") or not self.exists(target)):
             key = f"{staged}/{file.path}"
-        if (size := self.head(key)) != file.size:
-            raise Conflict(f"{key} has {size:,} bytes instead of {file.size:,}", remedy="Upload it again.")
+        _check_size(key, self.head(key), file)
         return key
 
     def _claim(self, prefix: str, manifest: Manifest) -> None:
@@ -167,3 +194,8 @@ class Blobs(Objects):
                 f"{prefix}/{file.path} changed after it was published: its bytes no longer match the manifest",
                 remedy="Do not use this version; restore its files, or publish and approve a new version.",
             )
+
+
+def _check_size(name: str, size: int, file: StoredFile) -> None:
+    if size != file.size:
+        raise Conflict(f"{name} has {size:,} bytes instead of {file.size:,}", remedy="Upload it again.")

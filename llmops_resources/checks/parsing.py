@@ -4,6 +4,7 @@ Native parsers may crash or ask for all memory, so nothing else happens in this 
 kernel's: address space and processor time. The parent side is `structure.py`.
 """
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from llmops_resources.checks.spool import (
     inferred_types,
     type_of_arrow,
 )
+from llmops_resources.errors import Unavailable
 from llmops_resources.values import Value
 
 
@@ -169,13 +171,18 @@ def _merged(name: str, types: dict[ColumnType, tuple[str, int]], problems: Probl
 
 
 def main() -> None:
-    """Answer one request under the limits it names."""
+    """Answer one request under the limits it names; EX_TEMPFAIL and a sentence when the server is at fault."""
     request = ParseRequest.model_validate(orjson.loads(sys.stdin.buffer.read()))
     memory, seconds = request.options.parser_memory_bytes, 1 + int(request.options.parser_seconds)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sys.stdout.buffer.write(orjson.dumps(parse(request).json_dict()))
+    try:
+        answer = parse(request)
+    except Unavailable as error:
+        sys.stderr.write(error.message)
+        sys.exit(os.EX_TEMPFAIL)
+    sys.stdout.buffer.write(orjson.dumps(answer.json_dict()))
 
 
 if __name__ == "__main__":

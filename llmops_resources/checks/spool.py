@@ -15,10 +15,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from llmops_resources.errors import Unavailable
 from llmops_resources.values import Value
 
 PART_BYTES = 16 * 1024**2
 PART_ROWS = 20_000
+ROOM_REMEDY = "Free space in the temporary folder of the server, then try it again; the file was not judged."
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _EXACT_NUMBER = r"^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -109,7 +111,10 @@ class Spool(Value):
 
 @dataclass
 class SpoolWriter:
-    """Writes rows of text (`add_row`) or Arrow batches (`add_batch`) as parts, holding one or two parts in memory."""
+    """Writes rows of text (`add_row`) or Arrow batches (`add_batch`) as parts, holding one or two parts in memory.
+
+    Raises Unavailable when a part cannot be written; nothing of that part stays.
+    """
 
     folder: Path
     budget: int  # bytes that decoded data may take in all
@@ -183,7 +188,14 @@ class SpoolWriter:
 
 
 def _write_part(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+    try:
+        pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+    except OSError as error:  # the disk's fault, where an OSError of reading is the file's
+        path.unlink(missing_ok=True)
+        raise Unavailable(
+            f"the rows cannot be put on the disk for their checks: {str(error).partition(chr(10))[0][:200]}",
+            remedy=ROOM_REMEDY,
+        ) from error
 
 
 class ExpansionError(Exception):

@@ -16,8 +16,8 @@ from llmops_resources.checks.options import CheckOptions
 from llmops_resources.checks.parsing import ParseAnswer, ParseRequest
 from llmops_resources.checks.problems import Problem, Problems
 from llmops_resources.checks.schema import ExpectedSchema, compliance
-from llmops_resources.checks.spool import Spool
-from llmops_resources.errors import PlatformError
+from llmops_resources.checks.spool import ROOM_REMEDY, Spool
+from llmops_resources.errors import PlatformError, Unavailable
 from llmops_resources.values import Value
 
 _READ_BYTES = 1024**2
@@ -45,7 +45,7 @@ def check_structure(
     """Inspect, parse and compare `files` (declared name, path), spooling the rows into the empty `folder`.
 
     Returns the format, the report, and the spool when at least one row could be read. A bad file is a problem in
-    the report, never an exception.
+    the report, never an exception; a full disk is no bad file, and raises Unavailable.
     """
     problems = Problems(options.problems_per_kind)
     fmt = _inspect(files, options, problems)
@@ -117,6 +117,8 @@ def _parse(request: ParseRequest, problems: Problems) -> ParseAnswer | None:
         )
         if done.returncode == 0:
             return ParseAnswer.model_validate(orjson.loads(done.stdout))
+        if done.returncode == os.EX_TEMPFAIL:
+            raise Unavailable(done.stderr.decode("utf-8", "replace").splitlines()[-1], remedy=ROOM_REMEDY)
         reason = _ending(done.returncode, done.stderr)
     except subprocess.TimeoutExpired:
         reason = f"took longer than {request.options.parser_seconds:g} seconds"

@@ -1,11 +1,11 @@
-"""Taking in a data set's files: inspected while they stream into a staging folder, published whole or not at all."""
+"""Taking in a data set's files: inspected while they stream into a draft, published whole or not at all."""
 
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from llmops_resources.blobs import Blobs, Manifest, StoredFile, store
+from llmops_resources.blobs import Blobs, Draft, Manifest, StoredFile
 from llmops_resources.catalog.uploads.names import check_label
 from llmops_resources.checks.bytes import ByteInspector
 from llmops_resources.checks.formats import SNIFF_BYTES, DatasetFormat, format_of_name, sniff
@@ -36,15 +36,12 @@ def take_in(
     InvalidInput, TooLarge or ValidationFailed for bad files, Conflict when other bytes are published there; in every
     case nothing of a refused upload stays.
     """
-    staged = blobs.stage(prefix)
-    try:
+    with Draft(blobs, prefix) as draft:
         with tempfile.TemporaryDirectory(prefix="llmops-upload-") as scratch:
-            stored, kept = _store_all(blobs, staged, files, Path(scratch), options, max_bytes)
+            stored, kept = _add_all(draft, files, Path(scratch), options, max_bytes)
             if kept:
                 _parse(kept, Path(scratch), expected, options)
-        return blobs.publish(prefix, stored, staged=staged)
-    finally:
-        blobs.delete(staged)
+        return draft.publish(stored)
 
 
 def check_name(name: str) -> None:
@@ -52,9 +49,8 @@ def check_name(name: str) -> None:
     format_of_name(check_label(name))
 
 
-def _store_all(
-    blobs: Blobs,
-    staged: str,
+def _add_all(
+    draft: Draft,
     files: Iterable[tuple[str, Iterator[bytes]]],
     scratch: Path,
     options: CheckOptions,
@@ -70,7 +66,8 @@ def _store_all(
         copy = scratch / f"part-{number:04d}.{fmt}"
         left = max_bytes - sum(file.size for file in stored)
         chunks = _inspected(name, fmt, itertools.chain((head,), content), copy, options)
-        stored.append(store(blobs, f"{staged}/part-{number:04d}.{fmt}", content, chunks, max_bytes=left))
+        part = draft.add(f"part-{number:04d}.{fmt}", content, chunks, max_bytes=left, asked=lambda _start: 0)
+        stored.append(part)
         kept.append((name, copy))
     if not stored:
         raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")

@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -290,3 +293,47 @@ def test_a_header_of_blank_lines_only_is_unreadable(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(UnreadableError):
         read_csv(path, "d.csv", SpoolWriter(tmp_path, budget=1), Problems(1), CheckOptions())
+
+
+FULL = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.spool import SpoolWriter
+from llmops_resources.checks.structure import check_structure
+from llmops_resources.errors import Unavailable
+source, spooled, direct = map(Path, sys.argv[1:])
+writer = SpoolWriter(direct, budget=10**9)
+try:
+    with writer.overlapping():
+        writer.add_batch(pa.table({"n": range(50_000)}))
+        writer.flush()
+        writer.add_batch(pa.table({"n": range(2_000_000)}))
+except Unavailable as error:
+    print("overlapping:", error, "|", error.remedy)
+try:
+    print(check_structure([("d.parquet", source)], spooled, expected=None, options=CheckOptions()))
+except Unavailable as error:
+    print("checked:", error, "|", error.remedy)
+"""
+
+
+def test_a_disk_that_is_full_under_the_spool_is_not_called_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "d.parquet").write_bytes(parquet(pa.table({"n": range(2_000_000)})))
+    (tmp_path / "spooled").mkdir()
+    (tmp_path / "direct").mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-c", FULL, *(str(tmp_path / name) for name in ("d.parquet", "spooled", "direct"))],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    for line, way in zip(finished.stdout.splitlines(), ("overlapping: ", "checked: "), strict=True):
+        assert line.startswith(f"{way}the rows cannot be put on the disk")
+        assert "File too large" in line
+        assert "Free space" in line
+    assert list((tmp_path / "spooled").iterdir()) == []
+    assert [path.name for path in (tmp_path / "direct").iterdir()] == ["part-000000.parquet"]  # the one that was whole

@@ -50,6 +50,11 @@ class Tensor(Value):
         return prod(self.shape)
 
 
+def header_bytes(start: bytes) -> int:
+    """How many of its first bytes `read_header` reads of a file that begins with `start`."""
+    return max(16, 8 + min(int.from_bytes(start[:8], "little"), MAX_HEADER_BYTES))
+
+
 def read_header(size: int, read: Callable[[int, int], bytes]) -> dict[str, Tensor]:
     """The tensors of a file of `size` bytes, of which `read(offset, length)` gives any part. Raises Unsound."""
     if size < 10:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llmops_resources.blobs import Blobs, Manifest, StoredFile, store
+from llmops_resources.blobs import Blobs, Draft, Manifest, StoredFile
 from llmops_resources.catalog import airlock
 from llmops_resources.catalog.airlock import AirlockReport
-from llmops_resources.catalog.airlock.names import MAX_FILES
+from llmops_resources.catalog.airlock.names import MAX_FILES, Role, role_of
+from llmops_resources.catalog.airlock.safetensors import header_bytes
 from llmops_resources.catalog.uploads.names import check_model_names
 from llmops_resources.errors import InvalidInput, TooLarge, ValidationFailed
 
@@ -29,26 +30,21 @@ def take_in(
     Raises ValidationFailed for names and contents the airlock refuses, InvalidInput for no files, TooLarge, Conflict
     when other bytes are published there; in every case nothing of a refused upload stays.
     """
-    staged, kept = blobs.stage(prefix), False
-    try:
-        stored = tuple(_store_all(blobs, staged, files, max_bytes))
+    with Draft(blobs, prefix) as draft:
+        stored = tuple(_add_all(draft, files, max_bytes))
         if not stored:
             raise InvalidInput("the upload has no files", remedy="Send at least one file in the form field `files`.")
-        report = airlock.inspect(stored, lambda path, at, length: blobs.read_range(f"{staged}/{path}", at, length))
+        report = airlock.inspect(stored, draft.read)
         if not report.accepted:
             raise _refusal(report)
-        kept = report.needs_conversion
-        for file in stored if kept else ():
-            blobs.settle(f"{staged}/{file.path}")
-        manifest = None if kept else blobs.publish(prefix, stored, staged=staged)
-        return TakenIn(manifest, staged, stored, report)
-    finally:
-        if not kept:
-            blobs.delete(staged)
+        if report.needs_conversion:
+            draft.keep()
+            return TakenIn(None, draft.staged, stored, report)
+        return TakenIn(draft.publish(stored), draft.staged, stored, report)
 
 
-def _store_all(
-    blobs: Blobs, staged: str, files: Iterable[tuple[str, Iterator[bytes]]], max_bytes: int
+def _add_all(
+    draft: Draft, files: Iterable[tuple[str, Iterator[bytes]]], max_bytes: int
 ) -> Iterator[StoredFile]:
     seen: set[str] = set()
     left = max_bytes
@@ -59,9 +55,10 @@ def _store_all(
         seen.add(name.casefold())
         if left <= 0:
             raise TooLarge(f"the files have more than {max_bytes:,} bytes", remedy="Raise MAX_UPLOAD_BYTES.")
-        stored = store(blobs, f"{staged}/{name}", content, max_bytes=left)
+        asked = header_bytes if role_of(name) is Role.WEIGHTS else None
+        stored = draft.add(name, content, max_bytes=left, asked=asked)
         left -= stored.size
-        yield stored.model_copy(update={"path": name})
+        yield stored
 
 
 def _refusal(report: AirlockReport) -> ValidationFailed:

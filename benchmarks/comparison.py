@@ -39,8 +39,7 @@ schema = before.collect_schema()
 by = keying(schema, ["id"], 7)
 found = match(before, after, by)
 counts = found.added, found.removed, found.modified
-names = [name for name in schema if name != "id"]
-cells = sum(changed_cells(before, after, found.differing, by, names, 4_000_000).values())
+cells = sum(changed_cells(before, after, found.differing, by, 4_000_000).values())
 """
 WHOLE = """
 from llmops_resources.checks.diff import DiffOptions, compare

@@ -117,7 +117,7 @@ def compare(older: Table, newer: Table, options: DiffOptions, *, content: Sequen
     by = keying(before.collect_schema(), options.key, seed)
     found = (match if options.key else multisets)(before, after, by)
     payload = [name for name in common if name not in options.key]
-    cells = changed_cells(before, after, found.differing, by, payload, _HELD_HASHES) if options.key else {}
+    cells = changed_cells(before, after, found.differing, by, _HELD_HASHES) if options.key else {}
     retyped = tuple(name for name in common if older.types[name] != newer.types[name])
     rows = (found.older_rows, found.newer_rows)
     judged = [name for name in payload if name not in retyped]

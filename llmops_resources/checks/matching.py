@@ -4,7 +4,7 @@ A row is 64 bits of its cells and 128 bits of its key (a single whole-number, da
 memory grows with the number of rows and not with their width. Hashes are of typed values: null is no empty text, NaN
 equals NaN, 0.0 equals -0.0. They are polars', seeded by what is compared, and never stored: another release may
 compute others. The odds that two different keys of n rows are taken for one are n² in 2¹²⁸, that a changed row is
-taken for an unchanged one 1 in 2⁶⁴.
+taken for an unchanged one 1 in 2⁶⁴, and as small that a changed cell of a modified row is not counted.
 
 Rows of a key that occurs more than once: equal rows are unchanged, of the rest as many as possible are modified, what
 remains was added or removed. So unchanged + modified + removed is always the older version's row count, and unchanged
@@ -18,16 +18,23 @@ import polars as pl
 
 OLDER_ROW, NEWER_ROW = "__older_row", "__newer_row"
 _KEY, _CELLS = "__key", "__cells"
+_DELTA = "__delta"  # by how much the cells' hash of a modified row grew, modulo 2⁶⁴
 _ODD = 0x9E3779B97F4A7C15
+_SPREAD = 4  # keys that span at most so many numbers a row are found by their place in a table
+_TELLING = 64  # modified rows that tell which columns to count first
 
 
 @dataclass(frozen=True)
 class Keying:
-    """How rows are told apart: an expression of a row's identity, and one of the cells that may differ under it."""
+    """How rows are told apart: an expression of a row's identity, and one of the cells that may differ under it.
+
+    `cells` is the sum of the hashes of the columns in `weights`, each times its weight, modulo 2⁶⁴.
+    """
 
     identity: pl.Expr
     cells: pl.Expr
     seed: int
+    weights: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,18 @@ class Match:
 def keying(schema: pl.Schema, key: Sequence[str], seed: int) -> Keying:
     """For a key: its columns identify a row. Without one: all columns do."""
     rest = [name for name in schema if name not in key]
+    # powers of an odd number: columns may not change places
+    weights = {name: pow(_ODD, power, 2**64) for power, name in enumerate(rest)} if key else {}
     cells = pl.lit(0, pl.UInt64)
-    for name in rest if key else ():  # a polynomial in an odd number, modulo 2⁶⁴: columns may not change places
+    for name in reversed(weights):
         cells = cells * pl.lit(_ODD, pl.UInt64) + pl.col(name).hash(seed)
     first = schema[key[0]] if len(key) == 1 else None
     if first is not None and (first.is_integer() or first in (pl.Boolean, pl.Date)):
-        return Keying(pl.col(key[0]).alias(_KEY), cells.alias(_CELLS), seed)
+        return Keying(pl.col(key[0]).alias(_KEY), cells.alias(_CELLS), seed, weights)
     whole = pl.struct(list(key) or list(schema))
     high, low = (whole.hash(seed + half) for half in (1, 2))
     identity = high.reinterpret(signed=True).cast(pl.Int128) * pl.lit(2**64, pl.Int128) + low.cast(pl.Int128)
-    return Keying(identity.alias(_KEY), cells.alias(_CELLS), seed)
+    return Keying(identity.alias(_KEY), cells.alias(_CELLS), seed, weights)
 
 
 def match(older: pl.LazyFrame, newer: pl.LazyFrame, by: Keying) -> Match:
@@ -105,21 +114,65 @@ def fetch(frame: pl.LazyFrame, wanted: pl.DataFrame, by: Keying, columns: Sequen
 
 
 def changed_cells(
-    older: pl.LazyFrame, newer: pl.LazyFrame, differing: pl.DataFrame, by: Keying, columns: Sequence[str], budget: int
+    older: pl.LazyFrame, newer: pl.LazyFrame, differing: pl.DataFrame, by: Keying, budget: int
 ) -> dict[str, int]:
-    """How many cells of each column differ in the modified rows; at most `budget` hashes a side are held at once."""
-    modified = differing.drop_nulls([OLDER_ROW, NEWER_ROW])
-    width = max(1, budget // max(modified.height, 1))
-    counts: dict[str, int] = {}
-    for start in range(0, len(columns) if modified.height else 0, width):
-        some = columns[start : start + width]
-        hashes = [pl.col(name).hash(by.seed) for name in some]
-        pairs = fetch(older, modified, by, hashes).join(
-            fetch(newer, modified, by, hashes), on=_KEY, nulls_equal=True, suffix="__newer"
-        )
-        differ = [(pl.col(name) != pl.col(f"{name}__newer")).sum().alias(name) for name in some]
-        counts |= pairs.select(differ).row(0, named=True)
-    return {name: counts.get(name, 0) for name in columns}
+    """How many cells of each column differ in the modified rows; at most `budget` hashes a side are held at once.
+
+    Columns that differ in the first of these rows are read first. A row whose changes they explain, because with them
+    the hash of its cells grew by as much as it did, has no others, so that other columns are read for the rest only.
+    """
+    unexplained = differing.drop_nulls([OLDER_ROW, NEWER_ROW])
+    counts = dict.fromkeys(by.weights, 0)
+    width = max(1, budget // max(unexplained.height, 1))
+    likely = _likely(older, newer, unexplained, by, min(width, _TELLING))
+    for names in (likely, [name for name in by.weights if name not in likely]):
+        for start in range(0, len(names), width):
+            if unexplained.is_empty():
+                return counts
+            some = names[start : start + width]
+            pairs = _pairs(older, newer, unexplained, by, some)
+            for name, changed in pairs.select(_differs(some)).row(0, named=True).items():
+                counts[name] += changed
+            grown = ((_newer(name) - pl.col(name)) * pl.lit(by.weights[name], pl.UInt64) for name in some)
+            left = (pl.col(_DELTA) - pl.sum_horizontal(grown)).alias(_DELTA)
+            unexplained = pairs.select(_KEY, left).filter(pl.col(_DELTA) != 0)
+    return counts
+
+
+def _likely(
+    older: pl.LazyFrame, newer: pl.LazyFrame, modified: pl.DataFrame, by: Keying, together: int
+) -> list[str]:
+    """The columns that differ in the first modified rows; none when these do not lie close together in both."""
+    first = modified.sort(OLDER_ROW).head(_TELLING)
+    windows = []
+    for frame, rows in ((older, first[OLDER_ROW].sort()), (newer, first[NEWER_ROW].sort())):
+        if not len(rows) or _SPREAD * (rows[-1] - rows[0]) > modified[rows.name].sort()[-1]:
+            return []
+        windows.append(frame.slice(rows[0], rows[-1] - rows[0] + 1))
+    names = list(by.weights)
+    found: dict[str, int] = {}
+    for start in range(0, len(names), together):
+        some = names[start : start + together]
+        found |= _pairs(windows[0], windows[1], first, by, some).select(_differs(some)).row(0, named=True)
+    return [name for name in names if found[name]]
+
+
+def _pairs(
+    older: pl.LazyFrame, newer: pl.LazyFrame, modified: pl.DataFrame, by: Keying, names: Sequence[str]
+) -> pl.DataFrame:
+    """The modified rows, with the hash of each of the cells before and after."""
+    hashes = [pl.col(name).hash(by.seed) for name in names]
+    before, after = (fetch(frame, modified, by, hashes) for frame in (older, newer))
+    both = before.join(after, on=_KEY, nulls_equal=True, suffix="__newer")
+    return both.join(modified.select(_KEY, _DELTA), on=_KEY, nulls_equal=True)
+
+
+def _newer(name: str) -> pl.Expr:
+    return pl.col(f"{name}__newer")
+
+
+def _differs(names: Sequence[str]) -> list[pl.Expr]:
+    return [(pl.col(name) != _newer(name)).sum().alias(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -150,36 +203,57 @@ def _repeated(side: pl.DataFrame) -> pl.DataFrame:
 
 def _differing(left: pl.DataFrame, right: pl.DataFrame, on: Sequence[str] = (_KEY,)) -> pl.DataFrame:
     """Rows that are not in both with equal cells, by identity; each identity occurs at most once a side."""
-    if on == (_KEY,) and _is_ascending(left[_KEY]) and _is_ascending(right[_KEY]):
-        return _merged(left, right)
+    if on == (_KEY,) and (places := _places(left[_KEY], right[_KEY])) is not None:
+        return _merged(left, right, places)
     cells = [] if _CELLS in on else [pl.col(_CELLS).ne_missing(pl.col(f"{_CELLS}__newer"))]
     only = pl.col(OLDER_ROW).is_null() | pl.col(NEWER_ROW).is_null()
     older, newer = left.lazy().rename({"__row": OLDER_ROW}), right.lazy().rename({"__row": NEWER_ROW})
     joined = older.join(newer, on=list(on), how="full", nulls_equal=True, coalesce=True, suffix="__newer")
-    kept = joined.filter(pl.any_horizontal(only, *cells)).select(*on, OLDER_ROW, NEWER_ROW)
+    grown = pl.lit(None, pl.UInt64) if _CELLS in on else pl.col(f"{_CELLS}__newer") - pl.col(_CELLS)
+    kept = joined.filter(pl.any_horizontal(only, *cells)).select(*on, OLDER_ROW, NEWER_ROW, grown.alias(_DELTA))
     return kept.collect(engine="streaming")
 
 
-def _is_ascending(keys: pl.Series) -> bool:
-    return keys.dtype.is_integer() and len(keys) > 0 and keys.null_count() == 0 and keys.is_sorted()
+def _places(keys: pl.Series, among: pl.Series) -> pl.Series | None:
+    """Where each of `keys` is `among` others, null where it is not, without a table of hashes: None if that takes one.
+
+    Whole numbers close together are looked up in a table of all of them, others in ascending order are searched for.
+    """
+    sides = (keys, among)
+    if not all(side.dtype.is_integer() and len(side) and not side.null_count() for side in sides):
+        return None
+    ends = [int(str(end)) for side in sides for end in (side.min(), side.max())]
+    low, high = min(ends), max(ends)
+    if high - low < _SPREAD * max(len(keys), len(among)) and -(2**63) <= low <= high < 2**63:
+        table = pl.repeat(None, high - low + 1, dtype=pl.UInt32, eager=True)
+        table = table.scatter(among.cast(pl.Int64) - low, pl.int_range(len(among), dtype=pl.UInt32, eager=True))
+        return table.gather(keys.cast(pl.Int64) - low)
+    if not all(side.is_sorted() for side in sides):
+        return None
+    at = among.search_sorted(keys).clip(0, len(among) - 1)
+    return pl.select(pl.when(among.gather(at) == keys).then(at)).to_series()
 
 
-def _merged(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
-    """As `_differing`, for whole numbers in ascending order: each finds its place, without a table of hashes."""
-    keys = right[_KEY]
-    at = keys.search_sorted(left[_KEY]).clip(0, len(keys) - 1)
-    met = keys.gather(at) == left[_KEY]
-    modified = met & (right[_CELLS].gather(at) != left[_CELLS])
-    nothing = pl.lit(None, pl.UInt32)
-    newer = right["__row"].gather(at.filter(modified)).alias(NEWER_ROW)
-    older = pl.col("__row").alias(OLDER_ROW)
-    changed = [left.filter(modified).select(_KEY, older, newer)]
+def _merged(left: pl.DataFrame, right: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+    """As `_differing`, when it is known at which places of `right` the keys of `left` are."""
+    met = places.is_not_null()
+    grown = right[_CELLS].gather(places) - left[_CELLS]
+    modified = (grown != 0).fill_null(value=False)
+    older, newer = pl.col("__row").alias(OLDER_ROW), pl.col("__row").alias(NEWER_ROW)
+    no_row, no_delta = pl.lit(None, pl.UInt32), pl.lit(None, pl.UInt64).alias(_DELTA)
+    changed = [
+        left.filter(modified).select(
+            _KEY, older,
+            right["__row"].gather(places.filter(modified)).alias(NEWER_ROW),
+            grown.filter(modified).alias(_DELTA),
+        )
+    ]  # fmt: skip
     hits = met.sum()
     if hits < left.height:
-        changed.append(left.filter(~met).select(_KEY, older, nothing.alias(NEWER_ROW)))
+        changed.append(left.filter(~met).select(_KEY, older, no_row.alias(NEWER_ROW), no_delta))
     if hits < right.height:
-        added = right.filter(pl.repeat(True, right.height, eager=True).scatter(at.filter(met), False))
-        changed.append(added.select(_KEY, nothing.alias(OLDER_ROW), pl.col("__row").alias(NEWER_ROW)))
+        unmet = pl.repeat(True, right.height, eager=True).scatter(places.drop_nulls(), False)
+        changed.append(right.filter(unmet).select(_KEY, no_row.alias(OLDER_ROW), newer, no_delta))
     return pl.concat(changed)
 
 

@@ -16,6 +16,7 @@ from llmops_resources.checks.diff import Change, Diff, DiffOptions, compare
 from llmops_resources.checks.display import in_spreadsheet
 from llmops_resources.checks.drift import Plan, Verdict, chi_squared, judge
 from llmops_resources.checks.frames import Table, open_table
+from llmops_resources.checks.matching import changed_cells, keying, match
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.errors import InvalidInput, ValidationFailed
 
@@ -128,6 +129,30 @@ def test_the_changed_cells_of_each_column_are_counted(tmp_path: Path, rows: list
             name for place, name in enumerate(SCHEMA)
             if canonical(rows[(row.older_row or 0) - 1][place]) != canonical(changed[(row.newer_row or 0) - 1][place])
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 3, 10**12])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("budget", [1, 1_500, 10**6])
+def test_cells_that_changed_otherwise_than_the_first_rows_did_are_counted_too(
+    step: int, shuffled: bool, budget: int
+) -> None:
+    older = pl.DataFrame({"id": range(0, 4_000 * step, step)}).with_columns(
+        a=pl.col("id") % 7, b=pl.lit("same"), c=pl.col("id").cast(pl.String), d=pl.lit(None, pl.Float64)
+    )
+    row = pl.col("id") // step
+    newer = older.with_columns(
+        a=pl.when(row % 4 == 0).then(pl.col("a") + 1).otherwise(pl.col("a")),
+        b=pl.when(row == 3_999).then(pl.lit("else")).otherwise(pl.col("b")),
+        c=pl.when((row % 8 == 0) & (row > 2_000)).then(pl.lit("x")).otherwise(pl.col("c")),
+    )
+    if shuffled:
+        newer = newer.sample(fraction=1, shuffle=True, seed=1)
+    by = keying(older.schema, ["id"], 7)
+    found = match(older.lazy(), newer.lazy(), by)
+    assert (found.added, found.removed, found.modified) == (0, 0, 1_001)
+    cells = changed_cells(older.lazy(), newer.lazy(), found.differing, by, budget)
+    assert cells == {"a": 1_000, "b": 1, "c": 249, "d": 0}
 
 
 def test_known_changes_are_counted_and_shown_with_their_cells(tmp_path: Path) -> None:

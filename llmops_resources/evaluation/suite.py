@@ -17,6 +17,7 @@ class Metric(StrEnum):
     F1 = "f1"
     BLEU = "bleu"
     PERPLEXITY = "perplexity"
+    BYTE_PERPLEXITY = "byte_perplexity"
     CHRF = "chrf"
     ROUGE_1 = "rouge1"
     ROUGE_2 = "rouge2"
@@ -30,6 +31,8 @@ class Metric(StrEnum):
 
 
 DEFAULT_METRICS = (Metric.EXACT_MATCH, Metric.F1, Metric.BLEU, Metric.PERPLEXITY)
+#: Figures of how well the model foresees the expected answer; it need not answer for them.
+LOSSES = frozenset({Metric.PERPLEXITY, Metric.BYTE_PERPLEXITY})
 
 
 class Tokenization(StrEnum):

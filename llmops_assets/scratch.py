@@ -19,15 +19,17 @@ LEAVING: Final = 120.0
 
 
 @contextmanager
-def folder(platform: Platform, row_id: UUID) -> Iterator[Path]:
-    """An empty folder for the work on a row, and nobody else's while the block runs.
+def folder(platform: Platform, row_id: UUID, *, keep: str | None = None) -> Iterator[Path]:
+    """A folder for the work on a row, and nobody else's while the block runs.
+
+    It is empty but for the file named `keep`, where an attempt that was killed on this machine has left one.
 
     The row's lease is not enough: the database drops it when it dies itself, and then the attempt that held it lives
     on for a while beside its successor. Raises Unavailable when it does so for longer than LEAVING.
     """
     path = _root(platform) / str(row_id)
     with _alone_in(path):
-        for left in path.iterdir():  # by a killed attempt
+        for left in (each for each in path.iterdir() if each.name != keep):  # by a killed attempt
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink()
         try:
             yield path

@@ -9,6 +9,7 @@ import dagster as dg
 
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
+from llmops_assets.evaluation.partial import PARTIAL
 from llmops_assets.names import console_link, identifier, markdown_table, upstream_ins
 from llmops_resources.database import Transaction
 from llmops_resources.errors import UpstreamFailed
@@ -48,7 +49,7 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
     platform: Platform = context.resources.platform
     with claimed(context, runs, lambda tx: _standing(tx, model, benchmark)) as task:
         evaluation = task.evaluation
-        with scratch.folder(platform, evaluation.id) as work:
+        with scratch.folder(platform, evaluation.id, keep=PARTIAL) as work:
             (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
             scratch.fetch(platform, task.model, work / "model")
             scratch.fetch(platform, task.dataset, work / "data")

@@ -9,7 +9,7 @@ import numpy as np
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap, bootstrap_totals
 from llmops_resources.evaluation.scorers import answers, labels, overlap
-from llmops_resources.evaluation.suite import Metric, Suite, Tokenization
+from llmops_resources.evaluation.suite import LOSSES, Metric, Suite, Tokenization
 
 CORPUS = frozenset({Metric.BLEU, Metric.CHRF, Metric.MACRO_F1, Metric.MICRO_F1})  # no figure of one sample
 Loss = tuple[float, int]  # nats over all tokens of the expected answer, and their number
@@ -34,9 +34,10 @@ def result(
         if text is not None:
             answered.append(sample)
             scores |= {name.value: value for name, value in score_one(suite, text, wanted).items()}
-        loss = losses[at] if Metric.PERPLEXITY in suite.metrics else None
+        loss = losses[at] if LOSSES & set(suite.metrics) else None
         if loss is not None:
-            scores[Metric.PERPLEXITY.value] = perplexity(*loss)
+            over = {Metric.PERPLEXITY: loss[1], Metric.BYTE_PERPLEXITY: _bytes(wanted)}
+            scores |= {name.value: perplexity(loss[0], n) for name, n in over.items() if name in suite.metrics and n}
     figures = {metric: _figure(metric, suite, samples, answered, losses) for metric in suite.metrics}
     together = {s["index"] for s in answered} if CORPUS & set(suite.metrics) else set()
     scored = sum(bool(s["scores"]) or s["index"] in together for s in samples)
@@ -68,9 +69,13 @@ def score_one(suite: Suite, actual: str, expected: str) -> dict[Metric, float]:
     return scores
 
 
-def perplexity(loss: float, tokens: float) -> float:
-    """exp of the mean loss a token; of totals over all answers, so that long answers weigh more."""
-    return math.exp(min(loss / tokens, 50.0))
+def perplexity(loss: float, units: float) -> float:
+    """exp of the mean loss a token, or a byte; of totals over all answers, so that long answers weigh more."""
+    return math.exp(min(loss / units, 50.0))
+
+
+def _bytes(answer: str) -> int:
+    return len(answer.strip().encode())
 
 
 def signatures(suite: Suite) -> dict[str, str]:
@@ -79,12 +84,14 @@ def signatures(suite: Suite) -> dict[str, str]:
     squad = "SQuAD v1.1 words" if kind is Tokenization.WORDS else "KorQuAD v1.0 characters"
     rouge = f"rouge-score|{_version('rouge-score')}|fmeasure|stemmer:no|tok:unicode-{kind}"
     seqeval = f"seqeval|{_version('seqeval')}|mode:strict|scheme:IOB2|average:micro"
+    window = "; beyond the context in windows half a context apart, each token once"
     known = {
         Metric.EXACT_MATCH: f"{squad}, normalized",
         Metric.F1: f"{squad}, overlap",
         Metric.BLEU: overlap.bleu_signature(kind),
         Metric.CHRF: overlap.chrf_signature(),
-        Metric.PERPLEXITY: "exp of the mean loss a token of the expected answer and its end, given the prompt",
+        Metric.PERPLEXITY: "exp of the mean loss a token of the expected answer and its end, given the prompt" + window,
+        Metric.BYTE_PERPLEXITY: "exp of the same loss a byte of the expected answer (UTF-8, stripped)" + window,
         Metric.ACCURACY: "labels equal, case folded, without outer punctuation",
         Metric.MACRO_F1: "F1 over the references' labels|average:macro",
         Metric.MICRO_F1: "F1 over the references' labels|average:micro",
@@ -108,9 +115,10 @@ def _figure(
     if metric is Metric.NER_F1:
         tagged = [s for s in answered if metric.value in s["scores"]]
         return labels.ner_f1([labels.entities(s["actual"], s["expected"]) for s in tagged], suite.seed)
-    if metric is Metric.PERPLEXITY:
-        pairs = zip(samples, losses, strict=True)
-        rows = [loss for s, loss in pairs if loss is not None and metric.value in s["scores"]]
+    if metric in LOSSES:
+        pairs = [(s, loss) for s, loss in zip(samples, losses, strict=True) if metric.value in s["scores"] and loss]
+        per_byte = metric is Metric.BYTE_PERPLEXITY
+        rows = [(loss[0], _bytes(s["expected"]) if per_byte else loss[1]) for s, loss in pairs]
         return bootstrap_totals(np.reshape(rows, (-1, 2)), lambda t: perplexity(float(t[0]), float(t[1])), suite.seed)
     return bootstrap([sample["scores"].get(metric.value) for sample in samples], suite.seed)
 

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from llmops_assets.evaluation.partial import Once, afresh
 from llmops_assets.training.tokens import IGNORED, Pair, padded, pair
 
 BATCH = 32
@@ -31,17 +33,27 @@ def chat_prompt(tokenizer: Any, prompt: str) -> str:
 
 
 def answers(
-    model: Any, tokenizer: Any, prompts: Sequence[str], max_new_tokens: int, progress: Callable[[float], None]
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    progress: Callable[[float], None],
+    once: Once = afresh,
 ) -> list[Answer]:
-    """One greedy answer a prompt, in the order of the prompts; identical to answering them one by one."""
+    """One greedy answer a prompt, in the order of the prompts; identical to answering them one by one.
+
+    Each batch is a part of the work that `once` does: the same prompts are in the same batches, so that the answers
+    of a run that goes on where another died are those of a run that never stopped.
+    """
     encoded = [tokenizer(chat_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
-    room = _context(model) - max_new_tokens
+    room = context(model) - max_new_tokens
     order = sorted((index for index, ids in enumerate(encoded) if 0 < len(ids) <= room), key=lambda i: len(encoded[i]))
     result = [Answer(None, 0, False)] * len(prompts)
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        for index, ids in zip(rows, _greedy(model, tokenizer, [encoded[i] for i in rows], max_new_tokens), strict=True):
-            ends = _ends(model, tokenizer)
+        generate = partial(_greedy, model, tokenizer, [encoded[i] for i in rows], max_new_tokens)
+        ends = _ends(model, tokenizer)
+        for index, ids in zip(rows, once(f"answers/{start}", generate), strict=True):
             length = next((at for at, token in enumerate(ids) if token in ends), None)
             text = tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
             result[index] = Answer(text, len(ids) if length is None else length, length is not None)
@@ -50,27 +62,63 @@ def answers(
 
 
 def answer_losses(
-    model: Any, tokenizer: Any, prompts: Sequence[str], expected: Sequence[str]
+    model: Any, tokenizer: Any, prompts: Sequence[str], expected: Sequence[str], once: Once = afresh
 ) -> list[tuple[float, int] | None]:
     """For each pair the summed loss (nats) of the expected answer after its prompt, and over how many tokens.
 
-    The end of the turn counts as a token of the answer. None where prompt and answer exceed the context.
+    The end of the turn counts as a token of the answer. A pair longer than the context is read in windows of the
+    context's length that begin half of it apart, and each token counts once, in the first window that has it. None
+    where there is no prompt or no answer.
     """
     pairs = [_pair(tokenizer, prompt, answer) for prompt, answer in zip(prompts, expected, strict=True)]
-    limit = _context(model)
-    usable = [index for index, example in enumerate(pairs) if 0 < example.prompt < len(example.ids) <= limit]
-    order = sorted(usable, key=lambda index: len(pairs[index].ids))
-    result: list[tuple[float, int] | None] = [None] * len(pairs)
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        batch = padded([pairs[index] for index in rows], tokenizer.pad_token_id or 0)
-        with torch.inference_mode():
-            logits = model(input_ids=batch.inputs.to(model.device), use_cache=False).logits[:, :-1].float()
-        labels = batch.labels[:, 1:].to(model.device)
-        losses = cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(dim=1)
-        for index, loss, count in zip(rows, losses.tolist(), (labels != IGNORED).sum(dim=1).tolist(), strict=True):
-            result[index] = (loss, count)
-    return result
+    limit = context(model)
+    windows = [
+        (index, window)
+        for index, example in enumerate(pairs)
+        if 0 < example.prompt < len(example.ids)
+        for window in sliding(example, limit)
+    ]
+    windows.sort(key=lambda each: len(each[1].ids))
+    totals: dict[int, tuple[float, int]] = {}
+    for start in range(0, len(windows), BATCH):
+        batch = windows[start : start + BATCH]
+        losses = once(f"losses/{start}", partial(_losses, model, tokenizer, [window for _, window in batch]))
+        for (index, _), (loss, count) in zip(batch, losses, strict=True):
+            before = totals.get(index, (0.0, 0))
+            totals[index] = (before[0] + loss, before[1] + count)
+    return [totals.get(index) for index in range(len(pairs))]
+
+
+def sliding(example: Pair, limit: float) -> list[Pair]:
+    """The windows of a pair in which its answer is read: the pair itself where it fits into `limit` tokens.
+
+    Else windows of `limit` tokens, each beginning `stride(limit)` tokens after the one before; in each, what is
+    learned is what no earlier window had. Windows without any of the answer are left out.
+    """
+    if len(example.ids) <= limit:
+        return [example]
+    width, step = int(limit), stride(limit)
+    windows, read = [], example.prompt
+    for begin in range(0, len(example.ids) - width + step, step):
+        end = min(begin + width, len(example.ids))
+        if end > read:
+            windows.append(Pair(example.ids[begin:end], read - begin))
+            read = end
+    return windows
+
+
+def stride(limit: float) -> int:
+    """How far apart the windows of `limit` tokens begin: every later token is read after at least half a window."""
+    return max(1, int(limit) // 2)
+
+
+def _losses(model: Any, tokenizer: Any, examples: Sequence[Pair]) -> list[tuple[float, int]]:
+    batch = padded(examples, tokenizer.pad_token_id or 0)
+    with torch.inference_mode():
+        logits = model(input_ids=batch.inputs.to(model.device), use_cache=False).logits[:, :-1].float()
+    labels = batch.labels[:, 1:].to(model.device)
+    losses = cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(dim=1)
+    return list(zip(losses.tolist(), (labels != IGNORED).sum(dim=1).tolist(), strict=True))
 
 
 def _pair(tokenizer: Any, prompt: str, answer: str) -> Pair:
@@ -105,5 +153,6 @@ def _ends(model: Any, tokenizer: Any) -> set[int]:
     return {token for token in (*ids, tokenizer.eos_token_id) if token is not None}
 
 
-def _context(model: Any) -> float:
+def context(model: Any) -> float:
+    """How many tokens the model can look at; infinite where it does not say."""
     return getattr(model.config, "max_position_embeddings", None) or math.inf

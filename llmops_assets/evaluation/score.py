@@ -1,12 +1,15 @@
 """The program that scores a model on a benchmark: `python -m llmops_assets.evaluation.score WORK_DIR`.
 
-Reads `suite.json`, `model/` and `data/`; writes `result.json`, which exists only when it is complete. A sample that
-cannot be scored (an empty reference, a prompt that leaves no room in the context) is counted and stays out of means.
+Reads `suite.json`, `model/` and `data/`; writes `result.json`, which exists only when it is complete. Until then
+`partial.jsonl` keeps every batch that is done: started again after it was killed, the program goes on behind the last
+one and comes to the same result. A sample that cannot be scored (an empty reference, a prompt that leaves no room for
+an answer in the context) is counted and stays out of means.
 Exit status: 0 done, 2 the input is at fault (the reason is on stderr), 143 ended by SIGTERM.
 """
 
 import importlib.metadata
 import json
+import math
 import os
 import random
 import signal
@@ -21,12 +24,24 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from llmops_assets.evaluation import figures
-from llmops_assets.evaluation.generate import BATCH, Answer, answer_losses, answers, chat_prompt
+from llmops_assets.evaluation.generate import (
+    BATCH,
+    Answer,
+    answer_losses,
+    answers,
+    chat_prompt,
+    context,
+    stride,
+)
+from llmops_assets.evaluation.partial import PARTIAL, Partial
 from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.rows import read_rows
 from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
 from llmops_resources.evaluation.estimates import CONFIDENCE, RESAMPLES
-from llmops_resources.evaluation.suite import Metric, Suite
+from llmops_resources.evaluation.suite import LOSSES, Suite
+from llmops_resources.values import sha256_of
+
+_CUTTING = ("normalizer", "pre_tokenizer", "model")
 
 
 def main(work: Path) -> None:
@@ -45,18 +60,22 @@ def main(work: Path) -> None:
         model, tokenizer = _load(work / "model")
         prompts = [prompt or "" for _, (prompt, _) in chosen]
         expected = [answer or "" for _, (_, answer) in chosen]
-        reporter.progress(0.1, f"answering {len(chosen)} prompts")
-        got: list[Answer] = [Answer(None, 0, False)] * len(chosen)
-        if set(suite.metrics) - {Metric.PERPLEXITY}:
-            got = answers(
-                model,
-                tokenizer,
-                prompts,
-                suite.max_new_tokens,
-                lambda part: reporter.progress(0.1 + 0.7 * part, "answering"),
-            )
-        reporter.progress(0.85, "scoring")
-        losses = answer_losses(model, tokenizer, prompts, expected) if Metric.PERPLEXITY in suite.metrics else []
+        with Partial(work / PARTIAL, _identity(work, suite, prompts, expected)) as once:
+            already = f", going on after {len(once)} batches" if len(once) else ""
+            reporter.progress(0.1, f"answering {len(chosen)} prompts{already}")
+            got: list[Answer] = [Answer(None, 0, False)] * len(chosen)
+            if set(suite.metrics) - LOSSES:
+                got = answers(
+                    model,
+                    tokenizer,
+                    prompts,
+                    suite.max_new_tokens,
+                    lambda part: reporter.progress(0.1 + 0.7 * part, "answering"),
+                    once,
+                )
+            reporter.progress(0.85, "scoring")
+            reads = LOSSES & set(suite.metrics)
+            losses = answer_losses(model, tokenizer, prompts, expected, once) if reads else []
         result = figures.result(suite, chosen, [answer.text for answer in got], losses)
         result["protocol"] = _protocol(suite, model, tokenizer) | {"seconds": round(time.monotonic() - began, 3)}
         for name, estimate in result["metrics"].items():
@@ -96,11 +115,25 @@ def _load(folder: Path) -> tuple[Any, Any]:
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
+def _identity(work: Path, suite: Suite, prompts: list[str], expected: list[str]) -> str:
+    """Of the work whose parts are kept. The weights count by name and size: whoever fills the folder checks digests."""
+    files = [(path.name, path.stat().st_size) for path in sorted((work / "model").iterdir()) if path.is_file()]
+    return sha256_of([suite.json_dict(), BATCH, _versions(), files, prompts, expected])
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers", "sacrebleu")}
+
+
 def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
     """Everything that another program needs to know to get the same figures."""
-    names = ("torch", "transformers", "tokenizers", "sacrebleu")
+    limit = context(model)
     return {
         "prompt": chat_prompt(tokenizer, "{prompt}"),
+        "asked": "through the model's chat template" if tokenizer.chat_template else "as it is",
+        "columns": {"prompt": suite.prompt_column, "answer": suite.answer_column},
+        "tokenizer": _digest(tokenizer),
+        "window": None if math.isinf(limit) else {"tokens": int(limit), "stride": stride(limit)},
         "decoding": {"method": "greedy", "maxNewTokens": suite.max_new_tokens, "batchSize": BATCH},
         "sample": {"size": suite.sample_size, "seed": suite.seed},
         "tokenization": suite.tokenization,
@@ -112,8 +145,15 @@ def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
             "seed": suite.seed,
         },
         "precision": str(model.dtype).removeprefix("torch."),
-        "versions": {name: importlib.metadata.version(name) for name in names},
+        "versions": _versions(),
     }
+
+
+def _digest(tokenizer: Any) -> str:
+    """Of what the tokenizer does. Losses a token compare only between models that cut text into the same tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cut = {key: json.loads(backend.to_str())[key] for key in _CUTTING} if backend else sorted(tokenizer.get_vocab())
+    return sha256_of(cut)
 
 
 def _end(*_: object) -> None:

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from pydantic import Field
 from sqlalchemy import Select, select
 
 from llmops_resources import pages, work
@@ -17,32 +16,18 @@ from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
-from llmops_resources.evaluation.suite import DEFAULT_METRICS, Metric, Tokenization
+from llmops_resources.errors import Conflict, NotFound
+from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
 from llmops_resources.pages import Page, Position
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
 ROOM = "evaluation"
-METRICS = tuple(metric.value for metric in Metric)
-DEFAULTS = tuple(metric.value for metric in DEFAULT_METRICS)
 
 
 class RunType(StrEnum):
     AUTOMATED = "automated"
-
-
-class Suite(Value):
-    """How the model is asked and scored. `sample_size` None means every row; `max_new_tokens` bounds an answer."""
-
-    prompt_column: str = "question"
-    answer_column: str = "answer"
-    metrics: tuple[str, ...] = DEFAULTS
-    tokenization: Tokenization = Tokenization.WORDS
-    sample_size: int | None = Field(default=None, ge=1)
-    seed: int = 0
-    max_new_tokens: int = Field(default=48, ge=1, le=1024)
 
 
 class Score(Value):
@@ -128,12 +113,6 @@ def request(
         raise Conflict(f"{model.name} {model.version} is {model.status}", remedy="Evaluate a version in use.")
     dataset = approvals.approved_dataset(tx, dataset_id)
     suite = suite or Suite()
-    unknown = [name for name in suite.metrics if name not in METRICS]
-    if unknown:
-        remedy = f"Choose among {', '.join(METRICS)}."
-        raise ValidationFailed(
-            "unknown metrics", details=[field_problem("metrics", f"{name!r} is unknown", remedy) for name in unknown]
-        )
     row = EvaluationRow(
         run_type=RunType.AUTOMATED,
         model_id=model.id,
@@ -156,7 +135,7 @@ def request_after_training(
     """The automatic evaluation of a finished job, at most once a job; None when it was requested before."""
     if tx.session.scalar(select(EvaluationRow.id).filter_by(training_job_id=job_id, model_id=model_id)):
         return None
-    suite = Suite(metrics=metrics or DEFAULTS)
+    suite = Suite(metrics=chosen(metrics)) if metrics else None
     return request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite, training_job_id=job_id)
 
 
@@ -357,7 +336,7 @@ def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
         dataset_version=dataset.version,
         dataset_digest=row.dataset_digest,
         training_job_id=row.training_job_id,
-        suite=Suite.model_validate(row.suite),
+        suite=stored(row.suite),
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),
         dagster_asset_key=("evaluations", model.name, dataset.name),

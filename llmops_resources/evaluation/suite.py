@@ -1,10 +1,12 @@
 """What an evaluation measures and how: the content of the evaluation program's `suite.json`."""
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.values import Value
 
 
@@ -15,6 +17,7 @@ class Metric(StrEnum):
     F1 = "f1"
     BLEU = "bleu"
     PERPLEXITY = "perplexity"
+    BYTE_PERPLEXITY = "byte_perplexity"
     CHRF = "chrf"
     ROUGE_1 = "rouge1"
     ROUGE_2 = "rouge2"
@@ -28,6 +31,8 @@ class Metric(StrEnum):
 
 
 DEFAULT_METRICS = (Metric.EXACT_MATCH, Metric.F1, Metric.BLEU, Metric.PERPLEXITY)
+#: Figures of how well the model foresees the expected answer; it need not answer for them.
+LOSSES = frozenset({Metric.PERPLEXITY, Metric.BYTE_PERPLEXITY})
 
 
 class Tokenization(StrEnum):
@@ -52,4 +57,20 @@ class Suite(Value):
     tokenization: Tokenization = Tokenization.WORDS
     sample_size: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    max_new_tokens: Annotated[int, Field(ge=1, le=4_096)] = 48
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 48
+
+
+def chosen(names: Iterable[str]) -> tuple[Metric, ...]:
+    """The metrics of these names. Raises ValidationFailed, which lists the known ones."""
+    wanted = list(names)
+    known = [metric.value for metric in Metric]
+    if unknown := [name for name in wanted if name not in known]:
+        remedy = f"Choose among {', '.join(known)}."
+        problems = [field_problem("metrics", f"{name!r} is unknown", remedy) for name in unknown]
+        raise ValidationFailed("unknown metrics", details=problems)
+    return tuple(map(Metric, wanted))
+
+
+def stored(suite: Mapping[str, Any]) -> Suite:
+    """A suite as a row holds it. Seeds below zero are from before they were refused; no such run has a result."""
+    return Suite.model_validate({**suite, "seed": max(0, int(suite.get("seed", 0)))})

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
-from llmops_resources.evaluation.runs import DEFAULTS, METRICS, Evaluation, RunType, Suite
-from llmops_resources.evaluation.suite import Tokenization
+from llmops_resources.evaluation.runs import Evaluation, RunType
+from llmops_resources.evaluation.suite import DEFAULT_METRICS, Metric, Suite, Tokenization, chosen
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.work import WorkStatus
 from serving_api import paging
@@ -28,13 +28,15 @@ class EvaluationCreate(Body):
     dataset_id: UUID
     run_type: RunType = RunType.AUTOMATED
     metrics: list[str] = Field(
-        default_factory=lambda: list(DEFAULTS), min_length=1, description=f"Any of {', '.join(METRICS)}."
+        default_factory=lambda: [metric.value for metric in DEFAULT_METRICS],
+        min_length=1,
+        description=f"Any of {', '.join(metric.value for metric in Metric)}.",
     )
     tokenization: Tokenization = Tokenization.WORDS
     sample_size: Annotated[int | None, Field(ge=1)] = None
-    seed: int = 0
-    prompt_column: str = "question"
-    answer_column: str = "answer"
+    seed: Annotated[int, Field(ge=0)] = 0
+    prompt_column: Annotated[str, Field(min_length=1)] = "question"
+    answer_column: Annotated[str, Field(min_length=1)] = "answer"
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 48
 
 
@@ -73,7 +75,7 @@ def create_evaluation(
     suite = Suite(
         prompt_column=body.prompt_column,
         answer_column=body.answer_column,
-        metrics=tuple(body.metrics),
+        metrics=chosen(body.metrics),
         tokenization=body.tokenization,
         sample_size=body.sample_size,
         seed=body.seed,

@@ -28,6 +28,18 @@ def test_what_a_killed_attempt_left_is_gone_and_so_is_the_folder_at_the_end(plat
     assert kept.exists()
 
 
+def test_a_file_that_the_next_attempt_asks_for_is_kept_after_a_kill_and_removed_at_the_end(platform: Platform) -> None:
+    row = uuid4()
+    with scratch.folder(platform, row) as place:
+        pass
+    place.mkdir()
+    for name in ("partial.jsonl", "half"):
+        (place / name).write_text("left by a killed attempt")
+    with scratch.folder(platform, row, keep="partial.jsonl") as work:
+        assert [path.name for path in work.iterdir()] == ["partial.jsonl"]
+    assert not place.exists()
+
+
 def test_an_attempt_waits_for_a_predecessor_that_lives_on_and_neither_loses_a_file(platform: Platform) -> None:
     row, began, seen = uuid4(), threading.Event(), list[str]()
 

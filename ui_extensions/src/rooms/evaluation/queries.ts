@@ -14,6 +14,7 @@ export type EvaluationRequest = Schema<'EvaluationCreate'>;
 export const DEFAULT_METRICS = ['exact_match', 'f1', 'bleu', 'perplexity'] as const;
 export const METRICS = [
   ...DEFAULT_METRICS,
+  'byte_perplexity',
   'chrf',
   'rouge1',
   'rouge2',

@@ -10,7 +10,7 @@ export function scoresOf(run: Evaluation): [name: string, score: Score][] {
 
 /** Perplexity and lengths have no upper end, BLEU and chrF run to 100; only shares between 0 and 1 belong on one axis. */
 export function isShare(name: string): boolean {
-  return !['perplexity', 'answer_length', 'bleu', 'chrf'].includes(name);
+  return !['perplexity', 'byte_perplexity', 'answer_length', 'bleu', 'chrf'].includes(name);
 }
 
 /** The shares among the scores as bars with their intervals. */

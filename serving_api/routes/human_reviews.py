@@ -26,6 +26,7 @@ Manager = Annotated[Actor, Depends(Requires(Permission.REVIEW_MANAGE))]
 Judge = Annotated[Actor, Depends(Requires(Permission.REVIEW_SCORE))]
 Person = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(max_length=4_000)]
+RoleName = Annotated[str, Field(pattern=f"^({'|'.join(Role)})$")]
 Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -40,7 +41,7 @@ class ReviewCreate(Body):
     evaluation_id: UUID
     rubric: Annotated[str, Field(description="The digest of a rubric.", max_length=80)]
     reviewers: Annotated[list[Person], Field(default_factory=list, max_length=200)]
-    roles: list[Role] = Field(default_factory=list)
+    roles: list[RoleName] = Field(default_factory=list)
     overlap: Annotated[int, Field(ge=1, le=10)] = 2
     sample_size: Annotated[int | None, Field(ge=1)] = None
     seed: int = 0

@@ -2985,7 +2985,7 @@ export interface components {
              * Format: uuid
              */
             parentId: string;
-            role: components["schemas"]["Role-Output"];
+            role: components["schemas"]["Role"];
         };
         /** Ending */
         Ending: {
@@ -5703,7 +5703,7 @@ export interface components {
             /** Reviewers */
             reviewers?: string[];
             /** Roles */
-            roles?: components["schemas"]["Role-Input"][];
+            roles?: string[];
             /**
              * Rubric
              * @description The digest of a rubric.
@@ -5740,15 +5740,10 @@ export interface components {
         };
         /**
          * Role
-         * @enum {string}
-         */
-        "Role-Input": "admin" | "researcher" | "ml_engineer" | "data_engineer" | "reviewer" | "service_developer" | "prompt_designer" | "operator" | "security_admin" | "viewer";
-        /**
-         * Role
          * @description What a parent is to its child.
          * @enum {string}
          */
-        "Role-Output": "trained_on" | "fine_tuned_from" | "initialized_from" | "evaluated" | "benchmark" | "served";
+        Role: "trained_on" | "fine_tuned_from" | "initialized_from" | "evaluated" | "benchmark" | "served";
         /**
          * RollbackBody
          * @description The version of the same name that is to be current again.

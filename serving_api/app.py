@@ -31,6 +31,7 @@ from serving_api.routes import (
     experiments,
     governance,
     health,
+    human_reviews,
     imports,
     lineage,
     models,
@@ -93,7 +94,7 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, training,
-        evaluation, serving, governance, observability,
+        evaluation, human_reviews, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

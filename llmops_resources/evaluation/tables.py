@@ -1,12 +1,14 @@
 """Rows of the evaluation room."""
 
+from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llmops_resources.database import Base
+from llmops_resources.values import utc_now
 from llmops_resources.work import WorkRow
 
 
@@ -23,3 +25,96 @@ class EvaluationRow(WorkRow, Base):
     training_job_id: Mapped[UUID | None]
     suite: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
+
+
+class ReviewRubricRow(Base):
+    """A rubric, named by the digest of its content; never changed."""
+
+    __tablename__ = "review_rubrics"
+
+    digest: Mapped[str] = mapped_column(String(80), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), index=True)
+    content: Mapped[dict[str, Any]]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ReviewRow(Base):
+    """A review by people of an evaluation's answers, or of two evaluations' answers side by side."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    evaluation_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation_runs.id"), index=True)
+    other_id: Mapped[UUID | None] = mapped_column(ForeignKey("evaluation_runs.id"))
+    rubric_digest: Mapped[str] = mapped_column(ForeignKey("review_rubrics.digest"))
+    overlap: Mapped[int]
+    seed: Mapped[int]
+    roles: Mapped[list[str]]
+    show_expected: Mapped[bool]
+    adjudicator: Mapped[str | None]
+    status: Mapped[str] = mapped_column(String(16))
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    closed_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None]
+
+
+class ReviewUnitRow(Base):
+    """What is judged: a question with one answer, or two, as they were when the review was opened."""
+
+    __tablename__ = "review_units"
+
+    review_id: Mapped[UUID] = mapped_column(ForeignKey("reviews.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    sample: Mapped[int]
+    content: Mapped[dict[str, Any]]
+
+
+class ReviewAssignmentRow(Base):
+    """Who judges which unit, in which place of their own order; `swapped`: the second answer is shown first."""
+
+    __tablename__ = "review_assignments"
+    __table_args__ = (
+        ForeignKeyConstraint(["review_id", "number"], ["review_units.review_id", "review_units.number"]),
+    )
+
+    review_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    reviewer: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[int]
+    swapped: Mapped[bool]
+    released_at: Mapped[datetime | None]
+
+
+class ReviewScoreRow(Base):
+    """One judgement. Never changed: a correction is the next revision, with its reason."""
+
+    __tablename__ = "review_scores"
+    __table_args__ = (
+        ForeignKeyConstraint(["review_id", "number"], ["review_units.review_id", "review_units.number"]),
+        UniqueConstraint("review_id", "number", "reviewer", "revision"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    review_id: Mapped[UUID]
+    number: Mapped[int]
+    reviewer: Mapped[str]
+    revision: Mapped[int]
+    adjudication: Mapped[bool]
+    values: Mapped[dict[str, Any]]
+    reason: Mapped[str]
+    shown_digest: Mapped[str] = mapped_column(String(80))
+    scored_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ReviewExclusionRow(Base):
+    """A reviewer whose judgements do not count, and why."""
+
+    __tablename__ = "review_exclusions"
+
+    review_id: Mapped[UUID] = mapped_column(ForeignKey("reviews.id"), primary_key=True)
+    reviewer: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+    excluded_by: Mapped[str]
+    excluded_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -40,6 +40,8 @@ class Permission(StrEnum):
     METRICS_WRITE = "metrics:write"
     EVALUATION_READ = "evaluation:read"
     EVALUATION_RUN = "evaluation:run"
+    REVIEW_MANAGE = "review:manage"
+    REVIEW_SCORE = "review:score"
     SERVING_READ = "serving:read"
     SERVING_DEPLOY = "serving:deploy"
     CHAT = "serving:chat"
@@ -72,6 +74,8 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.METRICS_WRITE: _MODELLERS,
     Permission.EVALUATION_READ: _EVERYONE,
     Permission.EVALUATION_RUN: _MODELLERS | {Role.REVIEWER},
+    Permission.REVIEW_MANAGE: _MODELLERS | {Role.REVIEWER},
+    Permission.REVIEW_SCORE: _EVERYONE - {Role.VIEWER},
     Permission.SERVING_READ: _EVERYONE,
     Permission.SERVING_DEPLOY: frozenset({Role.ADMIN, Role.SERVICE_DEVELOPER, Role.OPERATOR}),
     Permission.CHAT: _EVERYONE - {Role.VIEWER},

@@ -2,7 +2,10 @@ import type { Room } from '../../shell/room';
 
 export default {
   group: 'evaluation.group',
-  navigation: [{ label: 'evaluation.list.title', icon: 'i-lucide-clipboard-check', to: '/evaluation/runs' }],
+  navigation: [
+    { label: 'evaluation.list.title', icon: 'i-lucide-clipboard-check', to: '/evaluation/runs' },
+    { label: 'evaluation.review.title', icon: 'i-lucide-users', to: '/evaluation/reviews' },
+  ],
   routes: [
     { path: '/evaluation', redirect: '/evaluation/runs' },
     { path: '/evaluation/runs', name: 'evaluations', component: () => import('./EvaluationListPage.vue'), meta: { title: 'evaluation.list.title' } },
@@ -18,6 +21,21 @@ export default {
       component: () => import('./EvaluationDetailPage.vue'),
       props: true,
       meta: { title: 'evaluation.run.title' },
+    },
+    { path: '/evaluation/reviews', name: 'reviews', component: () => import('./ReviewListPage.vue'), meta: { title: 'evaluation.review.title' } },
+    {
+      path: '/evaluation/reviews/:id',
+      name: 'review',
+      component: () => import('./ReviewDetailPage.vue'),
+      props: true,
+      meta: { title: 'evaluation.review.one' },
+    },
+    {
+      path: '/evaluation/reviews/:id/judge',
+      name: 'review-judge',
+      component: () => import('./ReviewJudgePage.vue'),
+      props: true,
+      meta: { title: 'evaluation.review.judgement' },
     },
   ],
 } satisfies Room;

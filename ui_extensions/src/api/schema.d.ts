@@ -3730,7 +3730,7 @@ export interface components {
         /** Envelope[list[Metric]] */
         Envelope_list_Metric__: {
             /** Data */
-            data: components["schemas"]["Metric"][];
+            data: components["schemas"]["llmops_resources__training__experiments__Metric"][];
             /**
              * Message
              * @default
@@ -3956,7 +3956,7 @@ export interface components {
             maxNewTokens: number;
             /**
              * Metrics
-             * @description Any of exact_match, f1, bleu, perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
+             * @description Any of exact_match, f1, bleu, perplexity, byte_perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
              */
             metrics?: string[];
             /**
@@ -4562,7 +4562,7 @@ export interface components {
          * Metric
          * @description One measured value at one step.
          */
-        Metric: {
+        "Metric-Input": {
             /** Name */
             name: string;
             /**
@@ -6005,7 +6005,9 @@ export interface components {
         SubmittedType: "finetune" | "from_scratch" | "pretrain" | "distributed";
         /**
          * Suite
-         * @description How the model is asked and scored. `sample_size` None means every row; `max_new_tokens` bounds an answer.
+         * @description How a model is asked and scored.
+         *
+         *     `sample_size` missing means every row. `max_new_tokens` bounds an answer, in tokens.
          */
         Suite: {
             /**
@@ -6027,7 +6029,7 @@ export interface components {
              *       "perplexity"
              *     ]
              */
-            metrics: string[];
+            metrics: components["schemas"]["llmops_resources__evaluation__suite__Metric"][];
             /**
              * Promptcolumn
              * @default question
@@ -6528,6 +6530,34 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
+        /**
+         * Metric
+         * @description What an evaluation can measure.
+         * @enum {string}
+         */
+        llmops_resources__evaluation__suite__Metric: "exact_match" | "f1" | "bleu" | "perplexity" | "byte_perplexity" | "chrf" | "rouge1" | "rouge2" | "rougeL" | "accuracy" | "macro_f1" | "micro_f1" | "ner_f1" | "answer_length" | "refusal_rate";
+        /**
+         * Metric
+         * @description One measured value at one step.
+         */
+        llmops_resources__training__experiments__Metric: {
+            /** Name */
+            name: string;
+            /**
+             * Recordedat
+             * Format: date-time
+             */
+            recordedAt?: string;
+            /**
+             * Step
+             * @default 0
+             */
+            step: number;
+            /** Unit */
+            unit?: string | null;
+            /** Value */
+            value: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -11887,7 +11917,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Metric"] | components["schemas"]["Metric"][];
+                "application/json": components["schemas"]["Metric-Input"] | components["schemas"]["Metric-Input"][];
             };
         };
         responses: {

@@ -22,6 +22,7 @@ SMALLEST_PART: Final = 5 * 1024**2
 LARGEST_PART: Final = 5 * 1024**3
 MOST_PARTS: Final = 10_000
 _AT_ONCE: Final = 8
+_CONNECTIONS: Final = 32  # kept open, for uploads at once of one process
 _REFUSALS: Final = frozenset({"NotImplemented", "MethodNotAllowed", "AccessDenied", "AccessForbidden"})
 
 
@@ -163,7 +164,7 @@ class Composer:
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
             config=Config(
-                max_pool_connections=_AT_ONCE,
+                max_pool_connections=_CONNECTIONS,
                 connect_timeout=10,
                 read_timeout=120,
                 retries={"max_attempts": 4, "mode": "standard"},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from llmops_assets.claims import Cancelled
+from llmops_assets.forked import Forked, fork
 from llmops_resources.errors import InvalidInput, UpstreamFailed
 
 POLL: Final = 0.5  # seconds between two looks at whether the work should stop
@@ -25,6 +26,7 @@ INPUT_AT_FAULT: Final = 2  # exit status of our programs when the input is wrong
 _PR_SET_PDEATHSIG: Final = 1
 
 Event = dict[str, Any]
+Child = subprocess.Popen[str] | Forked
 
 
 class ProgramFailed(UpstreamFailed):
@@ -47,13 +49,15 @@ def run(
     processes: int = 1,
     grace: float = GRACE,
     hear: Callable[[str], str] = str,
+    warm: Path | None = None,
 ) -> None:
     """Run `python -m module folder` to its end, handing over each JSON line of its stdout.
 
     `walled`: it meets a stranger's files, so it gets nothing of our environment and `folder` as its home. With more
     than one of `processes`, `torchrun` starts them on this machine. Whoever ends this run early gives the program
     `grace` seconds to end by itself, and what it says meanwhile is handed over too. `hear` gets each line of its
-    stderr, on a thread of its own, and returns it as errors may quote it; it must neither wait nor raise.
+    stderr, on a thread of its own, and returns it as errors may quote it; it must neither wait nor raise. A single
+    process is forked by the server at the socket `warm`, if there is one, which has imported what the module needs.
 
     Raises Cancelled when `should_stop` said so, InvalidInput when the program blames its input, ProgramFailed for any
     other bad end; both with the last lines of its stderr.
@@ -62,7 +66,10 @@ def run(
     launcher = [*(["-I"] if walled else []), *(shared if processes > 1 else [])]
     command = [sys.executable, *launcher, "-m", module, str(folder)]
     refusal: list[Event] = []
-    with start(command, environment=environment, home=folder if walled else None) as process:
+    home = folder if walled else None
+    alone = not walled and processes == 1
+    forked = fork(warm, module, [str(folder)], _seen(environment, home)) if warm and alone else None
+    with forked or start(command, environment=environment, home=home) as process:
         try:
             events: queue.Queue[Event | None] = queue.Queue()
             said: deque[str] = deque(maxlen=30)
@@ -100,11 +107,10 @@ def start(
 
     With a `home` it starts there and inherits no environment.
     """
-    inherited = os.environ if home is None else {"HOME": str(home)}
     return subprocess.Popen(
         command,
         cwd=home,
-        env={**inherited, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment},
+        env=_seen(environment, home),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output if output is not subprocess.PIPE else subprocess.PIPE,
@@ -115,7 +121,7 @@ def start(
     )
 
 
-def stop(process: subprocess.Popen[str], grace: float = GRACE) -> None:
+def stop(process: Child, grace: float = GRACE) -> None:
     """End a child and everything it started: politely, then by force."""
     if process.poll() is None:
         _signal_group(process, signal.SIGTERM)
@@ -176,7 +182,13 @@ def _last(lines: Sequence[str]) -> str:
     return " ".join(line for line in list(lines)[-5:] if line)[-1500:]
 
 
-def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+def _seen(environment: Mapping[str, str], home: Path | None) -> dict[str, str]:
+    """What a program sees around it: with a home of its own nothing of ours."""
+    inherited = os.environ if home is None else {"HOME": str(home)}
+    return {**inherited, "PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE", **environment}
+
+
+def _signal_group(process: Child, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

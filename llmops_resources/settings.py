@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     serving_backend: ServingBackend = ServingBackend.LOCAL
     runtime_threads: int = 1
     training_threads: int = 2
+    training_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
     training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
     training_cpu_slots: Annotated[int, Field(ge=0)] = 1
@@ -172,6 +173,11 @@ class Settings(BaseSettings):
     def api_base_url(self) -> str:
         """The API as training processes reach it, base path included."""
         return self.training_api_base_url or f"http://{self.api_host}:{self.api_port}/llm-ops/v1"
+
+    @property
+    def trainer_socket(self) -> Path:
+        """Where the process listens that has loaded the training program and forks it."""
+        return self.home / "run" / "trainer.sock"
 
     @property
     def console_url(self) -> str:

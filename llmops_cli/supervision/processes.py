@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_cli.supervision import health
-from llmops_resources.settings import Settings
+from llmops_resources.settings import Settings, TrainingBackend
 
 MARK = "LLMOPS_SUPERVISED_HOME"  # in the environment of every process we start and, inherited, of theirs
 
@@ -45,6 +45,13 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
     python, dagster = sys.executable, settings.home / "dagster"
     webserver = f"http://127.0.0.1:{settings.dagster_port}/dagster"
     workspace = str(dagster / "workspace.yaml")
+    trainer = Process(
+        name="trainer",
+        command=(python, "-m", "llmops_assets.training.warm", str(settings.trainer_socket)),
+        probe=health.always,  # until it listens, runs start their programs without it
+        after=("daemon",),
+        stop_seconds=3.0,
+    )
     return (
         Process(
             name="api",
@@ -84,11 +91,12 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
         ),
         Process(
             name="daemon",
-            command=(python, "-m", "dagster._daemon", "run", "-w", workspace),
+            command=(python, "-m", "llmops_assets.daemon", "run", "-w", workspace),
             probe=health.dagster_daemon_beats(webserver),
             after=("code-server",),
             stop_seconds=3.0,  # it would wait for its sensors, whose ticks the next daemon takes up
         ),
+        *([trainer] if settings.training_preload and settings.training_backend is TrainingBackend.LOCAL else []),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+from llmops_assets.training import warm
 from llmops_cli.supervision.state import SupervisorState, read_state
 
 Found = TypeVar("Found")
@@ -77,6 +78,10 @@ class RunningPlatform:
         """The processes that execute a Dagster run, and the programs they started."""
         marks = ("spawn_main(", "llmops_assets.training.sft", "llmops_assets.evaluation.score", "checks.parsing")
         return [process for process in self._ours() if any(mark in _command(process) for mark in marks)]
+
+    def training_programs(self) -> list[psutil.Process]:
+        """The processes that train."""
+        return [process for process in self._ours() if "llmops_assets.training.sft" in _command(process)]
 
     def wait_until_healthy(self, seconds: float = 90) -> None:
         """Until the supervisor calls every process healthy."""
@@ -150,8 +155,10 @@ def wait_for(look: Callable[[], Found | None], seconds: float, what: str) -> Fou
 
 
 def _command(process: psutil.Process) -> str:
+    """What it is: a program that was forked ready has the command line of its server, and a name of its own."""
     with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
+        forked = process.name() == warm.NAME.decode()
+        return "llmops_assets.training.sft" if forked else " ".join(process.cmdline())
     return ""
 
 

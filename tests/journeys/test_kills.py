@@ -89,7 +89,7 @@ def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_databa
         journey = Journey(platform)
         data = journey.validated_and_approved(journey.upload("corpus", "corpus.parquet", corpus()))
         job, acknowledged = _mid_training(platform, data, "killed")
-        for program in _programs(platform):
+        for program in platform.training_programs():
             program.kill()
         acknowledged |= _mid_attempt(platform, job, 2)
         postmaster = postgres.pid(platform.home / "postgres")
@@ -102,7 +102,7 @@ def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_databa
 
         platform.wait_until_healthy()
         assert platform.get("/audit/verify")["intact"]
-        wait_for(lambda: None if _programs(platform) or _scratch(platform) else True, 30, "nothing to be left")
+        wait_for(lambda: None if platform.training_programs() or _scratch(platform) else True, 30, "nothing to be left")
 
 
 def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple[str, int, float]]:
@@ -111,7 +111,7 @@ def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple
     def trains() -> Any:
         now = platform.get(f"/training/jobs/{job['id']}")["state"]
         assert now["status"] in {"queued", "running"}, now
-        return True if now["attempt"] == attempt and now["progress"] > 0 and _programs(platform) else None
+        return True if now["attempt"] == attempt and now["progress"] > 0 and platform.training_programs() else None
 
     wait_for(trains, 120, f"attempt {attempt} to train")
     return _figures(platform.get(f"/training/experiments/{job['id']}"))
@@ -157,15 +157,6 @@ def _one_job_one_experiment(platform: RunningPlatform, job: Any, acknowledged: s
 
 def _figures(metrics: Any) -> set[tuple[str, int, float]]:
     return {(metric["name"], metric["step"], metric["value"]) for metric in metrics}
-
-
-def _programs(platform: RunningPlatform) -> list[psutil.Process]:
-    found = []
-    for process in platform.run_processes():
-        with contextlib.suppress(psutil.Error):
-            if "llmops_assets.training.sft" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def _scratch(platform: RunningPlatform) -> list[Path]:

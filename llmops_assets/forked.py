@@ -1,0 +1,112 @@
+"""A program that the warm server (`llmops_assets.training.warm`) forked, in the shape of a `subprocess.Popen`."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final
+
+PATIENCE: Final = 5.0  # seconds for the server to answer; then the program is started without it
+KILLED: Final = -9  # of a program whose keeper died: the kernel killed it
+
+
+class Forked:
+    """`pid`, `stdout`, `stderr`, `poll` and `wait` as `Popen` has them. Closing the connection ends the program."""
+
+    def __init__(self, connection: socket.socket, stdout: IO[str], stderr: IO[str], pid: int, args: list[str]) -> None:
+        self._connection, self.stdout, self.stderr = connection, stdout, stderr
+        self.pid, self.args = pid, args
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._status(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises subprocess.TimeoutExpired."""
+        if (status := self._status(timeout)) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return status
+
+    def __enter__(self) -> "Forked":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stdout.close()
+        self.stderr.close()
+        self._connection.close()
+
+    def _status(self, timeout: float | None) -> int | None:
+        if self.returncode is None and (told := _hear(self._connection, timeout)) is not None:
+            self.returncode = told.get("status", KILLED)
+        return self.returncode
+
+
+def fork(path: Path, module: str, arguments: list[str], environment: Mapping[str, str]) -> Forked | None:
+    """Have `python -m module arguments…` forked; None when there is no such server or it is not able to."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours: list[int] = []
+    try:
+        connection.settimeout(PATIENCE)
+        _connect(connection, path)
+        (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+        ours = [out, err]
+        try:
+            request = {
+                "module": module, "arguments": arguments, "folder": str(Path.cwd()), "environment": dict(environment),
+            }  # fmt: skip
+            said = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(connection, [said], [its_out, its_err])
+            connection.sendall(said[sent:])
+        finally:
+            os.close(its_out)
+            os.close(its_err)
+        told = _hear(connection, PATIENCE)
+        if told is None or "pid" not in told:
+            raise ConnectionError("the server forked nothing")
+    except OSError:
+        connection.close()
+        for handle in ours:
+            os.close(handle)
+        return None
+    streams = [os.fdopen(handle, errors="replace") for handle in ours]
+    return Forked(connection, streams[0], streams[1], told["pid"], [module, *arguments])
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    """By way of the folder's descriptor: a socket's path may have no more than a hundred characters."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def _hear(connection: socket.socket, timeout: float | None) -> dict[str, Any] | None:
+    """The next thing said, {} when the other side is gone, None when nothing was said in time."""
+    line, end = b"", None if timeout is None else time.monotonic() + timeout
+    while not line.endswith(b"\n"):
+        connection.settimeout(None if end is None else max(0.0, end - time.monotonic()))
+        try:
+            piece = connection.recv(1)
+        except (TimeoutError, BlockingIOError):
+            if not line:
+                return None
+            end = None  # a line that has begun is short, and its end is there
+            continue
+        except OSError:
+            return {}
+        if not piece:
+            return {}
+        line += piece
+    with contextlib.suppress(ValueError):
+        told: dict[str, Any] = json.loads(line)
+        return told
+    return {}

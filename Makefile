@@ -116,6 +116,7 @@ $(STAMPS)/bench: locks/bench.txt | $(STAMPS)/venv
 lock: install
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/api.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train --extra dev -c locks/api.txt -o locks/dev.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train -c locks/dev.txt -o locks/train.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench.txt locks/bench.in
 
 # torch is pinned in locks/torch.txt, by hand; no line may name where packages came from

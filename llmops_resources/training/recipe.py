@@ -16,7 +16,7 @@ from llmops_resources.training.architecture import Architecture, inconsistencies
 from llmops_resources.values import Value, sha256_of
 
 #: Decided by the job and its resources, never by a hyperparameter.
-_NOT_DIALS = frozenset({"job_type", "use_gpu", "processes"})
+NOT_DIALS = frozenset({"job_type", "use_gpu", "processes"})
 
 
 class JobType(StrEnum):
@@ -161,7 +161,7 @@ def _misplaced(kind: JobType, given: Mapping[str, Any]) -> list[FieldProblem]:
     path = "hyperparameters.architecture"
     problems = [
         field_problem(f"hyperparameters.{to_camel(name)}", "is no hyperparameter", "set it on the job itself")
-        for name in sorted(_NOT_DIALS & set(given))
+        for name in sorted(NOT_DIALS & set(given))
     ]
     if kind is JobType.FINETUNE and "architecture" in given:
         problem = "a fine-tuned model has the architecture of its base model"
@@ -206,7 +206,7 @@ def _as_field_problem(entry: Mapping[str, Any]) -> FieldProblem:
     if entry["type"] == "extra_forbidden":
         owners: dict[str, type[Value]] = {"architecture": Architecture, "lora": Lora}
         owner = owners.get(names[0], Recipe)
-        known = sorted(to_camel(name) for name in owner.model_fields if name not in _NOT_DIALS)
+        known = sorted(to_camel(name) for name in owner.model_fields if name not in NOT_DIALS)
         close = difflib.get_close_matches(names[-1], known, n=1)
         remedy = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(known)}"
         return field_problem(path, "there is no such hyperparameter", remedy)

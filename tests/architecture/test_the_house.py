@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI
 from llmops_resources.governance.permissions import ROLES, Permission
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
+from llmops_resources.training import reference
 from serving_api import openapi
 from serving_api.app import create_api, unprotected
 from serving_api.chat import description
@@ -71,6 +72,11 @@ def test_every_permission_is_granted_to_somebody_and_always_to_the_admin() -> No
 
 def test_the_checked_in_api_description_is_fresh() -> None:
     assert openapi.FILE.read_bytes() == openapi.rendered(), "run: .venv/bin/python -m serving_api.openapi"
+
+
+def test_the_reference_of_the_training_recipe_is_what_the_models_say() -> None:
+    stale = "run: python -m llmops_resources.training.reference, after giving each new dial its sentence there"
+    assert reference.FILE.read_text() == reference.rendered(), stale
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

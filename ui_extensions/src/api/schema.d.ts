@@ -1008,6 +1008,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/runs/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare Evaluations
+         * @description Each run beside the first: whether they compare, or the fields that differ, and every metric's difference.
+         */
+        get: operations["compare_evaluations_llm_ops_v1_evaluation_runs_compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/trend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Evaluation Trend
+         * @description The finished evaluations of a model's versions on a benchmark, oldest first, each beside the one before.
+         */
+        get: operations["evaluation_trend_llm_ops_v1_evaluation_runs_trend_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/runs/{run_id}": {
         parameters: {
             query?: never;
@@ -1017,6 +1057,26 @@ export interface paths {
         };
         /** Get Evaluation */
         get: operations["get_evaluation_llm_ops_v1_evaluation_runs__run_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/{run_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Evaluation
+         * @description The evaluation with every sample as a file; in CSV no cell is a formula to a spreadsheet.
+         */
+        get: operations["export_evaluation_llm_ops_v1_evaluation_runs__run_id__export_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2285,21 +2345,6 @@ export interface components {
             version: string;
         };
         /**
-         * Comparison
-         * @description A comparison that was asked for.
-         */
-        Comparison: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            newer: components["schemas"]["ComparedVersion"];
-            older: components["schemas"]["ComparedVersion"];
-            options: components["schemas"]["DiffOptions"];
-            state: components["schemas"]["WorkState"];
-        };
-        /**
          * ComparisonCreate
          * @description `withId` is the older version; without `key` rows are compared as wholes.
          */
@@ -2556,6 +2601,20 @@ export interface components {
             path: string;
         };
         /**
+         * Difference
+         * @description A field in which two runs differ, with what each has.
+         */
+        Difference: {
+            /** Field */
+            field: string;
+            /** First */
+            first: unknown;
+            /** Reason */
+            reason: string;
+            /** Second */
+            second: unknown;
+        };
+        /**
          * Digests
          * @description `sha256:<hex>` of everything that determines the weights, and of the weights; None: not known (yet).
          */
@@ -2714,7 +2773,7 @@ export interface components {
         };
         /** Envelope[Comparison] */
         Envelope_Comparison_: {
-            data: components["schemas"]["Comparison"];
+            data: components["schemas"]["llmops_resources__checks__comparisons__Comparison"];
             /**
              * Message
              * @default
@@ -3165,6 +3224,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Comparison]] */
+        Envelope_list_Comparison__: {
+            /** Data */
+            data: components["schemas"]["llmops_resources__evaluation__comparing__Comparison"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Deployment]] */
         Envelope_list_Deployment__: {
             /** Data */
@@ -3264,7 +3339,7 @@ export interface components {
         /** Envelope[list[Metric]] */
         Envelope_list_Metric__: {
             /** Data */
-            data: components["schemas"]["Metric"][];
+            data: components["schemas"]["llmops_resources__training__experiments__Metric"][];
             /**
              * Message
              * @default
@@ -3385,6 +3460,20 @@ export interface components {
          */
         ErrorKind: "invalid_input" | "not_authenticated" | "forbidden" | "not_found" | "conflict" | "too_large" | "unsupported_format" | "validation_failed" | "too_many_requests" | "upstream_failed" | "unavailable" | "upstream_timeout";
         /**
+         * Estimate
+         * @description A figure over `n` samples and the bounds of its bootstrap interval.
+         */
+        Estimate: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** N */
+            n: number;
+            /** Value */
+            value: number;
+        };
+        /**
          * Evaluation
          * @description An evaluation run.
          */
@@ -3444,7 +3533,7 @@ export interface components {
             maxNewTokens: number;
             /**
              * Metrics
-             * @description Any of exact_match, f1, bleu, perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
+             * @description Any of exact_match, f1, bleu, perplexity, byte_perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
              */
             metrics?: string[];
             /**
@@ -4012,7 +4101,7 @@ export interface components {
          * Metric
          * @description One measured value at one step.
          */
-        Metric: {
+        "Metric-Input": {
             /** Name */
             name: string;
             /**
@@ -4029,6 +4118,22 @@ export interface components {
             unit?: string | null;
             /** Value */
             value: number;
+        };
+        /**
+         * MetricComparison
+         * @description One metric of both runs.
+         *
+         *     `difference` is second minus first over the samples that both scored, with its paired 95 % bootstrap interval.
+         *     It is missing, and `reason` says why, where the metric does not compare or has no figure of one sample.
+         */
+        MetricComparison: {
+            difference: components["schemas"]["Estimate"] | null;
+            first: components["schemas"]["Score"] | null;
+            /** Metric */
+            metric: string;
+            /** Reason */
+            reason: string | null;
+            second: components["schemas"]["Score"] | null;
         };
         /** ModelCreate */
         ModelCreate: {
@@ -5249,7 +5354,9 @@ export interface components {
         SubmittedType: "finetune" | "from_scratch" | "pretrain" | "distributed";
         /**
          * Suite
-         * @description How the model is asked and scored. `sample_size` None means every row; `max_new_tokens` bounds an answer.
+         * @description How a model is asked and scored.
+         *
+         *     `sample_size` missing means every row. `max_new_tokens` bounds an answer, in tokens.
          */
         Suite: {
             /**
@@ -5271,7 +5378,7 @@ export interface components {
              *       "perplexity"
              *     ]
              */
-            metrics: string[];
+            metrics: components["schemas"]["llmops_resources__evaluation__suite__Metric"][];
             /**
              * Promptcolumn
              * @default question
@@ -5703,6 +5810,21 @@ export interface components {
          */
         llmops_resources__catalog__probes__Verdict: "answered" | "key_refused" | "no_list" | "failed";
         /**
+         * Comparison
+         * @description A comparison that was asked for.
+         */
+        llmops_resources__checks__comparisons__Comparison: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            newer: components["schemas"]["ComparedVersion"];
+            older: components["schemas"]["ComparedVersion"];
+            options: components["schemas"]["DiffOptions"];
+            state: components["schemas"]["WorkState"];
+        };
+        /**
          * Verdict
          * @description `unknown` is never a pass.
          * @enum {string}
@@ -5714,6 +5836,48 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
+        /**
+         * Comparison
+         * @description `comparable` is false where `differences` says why; then no metric is compared.
+         */
+        llmops_resources__evaluation__comparing__Comparison: {
+            /** Comparable */
+            comparable: boolean;
+            /** Differences */
+            differences: components["schemas"]["Difference"][];
+            first: components["schemas"]["Evaluation"];
+            /** Metrics */
+            metrics: components["schemas"]["MetricComparison"][];
+            second: components["schemas"]["Evaluation"];
+        };
+        /**
+         * Metric
+         * @description What an evaluation can measure.
+         * @enum {string}
+         */
+        llmops_resources__evaluation__suite__Metric: "exact_match" | "f1" | "bleu" | "perplexity" | "byte_perplexity" | "chrf" | "rouge1" | "rouge2" | "rougeL" | "accuracy" | "macro_f1" | "micro_f1" | "ner_f1" | "answer_length" | "refusal_rate";
+        /**
+         * Metric
+         * @description One measured value at one step.
+         */
+        llmops_resources__training__experiments__Metric: {
+            /** Name */
+            name: string;
+            /**
+             * Recordedat
+             * Format: date-time
+             */
+            recordedAt?: string;
+            /**
+             * Step
+             * @default 0
+             */
+            step: number;
+            /** Unit */
+            unit?: string | null;
+            /** Value */
+            value: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -8497,6 +8661,88 @@ export interface operations {
             };
         };
     };
+    compare_evaluations_llm_ops_v1_evaluation_runs_compare_get: {
+        parameters: {
+            query: {
+                /** @description The baseline first. */
+                run: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Comparison__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    evaluation_trend_llm_ops_v1_evaluation_runs_trend_get: {
+        parameters: {
+            query: {
+                model: string;
+                benchmark: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Comparison__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_evaluation_llm_ops_v1_evaluation_runs__run_id__get: {
         parameters: {
             query?: never;
@@ -8516,6 +8762,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Envelope_Evaluation_"];
                 };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    export_evaluation_llm_ops_v1_evaluation_runs__run_id__export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "json";
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {
@@ -10351,7 +10637,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Metric"] | components["schemas"]["Metric"][];
+                "application/json": components["schemas"]["Metric-Input"] | components["schemas"]["Metric-Input"][];
             };
         };
         responses: {

@@ -1,9 +1,10 @@
-"""What a spreadsheet gets of an experiment: rows of text, none of which is a formula."""
+"""What a spreadsheet gets of an experiment or an evaluation: rows of text, none of which is a formula."""
 
 import csv
 import io
 
 from llmops_resources.checks.display import in_spreadsheet
+from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.training.comparing import flat
 from llmops_resources.training.experiments import Metric
 from llmops_resources.training.records import ExperimentRecord
@@ -32,4 +33,24 @@ def experiment_csv(record: ExperimentRecord, metrics: list[Metric]) -> str:
     for metric in metrics:
         cells = (metric.name, metric.step, metric.value, metric.unit, metric.recorded_at.isoformat())
         writer.writerow(["metric", *(in_spreadsheet(cell) for cell in cells)])
+    return out.getvalue()
+
+
+def evaluation_csv(run: Evaluation) -> str:
+    """One line a metric with its interval, then one a sample with its scores, every cell in quotes."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
+    metrics = run.result.metrics if run.result else {}
+    names = [metric.value for metric in run.suite.metrics]
+    model, benchmark = f"{run.model_name} {run.model_version}", f"{run.dataset_name} {run.dataset_version}"
+    writer.writerow(["model", "benchmark", "metric", "value", "low", "high", "n"])
+    for name, score in metrics.items():
+        cells = (model, benchmark, name, score.value, score.low, score.high, score.n)
+        writer.writerow([in_spreadsheet(cell) for cell in cells])
+    writer.writerow([])
+    writer.writerow(["row", "input", "expected", "actual", *names])
+    for sample in run.result.samples if run.result else ():
+        scores = (sample.scores.get(name) for name in names)
+        cells = (sample.index, sample.input, sample.expected, sample.actual, *scores)
+        writer.writerow([in_spreadsheet(cell) for cell in cells])
     return out.getvalue()

@@ -1,5 +1,6 @@
 """`llmops evaluations`: run a benchmark, read its figures."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -76,6 +77,59 @@ def list_evaluations(as_json: Json = False, user: User = None, roles: Roles = No
         for r in runs
     ]
     show_table(("id", "model", "benchmark", "status"), rows)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Evaluations, the baseline first.")],
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Compare evaluations with the first of them, or learn why they do not compare (then the exit status is 1)."""
+    with open_api(user, roles) as api:
+        found = api.get("/evaluation/runs/compare", run=runs)
+    if as_json:
+        show_json(found)
+    else:
+        for comparison in found:
+            show_comparison(comparison)
+    if not all(comparison["comparable"] for comparison in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    run: str,
+    to: Annotated[Path, typer.Argument(help="The file to write: .csv or .json.")],
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Write an evaluation with all its samples into a file; no cell of a CSV is a formula to a spreadsheet."""
+    if to.suffix not in {".csv", ".json"}:
+        raise typer.BadParameter("name a file that ends in .csv or .json")
+    with open_api(user, roles) as api:
+        to.write_bytes(api.fetch(f"/evaluation/runs/{run}/export", format=to.suffix[1:]))
+    console.print(f"It is in {to}.")
+
+
+def show_comparison(comparison: Any) -> None:
+    """Two runs metric by metric, or the fields in which they differ."""
+    first, second = (comparison[side] for side in ("first", "second"))
+    title = " against ".join(f"{r['modelName']} {r['modelVersion']}" for r in (second, first))
+    if not comparison["comparable"]:
+        console.print(f"{title}: not comparable")
+        different = [(d["field"], str(d["first"]), str(d["second"]), d["reason"]) for d in comparison["differences"]]
+        show_table(("field", "first", "second", "reason"), different)
+        return
+    console.print(title)
+    rows = []
+    for metric in comparison["metrics"]:
+        by = metric["difference"]
+        interval = f"{by['value']:+.3f} ({by['low']:+.3f} – {by['high']:+.3f})" if by else metric["reason"]
+        values = (figure(metric[side]["value"]) for side in ("first", "second"))
+        rows.append((metric["metric"], *values, interval, by["n"] if by else "–"))
+    show_table(("metric", "first", "second", "difference, 95 % interval", "pairs"), rows)
 
 
 def show_figures(run: Any) -> None:

@@ -190,6 +190,19 @@ def name_pairs(tx: Transaction) -> list[tuple[str, str]]:
     return list(pairs)
 
 
+def of_names(tx: Transaction, model_name: str, benchmark_name: str) -> list[Evaluation]:
+    """The finished evaluations of every version of a model on every version of a benchmark, oldest first."""
+    models = [version.id for version in versions.of_name(tx, Kind.MODEL, model_name)]
+    benchmarks = [version.id for version in versions.of_name(tx, Kind.DATASET, benchmark_name)]
+    query = (
+        select(EvaluationRow)
+        .where(EvaluationRow.model_id.in_(models), EvaluationRow.dataset_id.in_(benchmarks))
+        .where(EvaluationRow.status == WorkStatus.SUCCEEDED)
+        .order_by(EvaluationRow.requested_at, EvaluationRow.id)
+    )
+    return [_value(tx, row) for row in tx.session.scalars(query)]
+
+
 def active(tx: Transaction) -> list[WorkItem]:
     """Evaluations that still need a run."""
     query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE)).order_by(EvaluationRow.queued_at)

@@ -1,14 +1,16 @@
 """Evaluation runs."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.database import Actor
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import comparing, runs
+from llmops_resources.evaluation.comparing import Comparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
 from llmops_resources.evaluation.suite import DEFAULT_METRICS, Metric, Suite, Tokenization, chosen
 from llmops_resources.governance.permissions import Permission
@@ -17,6 +19,7 @@ from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.schemas import Body
+from serving_api.spreadsheets import evaluation_csv
 
 router = APIRouter(prefix="/evaluation/runs", tags=["evaluation"])
 Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
@@ -90,6 +93,43 @@ def create_evaluation(
         lambda tx: runs.request(tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite),
     )
     return ok(answer, "the evaluation is queued")
+
+
+@router.get("/compare")
+def compare_evaluations(
+    platform: Doors, actor: Reader, run: Annotated[list[UUID], Query(description="The baseline first.")]
+) -> Envelope[list[Comparison]]:
+    """Each run beside the first: whether they compare, or the fields that differ, and every metric's difference."""
+    with platform.transaction(actor) as tx:
+        return ok(comparing.compare(tx, run))
+
+
+@router.get("/trend")
+def evaluation_trend(platform: Doors, actor: Reader, model: str, benchmark: str) -> Envelope[list[Comparison]]:
+    """The finished evaluations of a model's versions on a benchmark, oldest first, each beside the one before."""
+    with platform.transaction(actor) as tx:
+        return ok(comparing.trend(tx, model_name=model, benchmark_name=benchmark))
+
+
+@router.get("/{run_id}/export", response_class=Response)
+def export_evaluation(
+    platform: Doors,
+    actor: Reader,
+    run_id: UUID,
+    format: Literal["csv", "json"] = "json",  # noqa: A002  the query's name
+) -> Response:
+    """The evaluation with every sample as a file; in CSV no cell is a formula to a spreadsheet."""
+    with platform.transaction(actor) as tx:
+        found = runs.get(tx, run_id)
+    if format == "csv":
+        content, kind = evaluation_csv(found).encode(), "text/csv; charset=utf-8"
+    else:
+        content, kind = orjson.dumps(found.json_dict()), "application/json"
+    headers = {
+        "Content-Disposition": f'attachment; filename="evaluation-{run_id}.{format}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type=kind, headers=headers)
 
 
 @router.get("/{run_id}")

@@ -990,6 +990,263 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/reviews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Reviews */
+        get: operations["list_reviews_llm_ops_v1_evaluation_reviews_get"];
+        put?: never;
+        /** Open Review */
+        post: operations["open_review_llm_ops_v1_evaluation_reviews_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/mine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My Reviews */
+        get: operations["my_reviews_llm_ops_v1_evaluation_reviews_mine_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Review */
+        get: operations["get_review_llm_ops_v1_evaluation_reviews__review_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/adjudicator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Name Adjudicator */
+        post: operations["name_adjudicator_llm_ops_v1_evaluation_reviews__review_id__adjudicator_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Assign Review */
+        post: operations["assign_review_llm_ops_v1_evaluation_reviews__review_id__assign_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Close Review */
+        post: operations["close_review_llm_ops_v1_evaluation_reviews__review_id__close_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/disagreements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Disagreements */
+        get: operations["list_disagreements_llm_ops_v1_evaluation_reviews__review_id__disagreements_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/exclude": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Exclude Reviewer */
+        post: operations["exclude_reviewer_llm_ops_v1_evaluation_reviews__review_id__exclude_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/join": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Join Review */
+        post: operations["join_review_llm_ops_v1_evaluation_reviews__review_id__join_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Release Reviewer */
+        post: operations["release_reviewer_llm_ops_v1_evaluation_reviews__review_id__release_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Summary */
+        get: operations["get_summary_llm_ops_v1_evaluation_reviews__review_id__summary_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/task": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Task */
+        get: operations["get_task_llm_ops_v1_evaluation_reviews__review_id__task_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/units/{number}/adjudication": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Adjudicate Unit */
+        post: operations["adjudicate_unit_llm_ops_v1_evaluation_reviews__review_id__units__number__adjudication_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/units/{number}/scores": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Score Unit */
+        post: operations["score_unit_llm_ops_v1_evaluation_reviews__review_id__units__number__scores_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/rubrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Rubrics */
+        get: operations["list_rubrics_llm_ops_v1_evaluation_rubrics_get"];
+        put?: never;
+        /** Keep Rubric */
+        post: operations["keep_rubric_llm_ops_v1_evaluation_rubrics_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/runs": {
         parameters: {
             query?: never;
@@ -2218,6 +2475,20 @@ export interface components {
          */
         Change: "added" | "removed" | "modified";
         /**
+         * Coefficient
+         * @description One measure of agreement under its proper name; without an estimate, why there is none.
+         */
+        Coefficient: {
+            estimate: components["schemas"]["Estimate"] | null;
+            /** Name */
+            name: string;
+            /**
+             * Whynot
+             * @default
+             */
+            whyNot: string;
+        };
+        /**
          * ColumnChange
          * @description One column in both versions: its types (None: it is not there), empty cells, and changed cells.
          *
@@ -2391,6 +2662,65 @@ export interface components {
             total: number;
             /** Unscored */
             unscored: number;
+        };
+        /**
+         * Criterion
+         * @description One thing to judge. On a scale, judgements further apart than `tolerance` are a disagreement.
+         */
+        Criterion: {
+            /**
+             * High
+             * @default 5
+             */
+            high: number;
+            /**
+             * Highmeans
+             * @default
+             */
+            highMeans: string;
+            kind: components["schemas"]["CriterionKind"];
+            /**
+             * Low
+             * @default 1
+             */
+            low: number;
+            /**
+             * Lowmeans
+             * @default
+             */
+            lowMeans: string;
+            /** Name */
+            name: string;
+            /** Question */
+            question: string;
+            /** @default ordinal */
+            scale: components["schemas"]["Scale"];
+            /**
+             * Tolerance
+             * @default 1
+             */
+            tolerance: number;
+        };
+        /**
+         * CriterionKind
+         * @description How a criterion is answered: a whole number from `low` to `high`, a verdict, or which of two is better.
+         * @enum {string}
+         */
+        CriterionKind: "scale" | "pass_fail" | "pairwise";
+        /**
+         * CriterionResult
+         * @description The mean over units with its interval; `unresolved` units have no value. `first_place`: how often the answer
+         *     that was shown first won, of those that were no ties; half is no liking for a place.
+         */
+        CriterionResult: {
+            /** Agreement */
+            agreement: components["schemas"]["Coefficient"][];
+            /** Criterion */
+            criterion: string;
+            estimate: components["schemas"]["Estimate"] | null;
+            firstPlace?: components["schemas"]["Estimate"] | null;
+            /** Unresolved */
+            unresolved: number;
         };
         /**
          * Curve
@@ -2636,6 +2966,27 @@ export interface components {
          */
         Direction: "up" | "down" | "both";
         /**
+         * Disagreement
+         * @description A unit on which reviewers disagree, with its answers in the review's own order, and how it was settled.
+         */
+        Disagreement: {
+            /** Answers */
+            answers: string[];
+            /** Digest */
+            digest: string;
+            /** Expected */
+            expected: string | null;
+            /** Input */
+            input: string;
+            /** Number */
+            number: number;
+            /** Opinions */
+            opinions: components["schemas"]["Opinion"][];
+            /** Revision */
+            revision: number;
+            settled: components["schemas"]["Opinion"] | null;
+        };
+        /**
          * Drift
          * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
          */
@@ -2694,6 +3045,14 @@ export interface components {
              */
             parentId: string;
             role: components["schemas"]["Role"];
+        };
+        /** Ending */
+        Ending: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
         };
         /**
          * Endpoint
@@ -2789,6 +3148,21 @@ export interface components {
         /** Envelope[ConnectionReport] */
         Envelope_ConnectionReport_: {
             data: components["schemas"]["ConnectionReport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Disagreement] */
+        Envelope_Disagreement_: {
+            data: components["schemas"]["Disagreement"];
             /**
              * Message
              * @default
@@ -2909,6 +3283,21 @@ export interface components {
         /** Envelope[Job] */
         Envelope_Job_: {
             data: components["schemas"]["Job"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[KeptRubric] */
+        Envelope_KeptRubric_: {
+            data: components["schemas"]["KeptRubric"];
             /**
              * Message
              * @default
@@ -3101,6 +3490,51 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[Review] */
+        Envelope_Review_: {
+            data: components["schemas"]["Review"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Summary] */
+        Envelope_Summary_: {
+            data: components["schemas"]["Summary"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Task] */
+        Envelope_Task_: {
+            data: components["schemas"]["Task"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Union[ModelImport, NoneType]] */
         Envelope_Union_ModelImport__NoneType__: {
             data: components["schemas"]["ModelImport"] | null;
@@ -3256,6 +3690,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Disagreement]] */
+        Envelope_list_Disagreement__: {
+            /** Data */
+            data: components["schemas"]["Disagreement"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Endpoint]] */
         Envelope_list_Endpoint__: {
             /** Data */
@@ -3336,10 +3786,58 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[KeptRubric]] */
+        Envelope_list_KeptRubric__: {
+            /** Data */
+            data: components["schemas"]["KeptRubric"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Metric]] */
         Envelope_list_Metric__: {
             /** Data */
             data: components["schemas"]["llmops_resources__training__experiments__Metric"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[MyReview]] */
+        Envelope_list_MyReview__: {
+            /** Data */
+            data: components["schemas"]["MyReview"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Review]] */
+        Envelope_list_Review__: {
+            /** Data */
+            data: components["schemas"]["Review"][];
             /**
              * Message
              * @default
@@ -3949,6 +4447,44 @@ export interface components {
          * @enum {string}
          */
         JobType: "from_scratch" | "pretrain" | "finetune";
+        /**
+         * Judged
+         * @description `values` by criterion: a whole number on a scale, pass or fail, or first, second or tie as they were shown.
+         */
+        Judged: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Revision
+             * @default 0
+             */
+            revision: number;
+            /** Shown */
+            shown: string;
+            /** Values */
+            values: {
+                [key: string]: number | string;
+            };
+        };
+        /**
+         * KeptRubric
+         * @description A rubric with its digest and who wrote it.
+         */
+        KeptRubric: {
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Digest */
+            digest: string;
+            rubric: components["schemas"]["Rubric"];
+        };
         /** KeyInput */
         KeyInput: {
             /**
@@ -4197,6 +4733,25 @@ export interface components {
             detail: string;
         };
         /**
+         * MyReview
+         * @description A review as its reviewers see it.
+         */
+        MyReview: {
+            /** Done */
+            done: number;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Mayjoin */
+            mayJoin: boolean;
+            rubric: components["schemas"]["Rubric"];
+            status: components["schemas"]["ReviewStatus"];
+            /** Total */
+            total: number;
+        };
+        /**
          * Node
          * @description A version in the graph, or what was done with one: `kind` is also `evaluation` or `endpoint`.
          *
@@ -4242,6 +4797,20 @@ export interface components {
              * @default false
              */
             onStart: boolean;
+        };
+        /**
+         * Opinion
+         * @description What one reviewer said; `reviewer` is a number, since who said it settles nothing.
+         */
+        Opinion: {
+            /** Reason */
+            reason: string;
+            /** Reviewer */
+            reviewer: number;
+            /** Values */
+            values: {
+                [key: string]: number | string;
+            };
         };
         /**
          * OptimizerName
@@ -5155,6 +5724,112 @@ export interface components {
             maxRetries: number;
         };
         /**
+         * Review
+         * @description A review as those see it who do not judge in it. `open_slots` wait for somebody with one of the roles.
+         */
+        Review: {
+            /** Adjudicator */
+            adjudicator: string | null;
+            /** Benchmark */
+            benchmark: string;
+            /** Closedat */
+            closedAt: string | null;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /**
+             * Evaluationid
+             * Format: uuid
+             */
+            evaluationId: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Model */
+            model: string;
+            /** Openslots */
+            openSlots: number;
+            /** Otherevaluationid */
+            otherEvaluationId: string | null;
+            /** Othermodel */
+            otherModel: string | null;
+            /** Overlap */
+            overlap: number;
+            result: components["schemas"]["Summary"] | null;
+            /** Reviewers */
+            reviewers: components["schemas"]["ReviewerProgress"][];
+            /** Roles */
+            roles: string[];
+            rubric: components["schemas"]["Rubric"];
+            /** Rubricdigest */
+            rubricDigest: string;
+            /** Scored */
+            scored: number;
+            status: components["schemas"]["ReviewStatus"];
+            /** Units */
+            units: number;
+        };
+        /** ReviewCreate */
+        ReviewCreate: {
+            /** Adjudicator */
+            adjudicator?: string | null;
+            /**
+             * Evaluationid
+             * Format: uuid
+             */
+            evaluationId: string;
+            /** Otherevaluationid */
+            otherEvaluationId?: string | null;
+            /**
+             * Overlap
+             * @default 2
+             */
+            overlap: number;
+            /** Reviewers */
+            reviewers?: string[];
+            /** Roles */
+            roles?: string[];
+            /**
+             * Rubric
+             * @description The digest of a rubric.
+             */
+            rubric: string;
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Showexpected
+             * @default true
+             */
+            showExpected: boolean;
+        };
+        /**
+         * ReviewStatus
+         * @enum {string}
+         */
+        ReviewStatus: "open" | "closed";
+        /** ReviewerProgress */
+        ReviewerProgress: {
+            /** Assigned */
+            assigned: number;
+            /** Excluded */
+            excluded: boolean;
+            /** Reviewer */
+            reviewer: string;
+            /** Scored */
+            scored: number;
+        };
+        /**
          * Role
          * @description What a parent is to its child.
          * @enum {string}
@@ -5232,6 +5907,43 @@ export interface components {
             unchanged: number;
         };
         /**
+         * Rubric
+         * @description Criteria that are judged together. Comparing two answers and judging one are two tasks, and never one rubric.
+         */
+        Rubric: {
+            /** Criteria */
+            criteria: components["schemas"]["Criterion"][];
+            /**
+             * Instructions
+             * @default
+             */
+            instructions: string;
+            /** Name */
+            name: string;
+            /**
+             * Reasonrequired
+             * @default false
+             */
+            reasonRequired: boolean;
+        };
+        /** RubricCreate */
+        RubricCreate: {
+            /** Criteria */
+            criteria: components["schemas"]["Criterion"][];
+            /**
+             * Instructions
+             * @default
+             */
+            instructions: string;
+            /** Name */
+            name: string;
+            /**
+             * Reasonrequired
+             * @default false
+             */
+            reasonRequired: boolean;
+        };
+        /**
          * RunType
          * @enum {string}
          */
@@ -5254,6 +5966,12 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /**
+         * Scale
+         * @description What the distance between two ratings means.
+         * @enum {string}
+         */
+        Scale: "nominal" | "ordinal" | "interval";
         /**
          * Score
          * @description A metric: its value, how many samples it stands on, and its 95 % bootstrap interval.
@@ -5289,6 +6007,30 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning";
+        /**
+         * Sign
+         * @description Something about a reviewer that a person should look at; it decides nothing by itself.
+         */
+        Sign: {
+            /** Detail */
+            detail: string;
+            /** Reviewer */
+            reviewer: string;
+            /** Sign */
+            sign: string;
+        };
+        /** Somebody */
+        Somebody: {
+            /** Person */
+            person: string;
+        };
+        /** SomebodyWithReason */
+        SomebodyWithReason: {
+            /** Person */
+            person: string;
+            /** Reason */
+            reason: string;
+        };
         /**
          * Source
          * @enum {string}
@@ -5393,6 +6135,64 @@ export interface components {
             seed: number;
             /** @default words */
             tokenization: components["schemas"]["Tokenization"];
+        };
+        /**
+         * Summary
+         * @description Where a review stands. `slots` are the judgements it needs, `judged` those it has.
+         */
+        Summary: {
+            /** Criteria */
+            criteria: components["schemas"]["CriterionResult"][];
+            /** Disagreements */
+            disagreements: number;
+            /** Judged */
+            judged: number;
+            /** Slots */
+            slots: number;
+            /** Unresolved */
+            unresolved: number;
+            /** Warnings */
+            warnings: components["schemas"]["Sign"][];
+        };
+        /**
+         * Task
+         * @description One unit to judge: place `place` of `total` in the reviewer's own order, both from 1.
+         *
+         *     `digest` names what is shown here; `revision` how often the reviewer has judged it, with what they said last.
+         */
+        Task: {
+            /** Answers */
+            answers: string[];
+            /** Closed */
+            closed: boolean;
+            /** Digest */
+            digest: string;
+            /** Done */
+            done: number;
+            /** Expected */
+            expected: string | null;
+            /** Input */
+            input: string;
+            /** Number */
+            number: number;
+            /** Place */
+            place: number;
+            /** Reason */
+            reason: string;
+            /**
+             * Reviewid
+             * Format: uuid
+             */
+            reviewId: string;
+            /** Revision */
+            revision: number;
+            rubric: components["schemas"]["Rubric"];
+            /** Total */
+            total: number;
+            /** Values */
+            values: {
+                [key: string]: number | string;
+            } | null;
         };
         /**
          * TeamQuota
@@ -8546,6 +9346,728 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Version_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_reviews_llm_ops_v1_evaluation_reviews_get: {
+        parameters: {
+            query?: {
+                evaluationId?: string | null;
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Review__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    open_review_llm_ops_v1_evaluation_reviews_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    my_reviews_llm_ops_v1_evaluation_reviews_mine_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_MyReview__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_review_llm_ops_v1_evaluation_reviews__review_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    name_adjudicator_llm_ops_v1_evaluation_reviews__review_id__adjudicator_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Somebody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    assign_review_llm_ops_v1_evaluation_reviews__review_id__assign_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Somebody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    close_review_llm_ops_v1_evaluation_reviews__review_id__close_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Ending"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_disagreements_llm_ops_v1_evaluation_reviews__review_id__disagreements_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Disagreement__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    exclude_reviewer_llm_ops_v1_evaluation_reviews__review_id__exclude_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SomebodyWithReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    join_review_llm_ops_v1_evaluation_reviews__review_id__join_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_MyReview__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    release_reviewer_llm_ops_v1_evaluation_reviews__review_id__release_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SomebodyWithReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Review_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_summary_llm_ops_v1_evaluation_reviews__review_id__summary_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Summary_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_task_llm_ops_v1_evaluation_reviews__review_id__task_get: {
+        parameters: {
+            query?: {
+                place?: number | null;
+            };
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Task_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    adjudicate_unit_llm_ops_v1_evaluation_reviews__review_id__units__number__adjudication_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Judged"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Disagreement_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    score_unit_llm_ops_v1_evaluation_reviews__review_id__units__number__scores_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                review_id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Judged"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Task_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_rubrics_llm_ops_v1_evaluation_rubrics_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_KeptRubric__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    keep_rubric_llm_ops_v1_evaluation_rubrics_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RubricCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_KeptRubric_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -8,9 +8,10 @@ that checks ask for, wait in a temporary file of this machine. A process that is
 
 import hashlib
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -18,7 +19,7 @@ from typing import IO, Final, Self
 import obstore
 
 from llmops_resources.blobs.failures import disk_errors, store_errors
-from llmops_resources.blobs.hidden import Hidden, hide, in_parts
+from llmops_resources.blobs.hidden import Hidden, Parts, hide
 from llmops_resources.blobs.objects import refuse_beyond
 from llmops_resources.blobs.pieces import Gathered, store
 from llmops_resources.blobs.values import Manifest, StoredFile, check_key
@@ -135,20 +136,25 @@ class Draft:
                 digest.update(chunk)
                 yield chunk
 
-        parts = in_parts(hashed())
-        first, second = next(parts, bytearray()), next(parts, None)
-        whole = chain((part for part in (first, second) if part), parts)
-        head = len(first) if second is None else asked(bytes(first)) if asked is not None else None
+        parts = Parts(hashed())
+        ahead = deque(islice(parts, 2))
+        whole = chain(_drained(ahead), parts)
+        small = len(ahead) < 2
+        head: int | None = None
+        if small:
+            head = len(ahead[0]) if ahead else 0
+        elif asked is not None:
+            head = asked(bytes(ahead[0]))
         if head is None or self._scratch.size + head > SCRATCH_BYTES:
             self._staging = True
             self._blobs.write(f"{self.staged}/{name}", (bytes(part) for part in whole))
             return StoredFile(path=name, size=size, sha256=digest.hexdigest())
         waiting = _Waiting(self._blobs, key, self._scratch, self._scratch.size, head)
-        if second is None:
-            self._scratch.append(first)
+        if small:
+            self._scratch.append(ahead.popleft() if ahead else b"")
             self._small[name] = waiting
         else:
-            self._hidden[name] = hide(composer, key, self._keeping(whole, head))
+            self._hidden[name] = hide(composer, key, self._keeping(whole, head), parts.give_back)
             self._heads[name] = waiting
         return StoredFile(path=name, size=size, sha256=digest.hexdigest())
 
@@ -187,3 +193,9 @@ class Draft:
                 self._scratch.append(part[:size])
                 size -= len(part)
             yield part
+
+
+def _drained(ahead: deque[bytearray]) -> Iterator[bytearray]:
+    """What was read ahead, and no longer held here once it is taken."""
+    while ahead:
+        yield ahead.popleft()

@@ -5,7 +5,7 @@ the parts are read from the API, from Dagster's record of the run, and from the 
 in the same minutes, stands what importing takes by itself in a fresh process: what the trainer needs (its own module),
 and the three large libraries alone. The platform's other processes stay up meanwhile, as they do for a user.
 
-    python benchmarks/first_step.py [--jobs 5]
+    python benchmarks/first_step.py [--jobs 3]
 """
 
 import argparse
@@ -130,7 +130,7 @@ def _seconds(text: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "home", PII_NER_SAMPLE_ROWS="0") as platform:
         journey = Journey(platform)

@@ -143,10 +143,10 @@ def main() -> None:
                 bare[name].append(importing(code))
             jobs.append(one_job(platform, dataset, f"measured_{number}"))
             again.append(one_job(platform, dataset, f"measured_{number}", again=True))
-    for name, seconds in bare.items():
-        print(f"importing {name}: {statistics.median(seconds):.2f} s")
-    tell("a new model's name, which Dagster must first be told", jobs, bare)
-    tell("a new version of a model", again, bare)
+        for name, seconds in bare.items():
+            print(f"importing {name}: {statistics.median(seconds):.2f} s")
+        tell("a new model's name, which Dagster must first be told", jobs, bare)
+        tell("a new version of a model", again, bare)
 
 
 def tell(what: str, jobs: list[dict[str, float]], bare: dict[str, list[float]]) -> None:

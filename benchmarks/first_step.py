@@ -82,7 +82,7 @@ class Watch:
         elif "spawn_main(" in words:
             self.seen["run process up"] = process.create_time()  # the last: a validation may have had one before
         elif "llmops_assets.training." in words:
-            self.seen.setdefault("program started", process.create_time())
+            self.seen["program started"] = process.create_time()
         elif process.name().startswith("python") and time.time() - process.create_time() < 0.5:
             self._known.discard(process.pid)
 

@@ -57,7 +57,7 @@ class Clock(Reporter):
             self.losses.append(value)
 
 
-def child(shape: dict[str, int], batch: int, steps: int, processes: int, folder: Path) -> None:
+def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes: int) -> None:
     """One process of a run: its step times and losses, written to a file of its own."""
     torch.set_num_threads(1)
     dials = {
@@ -79,7 +79,8 @@ def child(shape: dict[str, int], batch: int, steps: int, processes: int, folder:
     tokens = np.random.default_rng(0).integers(0, 2048, 400_000).astype(np.uint16)
     source = Packed(tokens, LENGTH, batch)
     material = Material(training=source, evaluation=source, held_out=[], rows={})
-    with Clock() as clock, contextlib.redirect_stdout(io.StringIO()):
+    clock = Clock()
+    with clock, contextlib.redirect_stdout(io.StringIO()):
         accelerator = Accelerator(cpu=True)
         assert accelerator.num_processes == processes
         Training(Path("/nowhere"), recipe, accelerator, clock, None).run(model, material)  # type: ignore[arg-type]
@@ -130,8 +131,8 @@ def report(name: str, shape: dict[str, int], batch: int, steps: int, rounds: int
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        folder, shape, batch, steps, processes = sys.argv[2:]
-        child(json.loads(shape), int(batch), int(steps), int(processes), Path(folder))
+        folder, dials, *numbers = sys.argv[2:]
+        child(Path(folder), json.loads(dials), *map(int, numbers))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)

@@ -5,7 +5,7 @@ the parts are read from the API, from Dagster's record of the run, and from the 
 in the same minutes, stands what importing takes by itself in a fresh process: what the trainer needs (its own module),
 and the three large libraries alone. The platform's other processes stay up meanwhile, as they do for a user.
 
-    python benchmarks/first_step.py [--jobs 5]
+    python benchmarks/first_step.py [--jobs 3]
 """
 
 import argparse
@@ -82,7 +82,7 @@ class Watch:
         elif "spawn_main(" in words:
             self.seen["run process up"] = process.create_time()  # the last: a validation may have had one before
         elif "llmops_assets.training." in words:
-            self.seen.setdefault("program started", process.create_time())
+            self.seen["program started"] = process.create_time()
         elif process.name().startswith("python") and time.time() - process.create_time() < 0.5:
             self._known.discard(process.pid)
 
@@ -130,7 +130,7 @@ def _seconds(text: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "home", PII_NER_SAMPLE_ROWS="0") as platform:
         journey = Journey(platform)
@@ -143,10 +143,10 @@ def main() -> None:
                 bare[name].append(importing(code))
             jobs.append(one_job(platform, dataset, f"measured_{number}"))
             again.append(one_job(platform, dataset, f"measured_{number}", again=True))
-    for name, seconds in bare.items():
-        print(f"importing {name}: {statistics.median(seconds):.2f} s")
-    tell("a new model's name, which Dagster must first be told", jobs, bare)
-    tell("a new version of a model", again, bare)
+        for name, seconds in bare.items():
+            print(f"importing {name}: {statistics.median(seconds):.2f} s")
+        tell("a new model's name, which Dagster must first be told", jobs, bare)
+        tell("a new version of a model", again, bare)
 
 
 def tell(what: str, jobs: list[dict[str, float]], bare: dict[str, list[float]]) -> None:

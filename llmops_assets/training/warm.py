@@ -101,7 +101,7 @@ def _keep(connection: socket.socket, libc: Any) -> int:
         os.close(output)
     ended = os.pidfd_open(program)
     _tell(connection, {"pid": program})
-    ready, _, _ = select.select([ended, connection], [], [])
+    ready, _, _ = select.select([ended, connection.fileno()], [], [])
     if ended not in ready:  # the run has died: nobody says anything after its request
         _kill_group(program)
     _, status = os.waitpid(program, 0)

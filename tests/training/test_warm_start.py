@@ -22,10 +22,10 @@ from tests.training.programs import ARCHITECTURE, QUIET, TEXTS, prepare, train
 
 pytestmark = [pytest.mark.slow]
 PROGRAM = "llmops_assets.training.sft"
-DIALS = {"architecture": ARCHITECTURE, "maxTokens": 4_000, "batchSize": 4, "dropout": 0.1}
+DIALS: dict[str, Any] = {"architecture": ARCHITECTURE, "maxTokens": 4_000, "batchSize": 4, "dropout": 0.1}
 ROWS = [{"text": text} for text in TEXTS]
 #: So long that no test sees its end.
-ENDLESS = {**DIALS, "maxTokens": 500_000_000, "epochs": 1_000}
+ENDLESS: dict[str, Any] = {**DIALS, "maxTokens": 500_000_000, "epochs": 1_000}
 PATIENCE = 60.0
 
 

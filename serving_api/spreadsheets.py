@@ -45,8 +45,8 @@ def evaluation_csv(run: Evaluation) -> str:
     model, benchmark = f"{run.model_name} {run.model_version}", f"{run.dataset_name} {run.dataset_version}"
     writer.writerow(["model", "benchmark", "metric", "value", "low", "high", "n"])
     for name, score in metrics.items():
-        cells = (model, benchmark, name, score.value, score.low, score.high, score.n)
-        writer.writerow([in_spreadsheet(cell) for cell in cells])
+        figures = (model, benchmark, name, score.value, score.low, score.high, score.n)
+        writer.writerow([in_spreadsheet(cell) for cell in figures])
     writer.writerow([])
     writer.writerow(["row", "input", "expected", "actual", *names])
     for sample in run.result.samples if run.result else ():

@@ -9,9 +9,10 @@ import numpy as np
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap, bootstrap_totals
 from llmops_resources.evaluation.scorers import answers, labels, overlap
-from llmops_resources.evaluation.suite import LOSSES, Metric, Suite, Tokenization
+from llmops_resources.evaluation.suite import LOSSES, MetricName, Suite, Tokenization
 
-CORPUS = frozenset({Metric.BLEU, Metric.CHRF, Metric.MACRO_F1, Metric.MICRO_F1})  # no figure of one sample
+#: Without a figure of one sample.
+CORPUS = frozenset({MetricName.BLEU, MetricName.CHRF, MetricName.MACRO_F1, MetricName.MICRO_F1})
 Loss = tuple[float, int]  # nats over all tokens of the expected answer, and their number
 
 
@@ -36,7 +37,7 @@ def result(
             scores |= {name.value: value for name, value in score_one(suite, text, wanted).items()}
         loss = losses[at] if LOSSES & set(suite.metrics) else None
         if loss is not None:
-            over = {Metric.PERPLEXITY: loss[1], Metric.BYTE_PERPLEXITY: _bytes(wanted)}
+            over = {MetricName.PERPLEXITY: loss[1], MetricName.BYTE_PERPLEXITY: _bytes(wanted)}
             scores |= {name.value: perplexity(loss[0], n) for name, n in over.items() if name in suite.metrics and n}
     figures = {metric: _figure(metric, suite, samples, answered, losses) for metric in suite.metrics}
     together = {s["index"] for s in answered} if CORPUS & set(suite.metrics) else set()
@@ -48,24 +49,24 @@ def result(
     }
 
 
-def score_one(suite: Suite, actual: str, expected: str) -> dict[Metric, float]:
+def score_one(suite: Suite, actual: str, expected: str) -> dict[MetricName, float]:
     """The scores of one answer by those metrics of the suite that one answer has."""
-    asked, scores = set(suite.metrics), dict[Metric, float]()
-    if Metric.EXACT_MATCH in asked:
-        scores[Metric.EXACT_MATCH] = answers.exact_match(actual, expected, suite.tokenization)
-    if Metric.F1 in asked:
-        scores[Metric.F1] = answers.f1(actual, expected, suite.tokenization)
-    if Metric.ACCURACY in asked:
-        scores[Metric.ACCURACY] = float(answers.label(actual) == answers.label(expected))
-    if Metric.ANSWER_LENGTH in asked:
-        scores[Metric.ANSWER_LENGTH] = float(answers.length(actual))
-    if Metric.REFUSAL_RATE in asked:
-        scores[Metric.REFUSAL_RATE] = float(answers.is_refusal(actual))
+    asked, scores = set(suite.metrics), dict[MetricName, float]()
+    if MetricName.EXACT_MATCH in asked:
+        scores[MetricName.EXACT_MATCH] = answers.exact_match(actual, expected, suite.tokenization)
+    if MetricName.F1 in asked:
+        scores[MetricName.F1] = answers.f1(actual, expected, suite.tokenization)
+    if MetricName.ACCURACY in asked:
+        scores[MetricName.ACCURACY] = float(answers.label(actual) == answers.label(expected))
+    if MetricName.ANSWER_LENGTH in asked:
+        scores[MetricName.ANSWER_LENGTH] = float(answers.length(actual))
+    if MetricName.REFUSAL_RATE in asked:
+        scores[MetricName.REFUSAL_RATE] = float(answers.is_refusal(actual))
     if asked & set(overlap.ROUGE_TYPES):
         rouge = overlap.rouge(actual, expected, suite.tokenization)
         scores |= {kind: value for kind, value in rouge.items() if kind in asked}
-    if Metric.NER_F1 in asked and labels.is_tag_sequence(expected):
-        scores[Metric.NER_F1] = labels.entity_f1(*labels.entities(actual, expected))
+    if MetricName.NER_F1 in asked and labels.is_tag_sequence(expected):
+        scores[MetricName.NER_F1] = labels.entity_f1(*labels.entities(actual, expected))
     return scores
 
 
@@ -86,25 +87,26 @@ def signatures(suite: Suite) -> dict[str, str]:
     seqeval = f"seqeval|{_version('seqeval')}|mode:strict|scheme:IOB2|average:micro"
     window = "; beyond the context in windows half a context apart, each token once"
     known = {
-        Metric.EXACT_MATCH: f"{squad}, normalized",
-        Metric.F1: f"{squad}, overlap",
-        Metric.BLEU: overlap.bleu_signature(kind),
-        Metric.CHRF: overlap.chrf_signature(),
-        Metric.PERPLEXITY: "exp of the mean loss a token of the expected answer and its end, given the prompt" + window,
-        Metric.BYTE_PERPLEXITY: "exp of the same loss a byte of the expected answer (UTF-8, stripped)" + window,
-        Metric.ACCURACY: "labels equal, case folded, without outer punctuation",
-        Metric.MACRO_F1: "F1 over the references' labels|average:macro",
-        Metric.MICRO_F1: "F1 over the references' labels|average:micro",
-        Metric.NER_F1: seqeval,
-        Metric.ANSWER_LENGTH: "characters, NFC, stripped",
-        Metric.REFUSAL_RATE: f"phrases, en and ko|version:{answers.REFUSALS_VERSION}",
+        MetricName.EXACT_MATCH: f"{squad}, normalized",
+        MetricName.F1: f"{squad}, overlap",
+        MetricName.BLEU: overlap.bleu_signature(kind),
+        MetricName.CHRF: overlap.chrf_signature(),
+        MetricName.PERPLEXITY: "exp of the mean loss a token of the expected answer and its end, given the prompt"
+        + window,
+        MetricName.BYTE_PERPLEXITY: "exp of the same loss a byte of the expected answer (UTF-8, stripped)" + window,
+        MetricName.ACCURACY: "labels equal, case folded, without outer punctuation",
+        MetricName.MACRO_F1: "F1 over the references' labels|average:macro",
+        MetricName.MICRO_F1: "F1 over the references' labels|average:micro",
+        MetricName.NER_F1: seqeval,
+        MetricName.ANSWER_LENGTH: "characters, NFC, stripped",
+        MetricName.REFUSAL_RATE: f"phrases, en and ko|version:{answers.REFUSALS_VERSION}",
         **dict.fromkeys(overlap.ROUGE_TYPES, rouge),
     }
     return {metric.value: known[metric] for metric in suite.metrics}
 
 
 def _figure(
-    metric: Metric,
+    metric: MetricName,
     suite: Suite,
     samples: Sequence[dict[str, Any]],
     answered: Sequence[dict[str, Any]],
@@ -112,22 +114,26 @@ def _figure(
 ) -> Estimate | None:
     if metric in CORPUS:
         return _corpus(metric, suite, [s["actual"] for s in answered], [s["expected"] for s in answered])
-    if metric is Metric.NER_F1:
+    if metric is MetricName.NER_F1:
         tagged = [s for s in answered if metric.value in s["scores"]]
         return labels.ner_f1([labels.entities(s["actual"], s["expected"]) for s in tagged], suite.seed)
     if metric in LOSSES:
         pairs = [(s, loss) for s, loss in zip(samples, losses, strict=True) if metric.value in s["scores"] and loss]
-        per_byte = metric is Metric.BYTE_PERPLEXITY
+        per_byte = metric is MetricName.BYTE_PERPLEXITY
         rows = [(loss[0], _bytes(s["expected"]) if per_byte else loss[1]) for s, loss in pairs]
         return bootstrap_totals(np.reshape(rows, (-1, 2)), lambda t: perplexity(float(t[0]), float(t[1])), suite.seed)
     return bootstrap([sample["scores"].get(metric.value) for sample in samples], suite.seed)
 
 
-def _corpus(metric: Metric, suite: Suite, actual: list[str], expected: list[str]) -> Estimate | None:
-    if metric is Metric.BLEU:
+def _corpus(metric: MetricName, suite: Suite, actual: list[str], expected: list[str]) -> Estimate | None:
+    if metric is MetricName.BLEU:
         return overlap.bleu(actual, expected, suite.tokenization, suite.seed)
-    figure = {Metric.CHRF: overlap.chrf, Metric.MACRO_F1: labels.macro_f1, Metric.MICRO_F1: labels.micro_f1}[metric]
-    return figure(actual, expected, suite.seed)
+    others = {
+        MetricName.CHRF: overlap.chrf,
+        MetricName.MACRO_F1: labels.macro_f1,
+        MetricName.MICRO_F1: labels.micro_f1,
+    }
+    return others[metric](actual, expected, suite.seed)
 
 
 def _version(package: str) -> str:

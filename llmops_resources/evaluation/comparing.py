@@ -12,7 +12,7 @@ from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.estimates import Estimate, interval
 from llmops_resources.evaluation.runs import Evaluation, Result, Score
-from llmops_resources.evaluation.suite import LOSSES, Metric
+from llmops_resources.evaluation.suite import LOSSES, MetricName
 from llmops_resources.values import Value
 
 #: Parts of the protocol by which the whole figures differ; chat template, versions and seconds are the model's affair.
@@ -43,7 +43,7 @@ class MetricComparison(Value):
     reason: str | None
 
 
-class Comparison(Value):
+class EvaluationComparison(Value):
     """`comparable` is false where `differences` says why; then no metric is compared."""
 
     first: Evaluation
@@ -53,7 +53,7 @@ class Comparison(Value):
     metrics: tuple[MetricComparison, ...]
 
 
-def compare(tx: Transaction, run_ids: Sequence[UUID]) -> list[Comparison]:
+def compare(tx: Transaction, run_ids: Sequence[UUID]) -> list[EvaluationComparison]:
     """Each of the runs beside the first, which is the baseline.
 
     Raises:
@@ -68,20 +68,20 @@ def compare(tx: Transaction, run_ids: Sequence[UUID]) -> list[Comparison]:
     return [beside(baseline, other) for other in others]
 
 
-def trend(tx: Transaction, *, model_name: str, benchmark_name: str) -> list[Comparison]:
+def trend(tx: Transaction, *, model_name: str, benchmark_name: str) -> list[EvaluationComparison]:
     """The finished evaluations of a model's versions on a benchmark, oldest first, each beside the one before."""
     found = runs.of_names(tx, model_name, benchmark_name)
     return [beside(before, after) for before, after in pairwise(found)]
 
 
-def beside(first: Evaluation, second: Evaluation) -> Comparison:
+def beside(first: Evaluation, second: Evaluation) -> EvaluationComparison:
     """The second run measured against the first."""
     differences = tuple(_differences(first, second))
     metrics: tuple[MetricComparison, ...] = ()
     if not differences and first.result is not None and second.result is not None:
         names = [name for name in first.result.metrics if name in second.result.metrics]
         metrics = tuple(_metric(name, first.result, second.result, first.suite.seed) for name in names)
-    return Comparison(
+    return EvaluationComparison(
         first=first.model_copy(update={"result": _without_samples(first)}),
         second=second.model_copy(update={"result": _without_samples(second)}),
         comparable=not differences,
@@ -132,12 +132,12 @@ def _reason(name: str, first: Result, second: Result) -> str | None:
     if None in scorers or scorers[0] != scorers[1]:
         return f"scored in two ways: {scorers[0]} and {scorers[1]}"
     cuts = [protocol.get("tokenizer") for protocol in (one, two)]
-    if name == Metric.PERPLEXITY and (None in cuts or cuts[0] != cuts[1]):
+    if name == MetricName.PERPLEXITY and (None in cuts or cuts[0] != cuts[1]):
         return "the models cut text into other tokens; compare byte_perplexity"
     if name in LOSSES and one.get("window") != two.get("window"):
         return "the models read through windows of other lengths"
     per_sample = any(name in sample.scores for result in (first, second) for sample in result.samples)
-    if name in LOSSES or name == Metric.NER_F1 or not per_sample:
+    if name in LOSSES or name == MetricName.NER_F1 or not per_sample:
         return "a figure of all answers together: compare the two intervals"
     return None
 

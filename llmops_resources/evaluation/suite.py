@@ -10,7 +10,7 @@ from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.values import Value
 
 
-class Metric(StrEnum):
+class MetricName(StrEnum):
     """What an evaluation can measure."""
 
     EXACT_MATCH = "exact_match"
@@ -30,9 +30,9 @@ class Metric(StrEnum):
     REFUSAL_RATE = "refusal_rate"
 
 
-DEFAULT_METRICS = (Metric.EXACT_MATCH, Metric.F1, Metric.BLEU, Metric.PERPLEXITY)
+DEFAULT_METRICS = (MetricName.EXACT_MATCH, MetricName.F1, MetricName.BLEU, MetricName.PERPLEXITY)
 #: Figures of how well the model foresees the expected answer; it need not answer for them.
-LOSSES = frozenset({Metric.PERPLEXITY, Metric.BYTE_PERPLEXITY})
+LOSSES = frozenset({MetricName.PERPLEXITY, MetricName.BYTE_PERPLEXITY})
 
 
 class Tokenization(StrEnum):
@@ -53,22 +53,22 @@ class Suite(Value):
 
     prompt_column: Annotated[str, Field(min_length=1)] = "question"
     answer_column: Annotated[str, Field(min_length=1)] = "answer"
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = DEFAULT_METRICS
+    metrics: Annotated[tuple[MetricName, ...], Field(min_length=1)] = DEFAULT_METRICS
     tokenization: Tokenization = Tokenization.WORDS
     sample_size: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     max_new_tokens: Annotated[int, Field(ge=1, le=1_024)] = 48
 
 
-def chosen(names: Iterable[str]) -> tuple[Metric, ...]:
+def chosen(names: Iterable[str]) -> tuple[MetricName, ...]:
     """The metrics of these names. Raises ValidationFailed, which lists the known ones."""
     wanted = list(names)
-    known = [metric.value for metric in Metric]
+    known = [metric.value for metric in MetricName]
     if unknown := [name for name in wanted if name not in known]:
         remedy = f"Choose among {', '.join(known)}."
         problems = [field_problem("metrics", f"{name!r} is unknown", remedy) for name in unknown]
         raise ValidationFailed("unknown metrics", details=problems)
-    return tuple(map(Metric, wanted))
+    return tuple(map(MetricName, wanted))
 
 
 def stored(suite: Mapping[str, Any]) -> Suite:

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import comparing, runs
-from llmops_resources.evaluation.comparing import Comparison
+from llmops_resources.evaluation.comparing import EvaluationComparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
-from llmops_resources.evaluation.suite import DEFAULT_METRICS, Metric, Suite, Tokenization, chosen
+from llmops_resources.evaluation.suite import DEFAULT_METRICS, MetricName, Suite, Tokenization, chosen
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.work import WorkStatus
 from serving_api import paging
@@ -33,7 +33,7 @@ class EvaluationCreate(Body):
     metrics: list[str] = Field(
         default_factory=lambda: [metric.value for metric in DEFAULT_METRICS],
         min_length=1,
-        description=f"Any of {', '.join(metric.value for metric in Metric)}.",
+        description=f"Any of {', '.join(metric.value for metric in MetricName)}.",
     )
     tokenization: Tokenization = Tokenization.WORDS
     sample_size: Annotated[int | None, Field(ge=1)] = None
@@ -98,14 +98,16 @@ def create_evaluation(
 @router.get("/compare")
 def compare_evaluations(
     platform: Doors, actor: Reader, run: Annotated[list[UUID], Query(description="The baseline first.")]
-) -> Envelope[list[Comparison]]:
+) -> Envelope[list[EvaluationComparison]]:
     """Each run beside the first: whether they compare, or the fields that differ, and every metric's difference."""
     with platform.transaction(actor) as tx:
         return ok(comparing.compare(tx, run))
 
 
 @router.get("/trend")
-def evaluation_trend(platform: Doors, actor: Reader, model: str, benchmark: str) -> Envelope[list[Comparison]]:
+def evaluation_trend(
+    platform: Doors, actor: Reader, model: str, benchmark: str
+) -> Envelope[list[EvaluationComparison]]:
     """The finished evaluations of a model's versions on a benchmark, oldest first, each beside the one before."""
     with platform.transaction(actor) as tx:
         return ok(comparing.trend(tx, model_name=model, benchmark_name=benchmark))

@@ -13,7 +13,7 @@ from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample, Score
-from llmops_resources.evaluation.suite import Metric, Suite
+from llmops_resources.evaluation.suite import MetricName, Suite
 from llmops_resources.platform import Platform
 from tests.api.shell import Shell
 from tests.factories import approved, uploaded
@@ -42,7 +42,7 @@ def finished(
         counts=Counts(total=len(f1), scored=len(f1), unscored=0),
     )
     with platform.transaction(Actor("system:dagster")) as tx:
-        suite = Suite(metrics=(Metric.F1, Metric.PERPLEXITY))
+        suite = Suite(metrics=(MetricName.F1, MetricName.PERPLEXITY))
         run = runs.request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite)
         runs.claim(tx, run.id, attempt=1, run_id="r")
         return runs.finish(tx, run.id, result, run_id="r")

@@ -16,7 +16,7 @@ from llmops_resources.catalog.lifecycle import Kind, Status
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
-from llmops_resources.evaluation.suite import Metric, Suite
+from llmops_resources.evaluation.suite import MetricName, Suite
 from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
@@ -63,7 +63,7 @@ def test_a_model_is_trained_evaluated_served_and_withdrawn(
     assert materialize(("models", "tiny")).success  # by hand: the standing recipe once more
     with platform.transaction(admin) as tx:
         assert [version.version for version in versions.of_name(tx, Kind.MODEL, "tiny")] == ["2", "1"]
-        suite = Suite(metrics=(Metric.EXACT_MATCH, Metric.F1), sample_size=4, max_new_tokens=4)
+        suite = Suite(metrics=(MetricName.EXACT_MATCH, MetricName.F1), sample_size=4, max_new_tokens=4)
         evaluation = runs.request(tx, model_id=model.id, dataset_id=dataset.id, suite=suite)
     assert materialize(("evaluations", "tiny", "facts"), row=f"{evaluation.id}:1").success
     with platform.transaction(admin) as tx:

@@ -17,7 +17,7 @@ from llmops_assets.evaluation import figures
 from llmops_assets.evaluation import score as program
 from llmops_assets.evaluation.generate import answer_losses, answers, chat_prompt
 from llmops_resources.errors import InvalidInput
-from llmops_resources.evaluation.suite import Metric, Suite
+from llmops_resources.evaluation.suite import MetricName, Suite
 from tests.tiny_model import write_tiny_model
 
 QUIET = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -108,7 +108,7 @@ def test_what_exceeds_the_context_is_read_in_windows_and_each_token_once(model: 
 
 def test_perplexity_by_bytes_is_the_same_loss_over_the_answers_bytes() -> None:
     rows = [(0, ("q", "Grüße")), (1, ("q", "안녕 ")), (2, ("q", "no loss"))]
-    suite = Suite(metrics=(Metric.PERPLEXITY, Metric.BYTE_PERPLEXITY))
+    suite = Suite(metrics=(MetricName.PERPLEXITY, MetricName.BYTE_PERPLEXITY))
     found = figures.result(suite, rows, [None] * 3, [(7.0, 3), (6.0, 2), None])
     assert found["metrics"]["byte_perplexity"]["value"] == pytest.approx(math.exp(13.0 / (7 + 6)))
     assert found["metrics"]["perplexity"]["value"] == pytest.approx(math.exp(13.0 / 5))

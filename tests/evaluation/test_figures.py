@@ -3,7 +3,7 @@
 import pytest
 
 from llmops_assets.evaluation.figures import result, signatures
-from llmops_resources.evaluation.suite import Metric, Suite, Tokenization
+from llmops_resources.evaluation.suite import MetricName, Suite, Tokenization
 
 ROWS = [("ask", "B-PER O"), ("ask", "O B-LOC"), ("ask", "seoul"), ("", "O"), ("ask", "O O")]
 TEXTS = ["B-PER O", "O O", "Seoul.", "O", None]
@@ -11,8 +11,8 @@ LOSSES = [(2.0, 2), (4.0, 2), None, (9.0, 1), (6.0, 3)]
 
 
 def test_each_metric_stands_on_the_samples_it_can_score() -> None:
-    found = result(Suite(metrics=tuple(Metric)), list(enumerate(ROWS)), TEXTS, LOSSES)
-    assert set(found["metrics"]) == {metric.value for metric in Metric}
+    found = result(Suite(metrics=tuple(MetricName)), list(enumerate(ROWS)), TEXTS, LOSSES)
+    assert set(found["metrics"]) == {metric.value for metric in MetricName}
     n = {name: figure["n"] for name, figure in found["metrics"].items()}
     assert n.pop("ner_f1") == 2  # a reference that is no tags has no entities to find
     assert n == dict.fromkeys(n, 3)
@@ -26,21 +26,21 @@ def test_each_metric_stands_on_the_samples_it_can_score() -> None:
     assert found["counts"] == {"total": 5, "scored": 4, "unscored": 1}
 
 
-@pytest.mark.parametrize("metric", list(Metric))
-def test_a_metric_alone_is_all_that_is_scored(metric: Metric) -> None:
+@pytest.mark.parametrize("metric", list(MetricName))
+def test_a_metric_alone_is_all_that_is_scored(metric: MetricName) -> None:
     found = result(Suite(metrics=(metric,)), list(enumerate(ROWS)), TEXTS, LOSSES)
     assert set(found["metrics"]) == {metric.value}
     assert found["counts"]["scored"] == found["metrics"][metric.value]["n"]
 
 
 def test_nothing_answered_gives_no_figures_and_counts_every_sample() -> None:
-    found = result(Suite(metrics=tuple(Metric)), list(enumerate(ROWS)), [None] * 5, [None] * 5)
+    found = result(Suite(metrics=tuple(MetricName)), list(enumerate(ROWS)), [None] * 5, [None] * 5)
     assert found["metrics"] == {}
     assert found["counts"] == {"total": 5, "scored": 0, "unscored": 5}
 
 
 def test_the_tokenization_is_part_of_the_signatures_it_changes() -> None:
-    words, characters = (signatures(Suite(metrics=tuple(Metric), tokenization=kind)) for kind in Tokenization)
-    assert set(words) == {metric.value for metric in Metric}
+    words, characters = (signatures(Suite(metrics=tuple(MetricName), tokenization=kind)) for kind in Tokenization)
+    assert set(words) == {metric.value for metric in MetricName}
     changed = {name for name in words if words[name] != characters[name]}
     assert changed == {"exact_match", "f1", "bleu", "rouge1", "rouge2", "rougeL"}

@@ -17,7 +17,7 @@ from llmops_resources.evaluation.estimates import Estimate
 from llmops_resources.evaluation.scorers import labels
 from llmops_resources.evaluation.scorers.answers import exact_match, f1, is_refusal, label, length, normalize
 from llmops_resources.evaluation.scorers.overlap import bleu, bleu_signature, chrf, chrf_signature, rouge
-from llmops_resources.evaluation.suite import Metric, Tokenization
+from llmops_resources.evaluation.suite import MetricName, Tokenization
 
 CHARACTERS = Tokenization.CHARACTERS
 ACTUAL = ["The cat sat on the mat.", "Nothing matches the given URI.", "A list of things"]
@@ -105,23 +105,23 @@ def test_nothing_scored_gives_no_figure_instead_of_zero() -> None:
 def test_rouge_on_ascii_is_that_of_rouge_score(pairs: list[tuple[str, str]]) -> None:
     reference = RougeScorer(["rouge1", "rouge2", "rougeL"])
     for actual, expected in pairs:
-        theirs = {Metric(name): score.fmeasure for name, score in reference.score(expected, actual).items()}
+        theirs = {MetricName(name): score.fmeasure for name, score in reference.score(expected, actual).items()}
         assert rouge(actual, expected) == theirs
 
 
 def test_rouge_reproduces_the_cases_of_rouge_score() -> None:
     """From its own tests: `testing one two` against `testing`, and LCS that skip words."""
-    assert rouge("testing", "testing one two")[Metric.ROUGE_1] == pytest.approx(0.5)
-    assert rouge("testing two", "testing one two")[Metric.ROUGE_L] == pytest.approx(0.8)
-    assert rouge("testing two", "testing one two")[Metric.ROUGE_2] == 0.0
+    assert rouge("testing", "testing one two")[MetricName.ROUGE_1] == pytest.approx(0.5)
+    assert rouge("testing two", "testing one two")[MetricName.ROUGE_L] == pytest.approx(0.8)
+    assert rouge("testing two", "testing one two")[MetricName.ROUGE_2] == 0.0
 
 
 def test_rouge_keeps_hangul_that_the_default_tokenizer_drops() -> None:
     assert RougeScorer(["rouge1"]).score("서울은 수도다", "서울은 수도다")["rouge1"].fmeasure == 0.0
     assert rouge("서울은 수도다", "서울은 수도다") == dict.fromkeys(rouge("", ""), 1.0)
-    assert rouge("서울이", "서울은")[Metric.ROUGE_1] == 0.0
-    assert rouge("서울이", "서울은", CHARACTERS)[Metric.ROUGE_1] == pytest.approx(2 / 3)
-    assert rouge("Seoul시 2024년", "Seoul 2024", CHARACTERS)[Metric.ROUGE_1] == pytest.approx(4 / 6)
+    assert rouge("서울이", "서울은")[MetricName.ROUGE_1] == 0.0
+    assert rouge("서울이", "서울은", CHARACTERS)[MetricName.ROUGE_1] == pytest.approx(2 / 3)
+    assert rouge("Seoul시 2024년", "Seoul 2024", CHARACTERS)[MetricName.ROUGE_1] == pytest.approx(4 / 6)
 
 
 def test_a_label_is_compared_without_case_and_outer_punctuation() -> None:

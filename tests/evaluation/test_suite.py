@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from llmops_resources.errors import ValidationFailed
-from llmops_resources.evaluation.suite import Metric, Suite, chosen, stored
+from llmops_resources.evaluation.suite import MetricName, Suite, chosen, stored
 
 
 @pytest.mark.parametrize("bad", [{"seed": -1}, {"maxNewTokens": 1025}, {"maxNewTokens": 0}, {"metrics": []}])
@@ -14,7 +14,7 @@ def test_what_the_program_would_refuse_is_refused_when_it_is_asked_for(bad: dict
 
 
 def test_an_unknown_metric_is_named_beside_the_known_ones() -> None:
-    assert chosen(["rougeL"]) == (Metric.ROUGE_L,)
+    assert chosen(["rougeL"]) == (MetricName.ROUGE_L,)
     with pytest.raises(ValidationFailed) as refused:
         chosen(["f1", "beauty"])
     (problem,) = refused.value.details

@@ -10,9 +10,9 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap_totals
-from llmops_resources.evaluation.suite import Metric, Tokenization
+from llmops_resources.evaluation.suite import MetricName, Tokenization
 
-ROUGE_TYPES = (Metric.ROUGE_1, Metric.ROUGE_2, Metric.ROUGE_L)
+ROUGE_TYPES = (MetricName.ROUGE_1, MetricName.ROUGE_2, MetricName.ROUGE_L)
 _BLEU_TOKENIZERS = {Tokenization.WORDS: "13a", Tokenization.CHARACTERS: "char"}
 _WORDS = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _UNITS = regex.compile(
@@ -56,7 +56,7 @@ def chrf_signature() -> str:
     return _signature(CHRF())
 
 
-def rouge(actual: str, expected: str, tokenization: Tokenization = Tokenization.WORDS) -> dict[Metric, float]:
+def rouge(actual: str, expected: str, tokenization: Tokenization = Tokenization.WORDS) -> dict[MetricName, float]:
     """The F-measures of ROUGE-1, ROUGE-2 and ROUGE-L of one answer (Lin 2004), each 0 to 1, without stemming."""
     scores = _rouge(tokenization).score(expected, actual)
     return {kind: float(scores[kind.value].fmeasure) for kind in ROUGE_TYPES}

@@ -2616,6 +2616,21 @@ export interface components {
             version: string;
         };
         /**
+         * Comparison
+         * @description A comparison that was asked for.
+         */
+        Comparison: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            newer: components["schemas"]["ComparedVersion"];
+            older: components["schemas"]["ComparedVersion"];
+            options: components["schemas"]["DiffOptions"];
+            state: components["schemas"]["WorkState"];
+        };
+        /**
          * ComparisonCreate
          * @description `withId` is the older version; without `key` rows are compared as wholes.
          */
@@ -3132,7 +3147,7 @@ export interface components {
         };
         /** Envelope[Comparison] */
         Envelope_Comparison_: {
-            data: components["schemas"]["llmops_resources__checks__comparisons__Comparison"];
+            data: components["schemas"]["Comparison"];
             /**
              * Message
              * @default
@@ -3658,22 +3673,6 @@ export interface components {
              */
             status: "success";
         };
-        /** Envelope[list[Comparison]] */
-        Envelope_list_Comparison__: {
-            /** Data */
-            data: components["schemas"]["llmops_resources__evaluation__comparing__Comparison"][];
-            /**
-             * Message
-             * @default
-             */
-            message: string;
-            /**
-             * Status
-             * @default success
-             * @constant
-             */
-            status: "success";
-        };
         /** Envelope[list[Deployment]] */
         Envelope_list_Deployment__: {
             /** Data */
@@ -3710,6 +3709,22 @@ export interface components {
         Envelope_list_Endpoint__: {
             /** Data */
             data: components["schemas"]["Endpoint"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[EvaluationComparison]] */
+        Envelope_list_EvaluationComparison__: {
+            /** Data */
+            data: components["schemas"]["EvaluationComparison"][];
             /**
              * Message
              * @default
@@ -3805,7 +3820,7 @@ export interface components {
         /** Envelope[list[Metric]] */
         Envelope_list_Metric__: {
             /** Data */
-            data: components["schemas"]["llmops_resources__training__experiments__Metric"][];
+            data: components["schemas"]["Metric"][];
             /**
              * Message
              * @default
@@ -4011,6 +4026,20 @@ export interface components {
             suite: components["schemas"]["Suite"];
             /** Trainingjobid */
             trainingJobId: string | null;
+        };
+        /**
+         * EvaluationComparison
+         * @description `comparable` is false where `differences` says why; then no metric is compared.
+         */
+        EvaluationComparison: {
+            /** Comparable */
+            comparable: boolean;
+            /** Differences */
+            differences: components["schemas"]["Difference"][];
+            first: components["schemas"]["Evaluation"];
+            /** Metrics */
+            metrics: components["schemas"]["MetricComparison"][];
+            second: components["schemas"]["Evaluation"];
         };
         /** EvaluationCreate */
         EvaluationCreate: {
@@ -4637,7 +4666,7 @@ export interface components {
          * Metric
          * @description One measured value at one step.
          */
-        "Metric-Input": {
+        Metric: {
             /** Name */
             name: string;
             /**
@@ -4671,6 +4700,12 @@ export interface components {
             reason: string | null;
             second: components["schemas"]["Score"] | null;
         };
+        /**
+         * MetricName
+         * @description What an evaluation can measure.
+         * @enum {string}
+         */
+        MetricName: "exact_match" | "f1" | "bleu" | "perplexity" | "byte_perplexity" | "chrf" | "rouge1" | "rouge2" | "rougeL" | "accuracy" | "macro_f1" | "micro_f1" | "ner_f1" | "answer_length" | "refusal_rate";
         /** ModelCreate */
         ModelCreate: {
             lineage?: components["schemas"]["LineageInput"];
@@ -6120,7 +6155,7 @@ export interface components {
              *       "perplexity"
              *     ]
              */
-            metrics: components["schemas"]["llmops_resources__evaluation__suite__Metric"][];
+            metrics: components["schemas"]["MetricName"][];
             /**
              * Promptcolumn
              * @default question
@@ -6610,21 +6645,6 @@ export interface components {
          */
         llmops_resources__catalog__probes__Verdict: "answered" | "key_refused" | "no_list" | "failed";
         /**
-         * Comparison
-         * @description A comparison that was asked for.
-         */
-        llmops_resources__checks__comparisons__Comparison: {
-            /**
-             * Id
-             * Format: uuid
-             */
-            id: string;
-            newer: components["schemas"]["ComparedVersion"];
-            older: components["schemas"]["ComparedVersion"];
-            options: components["schemas"]["DiffOptions"];
-            state: components["schemas"]["WorkState"];
-        };
-        /**
          * Verdict
          * @description `unknown` is never a pass.
          * @enum {string}
@@ -6636,48 +6656,6 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
-        /**
-         * Comparison
-         * @description `comparable` is false where `differences` says why; then no metric is compared.
-         */
-        llmops_resources__evaluation__comparing__Comparison: {
-            /** Comparable */
-            comparable: boolean;
-            /** Differences */
-            differences: components["schemas"]["Difference"][];
-            first: components["schemas"]["Evaluation"];
-            /** Metrics */
-            metrics: components["schemas"]["MetricComparison"][];
-            second: components["schemas"]["Evaluation"];
-        };
-        /**
-         * Metric
-         * @description What an evaluation can measure.
-         * @enum {string}
-         */
-        llmops_resources__evaluation__suite__Metric: "exact_match" | "f1" | "bleu" | "perplexity" | "byte_perplexity" | "chrf" | "rouge1" | "rouge2" | "rougeL" | "accuracy" | "macro_f1" | "micro_f1" | "ner_f1" | "answer_length" | "refusal_rate";
-        /**
-         * Metric
-         * @description One measured value at one step.
-         */
-        llmops_resources__training__experiments__Metric: {
-            /** Name */
-            name: string;
-            /**
-             * Recordedat
-             * Format: date-time
-             */
-            recordedAt?: string;
-            /**
-             * Step
-             * @default 0
-             */
-            step: number;
-            /** Unit */
-            unit?: string | null;
-            /** Value */
-            value: number;
-        };
     };
     responses: never;
     parameters: never;
@@ -10201,7 +10179,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_list_Comparison__"];
+                    "application/json": components["schemas"]["Envelope_list_EvaluationComparison__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -10242,7 +10220,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_list_Comparison__"];
+                    "application/json": components["schemas"]["Envelope_list_EvaluationComparison__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -12159,7 +12137,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Metric-Input"] | components["schemas"]["Metric-Input"][];
+                "application/json": components["schemas"]["Metric"] | components["schemas"]["Metric"][];
             };
         };
         responses: {

@@ -16,6 +16,12 @@ export default {
       meta: { title: 'evaluation.create.title' },
     },
     {
+      path: '/evaluation/compare',
+      name: 'evaluation-compare',
+      component: () => import('./EvaluationComparePage.vue'),
+      meta: { title: 'evaluation.compare.title' },
+    },
+    {
       path: '/evaluation/runs/:id',
       name: 'evaluation',
       component: () => import('./EvaluationDetailPage.vue'),

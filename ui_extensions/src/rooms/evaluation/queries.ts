@@ -8,6 +8,7 @@ import { isActive } from '../../kit/status';
 export type Evaluation = Schema<'Evaluation'>;
 export type Score = Schema<'Score'>;
 export type Sample = Schema<'Sample'>;
+export type Comparison = Schema<'EvaluationComparison'>;
 export type EvaluationRequest = Schema<'EvaluationCreate'>;
 
 /** The metrics an automated evaluation can compute. */
@@ -62,4 +63,37 @@ export function useEvaluation(id: MaybeRefOrGetter<string>) {
 
 export async function createEvaluation(body: EvaluationRequest, key: string): Promise<Evaluation> {
   return unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body, headers: { 'Idempotency-Key': key } }));
+}
+
+/** At most so many runs are compared at once, the baseline included. */
+export const COMPARED_AT_MOST = 20;
+
+/** Every run but the first beside the first. */
+export function useComparisons(ids: MaybeRefOrGetter<string[]>) {
+  return useQuery({
+    queryKey: ['evaluations', 'compare', ids],
+    queryFn: async ({ signal }) =>
+      unwrap(await api.GET('/llm-ops/v1/evaluation/runs/compare', { params: { query: { run: toValue(ids) } }, signal })),
+    enabled: () => toValue(ids).length > 1,
+  });
+}
+
+/** The finished evaluations of a model's versions on a benchmark, each beside the one before. */
+export function useTrend(names: MaybeRefOrGetter<{ model: string; benchmark: string } | undefined>) {
+  return useQuery({
+    queryKey: ['evaluations', 'trend', names],
+    queryFn: async ({ signal }) =>
+      unwrap(
+        await api.GET('/llm-ops/v1/evaluation/runs/trend', {
+          params: { query: toValue(names) ?? { model: '', benchmark: '' } },
+          signal,
+        }),
+      ),
+    enabled: () => toValue(names) !== undefined,
+  });
+}
+
+/** Where a run with all its samples is downloaded from. */
+export function exportUrl(id: string, format: 'csv' | 'json'): string {
+  return `/llm-ops/v1/evaluation/runs/${id}/export?format=${format}`;
 }

@@ -1,9 +1,10 @@
 import type { Bar } from '../../kit/BarsChart.vue';
-import type { Evaluation, Score } from './queries';
+import type { Curve } from '../../kit/CurveChart.vue';
+import type { Comparison, Evaluation, Score } from './queries';
 
 /** A metric as the API names it with its score, in the order of the suite. */
 export function scoresOf(run: Evaluation): [name: string, score: Score][] {
-  const order = run.suite.metrics ?? [];
+  const order: readonly string[] = run.suite.metrics ?? [];
   const place = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
   return Object.entries(run.result?.metrics ?? {}).sort(([a], [b]) => place(a) - place(b));
 }
@@ -23,4 +24,19 @@ export function shareBars(run: Evaluation, label: (name: string) => string): Bar
 /** The message key of a metric's name. */
 export function metricKey(name: string): string {
   return `evaluation.metrics.${name}`;
+}
+
+/** The shares of a model's evaluations in order, a curve a metric; it breaks off before a run that does not compare. */
+export function trendCurves(trend: readonly Comparison[], label: (name: string) => string): Curve[] {
+  const broken = trend.map((it) => it.comparable).lastIndexOf(false);
+  const kept = trend.slice(broken + 1);
+  const runs = kept[0] ? [kept[0].first, ...kept.map((it) => it.second)] : [];
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.result?.metrics ?? {})))].filter(isShare);
+  return names.map((name) => ({
+    name: label(name),
+    points: runs.flatMap((run, at): [number, number][] => {
+      const score = run.result?.metrics[name];
+      return score ? [[broken + 2 + at, score.value]] : [];
+    }),
+  }));
 }

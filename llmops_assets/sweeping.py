@@ -1,4 +1,4 @@
-"""Sweeping: uploads and training jobs that nobody goes on with, and files that were staged and never published."""
+"""Sweeping: what nobody goes on with, what was staged and never published, and metrics and logs that are too old."""
 
 import shutil
 import time
@@ -15,12 +15,14 @@ from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
 from llmops_resources.platform import Platform
-from llmops_resources.training import checkpoints
+from llmops_resources.training import checkpoints, retention
 
 ACTOR: Final = Actor("system:sweep")
 EVERY_SECONDS: Final = 3600
 #: Files whose upload the rows still call open are left for the next sweep: the rows are ended first, a little sooner.
 MARGIN: Final = timedelta(hours=1)
+#: Seconds that one sweep spends on old metrics and logs; what is left waits for the next one.
+FORGETTING: Final = 20.0
 
 
 def sweep(platform: Platform) -> tuple[int, int]:
@@ -35,7 +37,26 @@ def sweep(platform: Platform) -> tuple[int, int]:
     for prefix in (STAGING, "datasets", "models", checkpoints.ROOT):
         removed += platform.blobs.sweep(prefix, age + MARGIN)
     _sweep_scratch(platform, age + MARGIN)
+    forget(platform)
     return len(ended), removed + _sweep_checkpoints(platform)
+
+
+def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = retention.BATCH) -> int:
+    """Remove metrics and logs of jobs that ended more than RETENTION_DAYS ago, batch by batch; how many rows."""
+    age, removed, until = timedelta(days=platform.settings.retention_days), 0, time.monotonic() + seconds
+    while time.monotonic() < until:
+        with platform.transaction(ACTOR) as tx:
+            outlived = retention.outlived(tx, age)
+        if not outlived:
+            break
+        for job_id in outlived:
+            while time.monotonic() < until:
+                with platform.transaction(ACTOR) as tx:
+                    gone = retention.forget(tx, job_id, age, batch=batch)
+                removed += gone
+                if gone == 0:
+                    break
+    return removed
 
 
 def _sweep_checkpoints(platform: Platform) -> int:

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     training_threads: int = 2
     training_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
+    retention_days: Annotated[float, Field(gt=0)] = 365.0
     training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
     training_cpu_slots: Annotated[int, Field(ge=0)] = 1
     training_sla_minutes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict, validate_default=True)

@@ -27,6 +27,9 @@ def list_experiments(
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
     team: Annotated[str | None, typer.Option()] = None,
     metric: Annotated[str | None, typer.Option(help="Only those that recorded it; its last value is shown.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='Conditions, as "param.learning_rate<=0.001 and metric.eval_loss<2".')
+    ] = None,
     order: Annotated[str, typer.Option(help="newest, or lowest or highest by the metric.")] = "newest",
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     as_json: Json = False,
@@ -34,7 +37,8 @@ def list_experiments(
     roles: Roles = None,
 ) -> None:
     """Find experiments by what was run and what came out."""
-    query = {"modelName": model, "status": status, "team": team, "metric": metric, "order": order, "limit": limit}
+    query = {"modelName": model, "status": status, "team": team, "metric": metric, "where": where,
+             "order": order, "limit": limit}  # fmt: skip
     with open_api(user, roles) as api:
         found = api.get("/training/experiments", **query)
     if as_json:

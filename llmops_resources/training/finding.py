@@ -10,6 +10,8 @@ from sqlalchemy import Select, func, select
 from llmops_resources import pages, work
 from llmops_resources.database import Transaction
 from llmops_resources.pages import Page, Position
+from llmops_resources.training import conditions
+from llmops_resources.training.conditions import Condition
 from llmops_resources.training.failures import RootCause
 from llmops_resources.training.profile import SubmittedType
 from llmops_resources.training.recipe import JobType
@@ -62,6 +64,7 @@ class Sought(Value):
     metric: str | None = None
     least: float | None = None
     most: float | None = None
+    where: tuple[Condition, ...] = ()
 
 
 def search(
@@ -74,6 +77,7 @@ def search(
     for column, wanted in exact:
         if wanted is not None:
             query = query.where(column == wanted)
+    query = query.where(*(conditions.clause(each) for each in sought.where))
     if sought.metric is not None:
         query = query.join(SeriesRow, (SeriesRow.job_id == JobRow.id) & (SeriesRow.name == sought.metric))
         if sought.least is not None:

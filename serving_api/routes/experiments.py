@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from llmops_resources.database import Actor
 from llmops_resources.errors import Forbidden, InvalidInput, ValidationFailed, field_problem
 from llmops_resources.governance.permissions import Permission
-from llmops_resources.training import comparing, experiments, finding, logs, records
+from llmops_resources.training import comparing, conditions, experiments, finding, logs, records
 from llmops_resources.training.comparing import ExperimentComparison
 from llmops_resources.training.experiments import Metric
 from llmops_resources.training.finding import ExperimentSummary, Order, Sought
@@ -27,6 +27,14 @@ Reader = Annotated[Actor, Depends(Requires(Permission.TRAINING_READ))]
 Recorder = Annotated[Actor, Depends(Requires(Permission.METRICS_WRITE))]
 Text = Annotated[str | None, Query(max_length=128)]
 Bound = Annotated[float | None, Query(allow_inf_nan=False)]
+Where = Annotated[
+    str,
+    Query(
+        max_length=conditions.LONGEST,
+        description="conditions on recipe parameters and last values of metrics, with commas or `and` between them: "
+        "`param.learning_rate<=0.001 and metric.eval_loss<2`",
+    ),
+]
 AfterStep = Annotated[int, Query(alias="afterStep", ge=-1, le=experiments.LAST_STEP)]
 BATCH = 10_000
 
@@ -74,6 +82,7 @@ def search_experiments(
     metric: Annotated[Text, Query(description="only experiments that recorded it")] = None,
     least: Annotated[Bound, Query(alias="minMetric", description="of the metric's last value")] = None,
     most: Annotated[Bound, Query(alias="maxMetric", description="of the metric's last value")] = None,
+    where: Where = "",
     order: Order = "newest",
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -86,8 +95,9 @@ def search_experiments(
         raise InvalidInput("experiments by value have one page", remedy="Leave the cursor out, or raise the limit.")
     key = platform.settings.signing_key()
     sought = Sought(
-        model_name=model_name, status=status, team=team, job_type=job_type, metric=metric, least=least, most=most
-    )
+        model_name=model_name, status=status, team=team, job_type=job_type, metric=metric, least=least, most=most,
+        where=conditions.parse(where),
+    )  # fmt: skip
     with platform.transaction(actor) as tx:
         page = finding.search(tx, sought, order, after=paging.decode(cursor, key), limit=limit)
     return ok(paging.send(response, page, key))

@@ -40,6 +40,8 @@ def test_experiments_are_found_compared_and_taken_away_as_files(
     fast = _job(api, dataset, "fast", 0.01, 5.0, 3.0, 2.125)
     best = json.loads(llmops("list", "--metric", "loss", "--order", "lowest", "--json"))
     assert [each["jobId"] for each in best] == [fast, slow]
+    few = json.loads(llmops("list", "--where", "param.learning_rate<=0.001 and metric.loss<5", "--json"))
+    assert [each["jobId"] for each in few] == [slow]
     told = llmops("compare", slow, fast)
     assert "#2" in told
     assert "0.01" in next(line for line in told.splitlines() if line.strip().startswith("learningRate"))

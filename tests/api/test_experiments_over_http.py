@@ -307,3 +307,41 @@ def test_an_export_has_everything_and_no_cell_is_a_formula(
     assert whole["metrics"] == got(api, f"experiments/{job}")
     assert datetime.fromisoformat(whole["metrics"][0]["recordedAt"]).tzinfo == UTC
     assert api.get(f"/training/experiments/{job}/export", params={"format": "xml"}).status_code == 422
+
+
+# -- conditions ------------------------------------------------------------------------------------------------------
+
+
+def test_experiments_are_found_by_any_parameter_and_by_what_they_measured(
+    api: httpx.Client, dataset: versions.Version
+) -> None:
+    slow = submitted(api, dataset, "slow", learningRate=0.001)
+    fast = submitted(api, dataset, "fast", learningRate=0.01, textColumn="it's, \"one\"")
+    measured(api, slow, "eval_loss", 5.0, 3.0)
+    measured(api, fast, "eval_loss", 5.0, 1.5)
+    expected = {
+        "param.learning_rate<=0.001": {slow},
+        "param.learningRate=1e-3": {slow},
+        "param.learning_rate!=0.001": {fast},
+        "metric.eval_loss<2": {fast},
+        "metric.eval_loss<2 and param.learning_rate<=0.001": set(),
+        "metric.eval_loss>=1.5, param.architecture.layers=1": {slow, fast},
+        "metric.never<2": set(),
+        "param.lora=none": {slow, fast},
+        "param.lora.rank>=1": set(),
+        "param.maxTokens!=none": set(),
+        "param.text_column=text": {slow},
+        "param.compile=false": {slow, fast},
+        "param.optimizer=muon": {slow, fast},
+    }  # fmt: skip
+    found = {where: {each["jobId"] for each in got(api, "experiments", where=where)} for where in expected}
+    assert found == expected
+    best = got(api, "experiments", where="param.learning_rate>0.0001", metric="eval_loss", order="lowest")
+    assert [each["jobId"] for each in best] == [fast, slow]
+
+
+def test_a_condition_that_cannot_be_read_is_refused_with_what_to_write(api: httpx.Client) -> None:
+    answer = api.get("/training/experiments", params={"where": "param.learning_rat<1"})
+    assert refusals(answer) == {"where": "Did you mean param.learningRate?"}
+    attack = api.get("/training/experiments", params={"where": "param.textColumn='x' OR 1=1; DROP TABLE audit_log"})
+    assert attack.status_code == 422

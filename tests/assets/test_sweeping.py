@@ -1,17 +1,29 @@
 """The sweep: what was abandoned goes, what is alive or published stays."""
 
 import os
-from uuid import uuid4
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
 
 from llmops_assets import scratch
-from llmops_assets.sweeping import sweep
+from llmops_assets.sweeping import forget, sweep
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.catalog.uploads.values import AnnouncedFile, ReceivedChunk, UploadStatus
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.training import checkpoints, moves, submission
+from llmops_resources.training import (
+    checkpoints,
+    comparing,
+    experiments,
+    logs,
+    moves,
+    records,
+    retention,
+    submission,
+)
 from llmops_resources.training.recipe import Recipe
 from tests.factories import approved, stored, uploaded
 
@@ -75,3 +87,46 @@ def test_the_sweep_clears_old_work_folders_that_nobody_works_in(platform: Platfo
     with platform.lease(held):
         sweep(platform)
     assert [path.name for path in scratch.folders(platform)] == [str(held)]
+
+
+def test_metrics_and_logs_of_jobs_that_ended_long_ago_go_in_batches_and_what_they_came_to_stays(
+    platform: Platform, admin: Actor
+) -> None:
+    dataset = approved(platform, Kind.DATASET, "facts")
+    recipe = Recipe.from_hyperparameters("pretrain", {"architecture": {"hiddenSize": 16, "layers": 1}}, use_gpu=False)
+    names = ("old", "retried", "new", "waits")
+    with platform.transaction(admin) as tx:
+        old, retried, new, waits = (
+            submission.submit(tx, recipe=recipe, dataset_id=dataset.id, output_model_name=name).id for name in names
+        )
+        for job_id in (old, retried, new, waits):
+            metrics = [experiments.Metric(name=name, value=step, step=step) for name in "ab" for step in range(10)]
+            experiments.record(tx, job_id, metrics)
+            logs.append(tx, job_id, 1, [logs.Said(text=f"line {number}") for number in range(15)])
+        for job_id in (old, retried, new):
+            moves.cancel(tx, job_id)
+    _ended_days_ago(platform, old, 366)
+    _ended_days_ago(platform, retried, 366)
+    with platform.transaction(admin) as tx:
+        moves.retry(tx, retried)
+    assert forget(platform, seconds=0) == 0
+    with platform.transaction(admin) as tx:
+        assert retention.outlived(tx, timedelta(days=365)) == [old]
+        assert retention.forget(tx, retried, timedelta(days=365)) == 0
+        assert retention.forget(tx, old, timedelta(days=365), batch=7) == 7
+    assert forget(platform, seconds=60, batch=7) == 13 + 15
+    assert forget(platform) == 0
+    with platform.transaction(admin) as tx:
+        record = records.of_job(tx, old)
+        assert (record.points, logs.of_job(tx, old).lines) == (0, ())
+        assert [(each.name, each.value) for each in record.metrics] == [("a", 9), ("b", 9)]
+        compared = comparing.compare(tx, [old, new])
+        assert [len(each.curves) for each in compared.metrics] == [1, 1]
+        for job_id in (retried, new, waits):
+            assert (records.of_job(tx, job_id).points, len(logs.of_job(tx, job_id).lines)) == (20, 15)
+
+
+def _ended_days_ago(platform: Platform, job_id: UUID, days: int) -> None:
+    with platform.engine.begin() as connection:
+        sql = "UPDATE training_jobs SET finished_at = now() - make_interval(days => :days) WHERE id = :id"
+        connection.execute(text(sql), {"days": days, "id": job_id})

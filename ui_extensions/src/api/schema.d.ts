@@ -11660,6 +11660,8 @@ export interface operations {
                 minMetric?: number | null;
                 /** @description of the metric's last value */
                 maxMetric?: number | null;
+                /** @description conditions on recipe parameters and last values of metrics, with commas or `and` between them: `param.learning_rate<=0.001 and metric.eval_loss<2` */
+                where?: string;
                 order?: "newest" | "lowest" | "highest";
                 /** @description how many entries a page has */
                 limit?: number;

@@ -50,6 +50,7 @@ export interface ExperimentFilters {
   status: string;
   jobType: string;
   metric: string;
+  where: string;
   order: string;
 }
 
@@ -58,12 +59,13 @@ export function useExperiments(filters: MaybeRefOrGetter<ExperimentFilters>) {
   return useList<Summary>({
     key: () => ['experiments', 'list', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {
-      const { modelName, status, jobType, metric, order } = toValue(filters);
+      const { modelName, status, jobType, metric, where, order } = toValue(filters);
       const query = {
         modelName: modelName || undefined,
         status: (status || undefined) as Summary['status'] | undefined,
         jobType: (jobType || undefined) as Summary['jobType'] | undefined,
         metric: metric || undefined,
+        where: where || undefined,
         order: (metric && order ? order : 'newest') as 'newest' | 'lowest' | 'highest',
         limit: metric && order ? 500 : 50,
         cursor,

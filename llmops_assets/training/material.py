@@ -126,8 +126,8 @@ def base_and_pairs(
         parts[held[index]].append(example)
     packing = recipe.packing and keeps_texts_apart(model)
     if recipe.packing and not packing:
-        told = "this model's attention does not keep packed texts apart: pairs are padded instead, sorted by length"
-        print(told, file=sys.stderr, flush=True)
+        sentence = "this model's attention does not keep packed texts apart: pairs are padded instead, sorted by length"
+        print(sentence, file=sys.stderr, flush=True)
     pad = int(tokenizer.pad_token_id)
     training, evaluation = (Pairs(part, recipe.batch_size, pad, packing=packing) for part in parts)
     material = Material(

@@ -60,5 +60,5 @@ def put_together(model: nn.Module, *, keep: bool) -> None:
                 made[id(parameter)] = nn.Parameter(full if keep else torch.empty(0), parameter.requires_grad)
             module._parameters[name] = made[id(parameter)]  # noqa: SLF001
         if isinstance(module, FSDPModule):
-            own = next(kind for kind in type(module).__mro__[1:] if not issubclass(kind, FSDPModule))
+            own: Any = next(kind for kind in type(module).__mro__[1:] if not issubclass(kind, FSDPModule))
             module.__class__ = own

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from llmops_assets.training.sharding import part_of, whole
 from llmops_resources.errors import InvalidInput
 
 WEIGHTS: Final = "weights.safetensors"
@@ -39,11 +40,34 @@ class Progress:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class State:
+    """The trained weights by name, and the optimizers' state by `optimizer/parameter/name`, whole."""
+
+    weights: dict[str, Tensor]
+    optimizers: dict[str, Tensor]
+
+
+def gather(model: nn.Module, tools: list[torch.optim.Optimizer], *, keep: bool) -> State:
+    """The state to save. All processes must call this together; only those with `keep` keep it."""
+    weights, optimizers = {}, {}
+    for key, parameter in _trained(model).items():
+        full = whole(parameter.detach())
+        if keep:
+            weights[key] = full.contiguous()
+    for number, tool in enumerate(tools):
+        for index, state in tool.state_dict()["state"].items():
+            for name, value in state.items():
+                full = whole(value)
+                if keep:
+                    optimizers[f"{number}/{index}/{name}"] = full.contiguous()
+    return State(weights, optimizers)
+
+
 def write(
     work: Path,
     progress: Progress,
-    model: nn.Module,
-    tools: list[torch.optim.Optimizer],
+    state: State,
     randoms: list[dict[str, Tensor]],
     tokenizer: PreTrainedTokenizerBase,
 ) -> Path:
@@ -53,15 +77,8 @@ def write(
     part, final = folder / f".step-{progress.step}.part", folder / f"step-{progress.step}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    trained = {name: parameter.detach().contiguous() for name, parameter in _trained(model).items()}
-    save_file(trained, part / WEIGHTS)
-    states = {
-        f"{number}/{index}/{name}": value.contiguous()
-        for number, tool in enumerate(tools)
-        for index, state in tool.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    save_file(states, part / OPTIMIZERS)
+    save_file(state.weights, part / WEIGHTS)
+    save_file(state.optimizers, part / OPTIMIZERS)
     drawn = {f"{rank}/{name}": value for rank, own in enumerate(randoms) for name, value in own.items()}
     save_file(drawn, part / RANDOM)
     (part / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
@@ -93,13 +110,14 @@ def restore(folder: Path, model: nn.Module, tools: list[torch.optim.Optimizer], 
         raise InvalidInput("the checkpoint is of another model", remedy="Go on with the model it was made of.")
     with torch.no_grad():
         for name, value in saved.items():
-            parameters[name].copy_(value)
+            parameters[name].copy_(part_of(value, parameters[name]))
     states: dict[int, dict[int, dict[str, Tensor]]] = {number: {} for number in range(len(tools))}
     for key, value in load_file(folder / OPTIMIZERS).items():
         number, index, name = key.split("/", 2)
-        states[int(number)].setdefault(int(index), {})[name] = value
-    for place, tool in enumerate(tools):
-        tool.load_state_dict({"state": states[place], "param_groups": tool.state_dict()["param_groups"]})
+        place = [parameter for group in tools[int(number)].param_groups for parameter in group["params"]][int(index)]
+        states[int(number)].setdefault(int(index), {})[name] = part_of(value, place)
+    for position, tool in enumerate(tools):
+        tool.load_state_dict({"state": states[position], "param_groups": tool.state_dict()["param_groups"]})
     randoms = load_file(folder / RANDOM)
     if f"{rank}/cpu" not in randoms:
         raise InvalidInput(

@@ -3,6 +3,7 @@
 import itertools
 import math
 import signal
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +22,7 @@ from llmops_assets.training.checkpoints import Progress
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.muon import optimizers
+from llmops_assets.training.sharding import put_together, shard, whole
 from llmops_assets.training.sources import Rows, Source, from_step
 from llmops_assets.training.tokens import IGNORED, Batch
 from llmops_resources.errors import InvalidInput
@@ -58,10 +60,8 @@ class Training:
         Raises Terminated after a checkpoint when SIGTERM came, InvalidInput when the loss is no number any more.
         """
         recipe, source = self.recipe, material.training
-        raw = optimizers(model, recipe)
-        if recipe.compile:
-            model.compile()
-        prepared, *tools = self.accelerator.prepare(model, *raw)
+        sharded = recipe.is_sharded(sum(parameter.numel() for parameter in model.parameters()))
+        raw, prepared, *tools = self._prepare(model, sharded=sharded)
         resume = self.work / "resume"
         if resume.is_dir():
             self.progress = checkpoints.read_progress(resume, recipe.digest)
@@ -90,7 +90,21 @@ class Training:
             if stop:
                 raise Terminated
         evaluated = report_evaluation(model, material, steps, self)
-        return self._summary(model, material, evaluated)
+        summary = self._summary(model, material, evaluated, sharded=sharded)
+        if sharded:
+            put_together(model, keep=self.accelerator.is_main_process)
+        return summary
+
+    def _prepare(self, model: nn.Module, *, sharded: bool) -> tuple[list[torch.optim.Optimizer], Any, *tuple[Any, ...]]:
+        """The optimizers, and what stands for the model and for them when the processes work together."""
+        if sharded:
+            shard(model, self.accelerator)
+        raw = optimizers(model, self.recipe)
+        if self.recipe.compile and sharded:
+            print("a model that is cut over the processes is not compiled", file=sys.stderr, flush=True)
+        elif self.recipe.compile:
+            model.compile()
+        return (raw, model, *raw) if sharded else (raw, *self.accelerator.prepare(model, *raw))
 
     def _agree(self, share: Tensor, tokens: int, *, last: bool) -> tuple[bool, bool]:
         """Write the step's loss and tokens over all processes down; whether to stop, and to write a checkpoint now.
@@ -128,13 +142,14 @@ class Training:
 
     def _checkpoint(self, model: nn.Module, tools: list[torch.optim.Optimizer]) -> None:
         randoms = gather_object([checkpoints.random_state()])
+        state = checkpoints.gather(model, tools, keep=self.accelerator.is_main_process)
         if self.accelerator.is_main_process:
-            folder = checkpoints.write(self.work, self.progress, model, tools, randoms, self.tokenizer)
+            folder = checkpoints.write(self.work, self.progress, state, randoms, self.tokenizer)
             self.reporter.checkpoint(self.progress.step, folder)
         self.accelerator.wait_for_everyone()
         self.saved_at = time.monotonic()
 
-    def _summary(self, model: nn.Module, material: Material, evaluated: float) -> dict[str, Any]:
+    def _summary(self, model: nn.Module, material: Material, evaluated: float, *, sharded: bool) -> dict[str, Any]:
         progress = self.progress
         return {
             "final_loss": progress.curve[-1]["loss"],
@@ -148,6 +163,7 @@ class Training:
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "precision": "bfloat16" if self.accelerator.mixed_precision == "bf16" else "float32",
+            "parallelism": None if self.recipe.processes == 1 else "fsdp" if sharded else "ddp",
             "rows": material.rows,
             "recipe_digest": self.recipe.digest,
             **environment.facts(self.accelerator.device),
@@ -183,7 +199,7 @@ def learn(
             accelerator.backward(share * accelerator.num_processes)  # of which the wrapper takes the mean
         total += share.detach()
         tokens += batch.inputs.numel() if len(piece) else 0
-    norm = accelerator.clip_grad_norm_(prepared.parameters(), recipe.gradient_clip)
+    norm = whole(accelerator.clip_grad_norm_(prepared.parameters(), recipe.gradient_clip))
     for tool in tools:
         tool.step()
         tool.zero_grad()
@@ -192,7 +208,9 @@ def learn(
 
 def loss_sum(model: nn.Module, batch: Batch, device: torch.device) -> Tensor:
     """The negative log likelihood (nats) of all learned tokens of a batch together."""
-    logits = model(input_ids=batch.inputs.to(device), use_cache=False).logits
+    # From positions that begin anew the model's mask follows, within which a text sees nothing of those before it.
+    places = {} if batch.positions is None else {"position_ids": batch.positions.to(device)}
+    logits = model(input_ids=batch.inputs.to(device), use_cache=False, **places).logits
     following = pad(batch.labels.to(device), (0, 1), value=IGNORED)[:, 1:]
     return cross_entropy(logits.flatten(0, 1).float(), following.flatten(), ignore_index=IGNORED, reduction="sum")
 
@@ -202,16 +220,15 @@ def report_evaluation(
 ) -> float:
     """The mean loss a token on the held-out rows (nats), of at most about `limit` tokens; reported with perplexity.
 
-    `model` is not the wrapped one: processes have different numbers of batches here, and the wrapper waits for all.
+    `model` is not DDP's wrapper, which would wait for a backward pass.
     """
     accelerator, reporter = training.accelerator, training.reporter
     sums = torch.zeros(2, dtype=torch.float64)
     model.eval()
-    with torch.inference_mode():
-        for batch in material.evaluation_batches(accelerator.process_index, accelerator.num_processes):
-            sums += torch.tensor([loss_sum(model, batch, accelerator.device).item(), batch.learned])
-            if sums[1] * accelerator.num_processes >= limit:
-                break
+    with torch.no_grad():  # inference mode would leave FSDP's buffers unusable for the next step
+        for batch, own in material.evaluation_batches(accelerator.process_index, accelerator.num_processes, limit):
+            loss = loss_sum(model, batch, accelerator.device).item()
+            sums += torch.tensor([loss, batch.learned]) * own
     model.train()
     if accelerator.num_processes > 1:
         sums = accelerator.reduce(sums.to(accelerator.device)).cpu()

@@ -1,6 +1,7 @@
 """What a run starts from: a model, its tokenizer, and the rows as batches, a part of them held out."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from llmops_assets.training.metrics import Reporter
-from llmops_assets.training.models import apply_lora, new_model
+from llmops_assets.training.models import apply_lora, keeps_texts_apart, new_model
 from llmops_assets.training.rows import stream_rows
 from llmops_assets.training.sources import Packed, Pairs, Rows, Source, pack, packed
 from llmops_assets.training.tokens import Batch, Pair, pairs, prepare_for_chat, train_tokenizer
@@ -35,9 +36,22 @@ class Material:
     held_out: list[Rows]
     rows: dict[str, int]
 
-    def evaluation_batches(self, first: int = 0, every: int = 1) -> Iterator[Batch]:
-        """The held-out batches; of several processes, each takes every so many-th."""
-        return (self.evaluation.batch(rows) for rows in islice(self.held_out, first, None, every))
+    def evaluation_batches(
+        self, first: int = 0, every: int = 1, limit: float = math.inf
+    ) -> Iterator[tuple[Batch, bool]]:
+        """The held-out batches until `limit` tokens are looked at; of several processes, each takes every so many-th.
+
+        All get equally many, because those that share a model compute together: where one has none left it gets
+        another's once more, with False, and leaves it out of its sums.
+        """
+        seen = 0
+        for start in range(0, len(self.held_out), every):
+            if seen >= limit:
+                return
+            together = self.held_out[start : start + every]
+            own = first < len(together)
+            yield self.evaluation.batch(together[first if own else 0]), own
+            seen += sum(self.evaluation.learned(rows) for rows in together)
 
 
 def new_model_and_text(
@@ -110,7 +124,12 @@ def base_and_pairs(
     parts: list[list[Pair]] = [[], []]
     for index, example in enumerate(usable):
         parts[held[index]].append(example)
-    training, evaluation = (Pairs(part, recipe.batch_size, int(tokenizer.pad_token_id)) for part in parts)
+    packing = recipe.packing and keeps_texts_apart(model)
+    if recipe.packing and not packing:
+        sentence = "this model's attention does not keep packed texts apart: pairs are padded instead, sorted by length"
+        print(sentence, file=sys.stderr, flush=True)
+    pad = int(tokenizer.pad_token_id)
+    training, evaluation = (Pairs(part, recipe.batch_size, pad, packing=packing) for part in parts)
     material = Material(
         training=training,
         evaluation=evaluation,

@@ -61,6 +61,28 @@ def apply_lora(model: nn.Module, lora: Lora) -> Any:
         raise InvalidInput(f"no adapter fits on this model: {error}", remedy=remedy) from error
 
 
+def keeps_texts_apart(model: Any) -> bool:
+    """Whether texts in one sequence, with positions that begin at 0 with each, are to this model as if each was alone.
+
+    Tried on the model itself: it depends on its kind and on how its attention is computed.
+    """
+    vocabulary = int(model.config.vocab_size)
+    draw = torch.Generator().manual_seed(0)
+    one, two = (torch.randint(0, vocabulary, (1, length), generator=draw) for length in (5, 7))
+    positions = torch.cat([torch.arange(5), torch.arange(7)])[None]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            together = model(input_ids=torch.cat([one, two], 1), position_ids=positions, use_cache=False).logits
+            alone = [model(input_ids=text, use_cache=False).logits for text in (one, two)]
+    except (TypeError, ValueError, RuntimeError):  # a model that takes no positions
+        return False
+    finally:
+        model.train(was_training)
+    return bool(torch.allclose(together, torch.cat(alone, 1), rtol=1e-3, atol=1e-4))
+
+
 def merged(model: Any) -> Any:
     """The plain model, with its adapters added into its weights if it has any."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model

@@ -12,6 +12,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from llmops_assets.training.sharding import part_of, whole
 from llmops_resources.training.recipe import OptimizerName, Recipe
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic's coefficients, chosen by Jordan for speed at zero
@@ -56,13 +57,14 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes[parameter.shape].append(parameter)
             for parameters in shapes.values():
+                # A direction is that of a whole matrix, so every process finds it for all and takes its part.
                 # One batched product for all matrices of a shape: small ones cost more in calls than in arithmetic.
-                updates = orthogonalize(torch.stack([self._momentum(parameter) for parameter in parameters]))
+                updates = orthogonalize(torch.stack([whole(self._momentum(parameter)) for parameter in parameters]))
                 rows, columns = parameters[0].shape
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update.to(parameter.dtype), alpha=-rate)
+                    parameter.add_(part_of(update.to(parameter.dtype), parameter), alpha=-rate)
         return None
 
     def _momentum(self, parameter: Tensor) -> Tensor:

@@ -63,12 +63,17 @@ class Packed:
 
 
 class Pairs:
-    """Questions with answers in flat arrays; a step holds pairs of like length, so that little is padding."""
+    """Questions with answers in flat arrays, padded or packed.
+
+    Padded, a step holds pairs of like length, so that little is padding. With `packing` a step's pairs are any, and
+    short ones share a sequence, which is as long as the longest; for models whose attention stays within each text.
+    """
 
     POOL = 16  # steps whose pairs are sorted by length together
 
-    def __init__(self, pairs: Iterable[Pair], batch_size: int, pad: int) -> None:
+    def __init__(self, pairs: Iterable[Pair], batch_size: int, pad: int, *, packing: bool = False) -> None:
         chosen = list(pairs)
+        self._packing = packing
         self._lengths = np.asarray([len(pair.ids) for pair in chosen], dtype=np.int64)
         self._prompts = np.asarray([pair.prompt for pair in chosen], dtype=np.int64)
         self._ends = np.cumsum(self._lengths)
@@ -80,6 +85,8 @@ class Pairs:
     def order(self, rng: np.random.Generator) -> list[Rows]:
         """The pairs of each step, shuffled."""
         shuffled = rng.permutation(len(self._lengths))
+        if self._packing:
+            return _cut(shuffled, self._batch_size)
         pool = self._batch_size * self.POOL
         steps = []
         for start in range(0, len(shuffled), pool):
@@ -89,6 +96,8 @@ class Pairs:
 
     def batch(self, rows: Rows) -> Batch:
         """The pairs padded on the right, where a causal model never looks, so no attention mask is needed."""
+        if self._packing:
+            return self._packed(rows)
         width = int(self._lengths[rows].max())
         inputs = torch.full((len(rows), width), self._pad, dtype=torch.long)
         labels = torch.full((len(rows), width), IGNORED, dtype=torch.long)
@@ -98,6 +107,34 @@ class Pairs:
             inputs[row, :length] = ids
             labels[row, prompt:length] = ids[prompt:]
         return Batch(inputs, labels)
+
+    def _packed(self, rows: Rows) -> Batch:
+        """The pairs, longest first, each in the first sequence that has room for it; the rest is a text too."""
+        width = int(self._lengths[rows].max())
+        sequences: list[list[int]] = []
+        room: list[int] = []
+        for index in rows[np.argsort(-self._lengths[rows], kind="stable")]:
+            length = int(self._lengths[index])
+            at = next((at for at, left in enumerate(room) if left >= length), len(room))
+            if at == len(room):
+                sequences.append([])
+                room.append(width)
+            sequences[at].append(int(index))
+            room[at] -= length
+        inputs = torch.full((len(sequences), width), self._pad, dtype=torch.long)
+        labels, positions = torch.full_like(inputs, IGNORED), torch.zeros_like(inputs)
+        for row, members in enumerate(sequences):
+            start = 0
+            for index in members:
+                end, length = self._ends[index], int(self._lengths[index])
+                first = max(int(self._prompts[index]), 1)  # nothing of its own text is before the first token
+                ids = torch.from_numpy(self._ids[end - length : end])
+                inputs[row, start : start + length] = ids
+                labels[row, start + first : start + length] = ids[first:]
+                positions[row, start : start + length] = torch.arange(length)
+                start += length
+            positions[row, start:] = torch.arange(width - start)
+        return Batch(inputs, labels, positions)
 
     def learned(self, rows: Rows) -> int:
         """The tokens of the answers (a sequence's first token has nothing before it)."""

@@ -33,10 +33,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """`inputs` and `labels` of shape `(sequences, tokens)`; labels are `IGNORED` where nothing is learned."""
+    """`inputs` and `labels` of shape `(sequences, tokens)`; labels are `IGNORED` where nothing is learned.
+
+    `positions`, of the same shape, begins at 0 wherever another text begins within a sequence; None: none does.
+    """
 
     inputs: Tensor
     labels: Tensor
+    positions: Tensor | None = None
 
     @property
     def learned(self) -> int:

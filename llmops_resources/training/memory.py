@@ -3,8 +3,9 @@
 An estimate for Llama-style decoders, in bytes a process: weights and gradients in float32, the optimizer's state
 beside them (AdamW two values a parameter, Muon one for the matrices; Kingma & Ba 2015, Jordan 2024), and what the
 backward pass keeps (Korthikanti et al. 2022, section 4.1, without recomputation, for attention that does not store its
-scores) with the logits, which dominate in models of few layers. It is meant to be right within a third; memory that
-other parts of a process take is `RESERVED`.
+scores) with the logits, which dominate in models of few layers. Processes that share a model each hold their part of
+all but the activations; the layer that is put together at a time is left out. It is meant to be right within a third;
+memory that other parts of a process take is `RESERVED`.
 """
 
 from typing import Final
@@ -45,11 +46,12 @@ def estimate(recipe: Recipe, architecture: Architecture) -> MemoryEstimate:
     parameters = parameter_count(architecture)
     embeddings = architecture.vocab_size * architecture.hidden_size
     matrices = parameters - embeddings if recipe.optimizer is OptimizerName.MUON else 0
+    sharers = recipe.processes if recipe.is_sharded(parameters) else 1
     return MemoryEstimate(
         parameters=parameters,
-        weights=4 * parameters,
-        gradients=4 * parameters,
-        optimizer=4 * (2 * parameters - matrices),
+        weights=-(-4 * parameters // sharers),
+        gradients=-(-4 * parameters // sharers),
+        optimizer=-(-4 * (2 * parameters - matrices) // sharers),
         activations=_activations(recipe, architecture),
     )
 
@@ -63,8 +65,8 @@ def too_large(need: MemoryEstimate, gpu_type: str | None) -> list[FieldProblem]:
     largest = max(parts, key=lambda name: parts[name])
     cures = {
         "activations": "use a smaller batchSize, a larger gradientAccumulation, or a shorter contextLength",
-        "optimizer state": "use lora, a smaller model, or a larger GPU",
-        "weights": "use a smaller model or a larger GPU",
+        "optimizer state": "use lora, a smaller model, parallelism fsdp over more GPUs, or a larger GPU",
+        "weights": "use a smaller model, parallelism fsdp over more GPUs, or a larger GPU",
     }
     problem = (
         f"about {need.total / GIB:.0f} GiB are needed a process, most of it for {largest} "

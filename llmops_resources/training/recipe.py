@@ -6,7 +6,7 @@ The digest names the recipe's content; the same recipe, data and machine give th
 import difflib
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 from pydantic.alias_generators import to_camel, to_snake
@@ -15,6 +15,9 @@ from llmops_resources.errors import FieldProblem, ValidationFailed, field_proble
 from llmops_resources.training.architecture import Architecture, inconsistencies
 from llmops_resources.values import Value, sha256_of
 
+#: From this many parameters on a model is cut over the processes by itself: with gradients and AdamW's state in float32
+#: it takes 16 GB, which a usual GPU has not left beside what a step keeps.
+SHARDED_FROM: Final = 1_000_000_000
 #: Decided by the job and its resources, never by a hyperparameter.
 NOT_DIALS = frozenset({"job_type", "use_gpu", "processes"})
 
@@ -54,6 +57,17 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class Parallelism(StrEnum):
+    """How several processes share a model. `ddp`: each holds it whole. `fsdp`: each holds a part of it (FSDP2).
+
+    `auto`: `fsdp` from `SHARDED_FROM` parameters on, else `ddp`, which exchanges less.
+    """
+
+    AUTO = "auto"
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
 class Lora(Value):
     """Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends."""
 
@@ -89,6 +103,8 @@ class Recipe(Value):
     lora: Lora | None = None
     precision: Precision = Precision.AUTO
     compile: bool = False  # torch.compile: pays on GPUs and long runs
+    packing: bool = False  # of questions with answers: short pairs share a sequence; text is packed anyhow
+    parallelism: Parallelism = Parallelism.AUTO
     checkpoint_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10.0
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None  # instead of by time
     processes: Annotated[int, Field(ge=1, le=4_096)] = 1
@@ -133,6 +149,12 @@ class Recipe(Value):
                 return recipe
         message = f"the training recipe is not valid: {problems[0]['path']}: {problems[0]['problem']}"
         raise ValidationFailed(message, remedy=problems[0]["remedy"], details=problems)
+
+    def is_sharded(self, parameters: int) -> bool:
+        """Whether a model of so many parameters is cut over the processes."""
+        if self.processes == 1 or self.parallelism is Parallelism.DDP:
+            return False
+        return self.parallelism is Parallelism.FSDP or parameters >= SHARDED_FROM
 
     @property
     def needs_base(self) -> bool:
@@ -186,6 +208,13 @@ def _contradictions(recipe: Recipe) -> list[FieldProblem]:
         problem = f"{recipe.batch_size} sequences a step cannot be cut into {pieces} pieces"
         remedy = f"use at least {pieces}, or a smaller gradientAccumulation"
         problems.append(field_problem("hyperparameters.batchSize", problem, remedy))
+    if recipe.parallelism is Parallelism.FSDP:
+        path = "hyperparameters.parallelism"
+        if recipe.processes == 1:
+            remedy = "leave it out, or use jobType distributed"
+            problems.append(field_problem(path, "one process cannot share a model with others", remedy))
+        if recipe.compile:
+            problems.append(field_problem(path, "a model that is cut up is not compiled", "leave out compile"))
     if recipe.optimizer is OptimizerName.MUON and recipe.lora:
         problem = "Muon is for whole weight matrices, and an adapter's are thin"
         problems.append(field_problem("hyperparameters.optimizer", problem, "use adamw"))

@@ -81,3 +81,17 @@ def test_a_model_that_fits_and_a_gpu_that_is_not_known_are_not_refused() -> None
     small = estimate(*recipe({"hiddenSize": 64, "layers": 2}))
     assert small.total < 2 * GIB
     assert too_large(small, "t4") == too_large(small, None) == too_large(small, "quantum-9") == []
+
+
+def test_processes_that_share_a_model_need_a_part_of_it_each() -> None:
+    shape = {"architecture": {"hiddenSize": 2048, "layers": 8, "vocabSize": 32000}, "batchSize": 8}
+    needs = []
+    for parallelism in ("ddp", "fsdp"):
+        dials = {**shape, "parallelism": parallelism}
+        made = Recipe.from_hyperparameters("pretrain", dials, use_gpu=True, processes=4)
+        assert made.architecture is not None
+        needs.append(estimate(made, made.architecture))
+    whole, part = needs
+    assert (part.weights, part.gradients) == (whole.weights // 4, whole.gradients // 4)
+    assert part.optimizer == pytest.approx(whole.optimizer / 4, abs=1)
+    assert part.activations == whole.activations

@@ -100,3 +100,13 @@ def test_the_parameter_count_is_that_of_the_real_model() -> None:
         num_key_value_heads=2, tie_word_embeddings=True,
     )  # fmt: skip
     assert parameter_count(architecture) == LlamaForCausalLM(config).num_parameters()
+
+
+def test_a_model_is_shared_by_choice_or_from_a_billion_parameters_on_and_never_by_one_process() -> None:
+    def shared(parameters: int, processes: int = 2, **dials: str) -> bool:
+        given = {"architecture": SMALL, **dials}
+        return Recipe.from_hyperparameters("pretrain", given, use_gpu=False, processes=processes).is_sharded(parameters)
+
+    assert [shared(999_999_999), shared(1_000_000_000), shared(10**12, processes=1)] == [False, True, False]
+    assert [shared(10**12, parallelism="ddp"), shared(1, parallelism="fsdp")] == [False, True]
+    assert "distributed" in problems("finetune", {"parallelism": "fsdp"})["hyperparameters.parallelism"]

@@ -195,6 +195,53 @@ def test_two_processes_learn_what_one_does_and_go_on_in_the_same_bits(tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_two_processes_that_share_one_model_learn_what_one_does(optimizer: str, tmp_path: Path) -> None:
+    dials = {**SHORT, "optimizer": optimizer}
+    alone = prepare(tmp_path / "alone", "pretrain", ROWS, **dials)
+    sft.main(alone)
+    cut = prepare(tmp_path / "cut", "pretrain", ROWS, processes=2, **dials, parallelism="fsdp", checkpoint_steps=4)
+    done = torchrun(cut)
+    assert done.returncode == 0, done.stderr
+    assert summary(cut)["parallelism"] == "fsdp"
+    losses = [[point["loss"] for point in summary(work)["curve"]] for work in (alone, cut)]
+    assert losses[1] == pytest.approx(losses[0], abs=2e-5)
+    assert summary(cut)["eval_loss"] == pytest.approx(summary(alone)["eval_loss"], abs=1e-5)
+    assert summary(cut)["parameters"] == summary(alone)["parameters"]
+    assert (cut / "output/config.json").read_text() == (alone / "output/config.json").read_text()
+    one, two = (load_file(work / "output/model.safetensors") for work in (alone, cut))
+    assert {name: tensor.shape for name, tensor in one.items()} == {name: tensor.shape for name, tensor in two.items()}
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-3
+
+    again = going_on(cut, tmp_path / "again", 8)
+    assert torchrun(again).returncode == 0
+    assert weights(again) == weights(cut)
+
+
+@pytest.mark.slow
+def test_a_shared_model_killed_in_mid_training_goes_on_in_the_same_bits(base: Path, tmp_path: Path) -> None:
+    dials: dict[str, Any] = {"epochs": 12, "batch_size": 8, "dropout": 0.1, "lora": {"rank": 2, "dropout": 0.1},
+                             "parallelism": "fsdp", "processes": 2}  # fmt: skip
+    unharmed = prepare(tmp_path / "unharmed", "finetune", PAIRS, base, **dials, checkpoint_steps=2)
+    done = torchrun(unharmed)
+    assert done.returncode == 0, done.stderr
+    work = prepare(tmp_path / "killed", "finetune", PAIRS, base, **dials, checkpoint_steps=2)
+    with subprocess.Popen(
+        two_processes(work), env=os.environ | QUIET, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if '"checkpoint"' in line)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (work / "output").exists()
+    steps = [int(folder.name.removeprefix("step-")) for folder in (work / "checkpoints").glob("step-*")]
+    again = going_on(work, tmp_path / "again", max(steps))
+    done = torchrun(again)
+    assert done.returncode == 0, done.stderr
+    assert weights(again) == weights(unharmed)
+    assert weights(unharmed) != weights(base.parent)
+
+
+@pytest.mark.slow
 def test_sigterm_to_torchrun_ends_all_processes_with_one_checkpoint(tmp_path: Path) -> None:
     work = prepare(tmp_path / "w", "pretrain", ROWS, processes=2, **{**SHORT, "epochs": 900})
     with subprocess.Popen(two_processes(work), env=os.environ | QUIET, stdout=subprocess.PIPE, text=True) as process:

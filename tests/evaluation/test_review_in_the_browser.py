@@ -14,7 +14,7 @@ from tests.api.conftest import serving
 from tests.evaluation.reviewing import ABSOLUTE, PAIRWISE, answered, benchmark, body, headers, model_of
 from tests.journeys.browser import Console, console
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 AXE = Path(tests.__file__).parents[1] / "ui_extensions/node_modules/axe-core/axe.min.js"
 SERIOUS = """async () => {
   const found = await axe.run(document, { resultTypes: ['violations'] });

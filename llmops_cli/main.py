@@ -26,6 +26,7 @@ from llmops_cli.rooms import (
     imports,
     models,
     prompts,
+    reviews,
     training,
 )
 from llmops_cli.supervision.state import read_state
@@ -48,6 +49,7 @@ app.add_typer(prompts.app, name="prompts")
 app.add_typer(training.app, name="training")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(evaluations.app, name="evaluations")
+app.add_typer(reviews.app, name="reviews")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)
 app.add_typer(governance.audit, name="audit")

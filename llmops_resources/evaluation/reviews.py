@@ -46,12 +46,15 @@ class ReviewerProgress(Value):
 
 
 class Review(Value):
-    """A review as those see it who do not judge in it. `open_slots` wait for somebody with one of the roles."""
+    """A review as those see it who do not judge in it. `open_slots` wait for somebody with one of the roles.
+
+    Its adjudicator sees whose answers they are when it is closed: until then models and evaluations are None.
+    """
 
     id: UUID
-    evaluation_id: UUID
+    evaluation_id: UUID | None
     other_evaluation_id: UUID | None
-    model: str
+    model: str | None
     other_model: str | None
     benchmark: str
     rubric_digest: str
@@ -250,6 +253,7 @@ def has_room(tx: Transaction, row: ReviewRow, reviewer: str) -> bool:
 def value(tx: Transaction, row: ReviewRow) -> Review:
     """The public value of a row."""
     run, other = runs.get(tx, row.evaluation_id), runs.get(tx, row.other_id) if row.other_id else None
+    blind = row.status == ReviewStatus.OPEN and tx.actor.id == row.adjudicator and not tx.single_user
     units = len(_numbers(tx, row))
     people = _progress(tx, row)
     live = sum(
@@ -259,10 +263,10 @@ def value(tx: Transaction, row: ReviewRow) -> Review:
     )
     return Review(
         id=row.id,
-        evaluation_id=row.evaluation_id,
-        other_evaluation_id=row.other_id,
-        model=f"{run.model_name} {run.model_version}",
-        other_model=f"{other.model_name} {other.model_version}" if other else None,
+        evaluation_id=None if blind else row.evaluation_id,
+        other_evaluation_id=None if blind else row.other_id,
+        model=None if blind else f"{run.model_name} {run.model_version}",
+        other_model=f"{other.model_name} {other.model_version}" if other and not blind else None,
         benchmark=f"{run.dataset_name} {run.dataset_version}",
         rubric_digest=row.rubric_digest,
         rubric=review_rubrics.get(tx, row.rubric_digest).rubric,

@@ -123,7 +123,8 @@ def test_a_reason_is_neither_in_the_programs_log_nor_in_the_audit_log(api: httpx
 
 
 def test_a_rubric_that_mixes_comparing_and_judging_is_refused(api: httpx.Client) -> None:
-    mixed = {**ABSOLUTE.json_dict(), "criteria": [*ABSOLUTE.json_dict()["criteria"], PAIRWISE.json_dict()["criteria"][0]]}
+    both = [*ABSOLUTE.json_dict()["criteria"], *PAIRWISE.json_dict()["criteria"]]
+    mixed = {**ABSOLUTE.json_dict(), "criteria": both}
     answer = api.post("/evaluation/rubrics", json=mixed)
     assert answer.status_code == 422
     steps = {**ABSOLUTE.json_dict(), "criteria": [{**ABSOLUTE.json_dict()["criteria"][0], "high": 99}]}

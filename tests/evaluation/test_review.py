@@ -275,6 +275,7 @@ def test_only_the_named_adjudicator_settles_disagreements_and_never_a_reviewer(
         reviews.assign(tx, review.id, "zoe")
     with platform.transaction(ZOE) as tx:
         (apart,) = review_adjudication.disagreements(tx, review.id)
+        assert (reviews.get(tx, review.id).model, reviews.get(tx, review.id).evaluation_id) == (None, None)
     assert "ann" not in apart.model_dump_json()
     values = {"helpful": 2, "safe": "pass"}
     verdict = Submission(values=values, reason="Half of it is wrong.", shown=apart.digest, revision=0)

@@ -5761,6 +5761,8 @@ export interface components {
         /**
          * Review
          * @description A review as those see it who do not judge in it. `open_slots` wait for somebody with one of the roles.
+         *
+         *     Its adjudicator sees whose answers they are when it is closed: until then models and evaluations are None.
          */
         Review: {
             /** Adjudicator */
@@ -5776,18 +5778,15 @@ export interface components {
             createdAt: string;
             /** Createdby */
             createdBy: string;
-            /**
-             * Evaluationid
-             * Format: uuid
-             */
-            evaluationId: string;
+            /** Evaluationid */
+            evaluationId: string | null;
             /**
              * Id
              * Format: uuid
              */
             id: string;
             /** Model */
-            model: string;
+            model: string | null;
             /** Openslots */
             openSlots: number;
             /** Otherevaluationid */

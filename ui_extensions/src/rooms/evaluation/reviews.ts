@@ -48,7 +48,7 @@ export function useReview(id: MaybeRefOrGetter<string>) {
       ]);
       return { review: unwrap(review), summary: unwrap(summary), disagreements: unwrap(disagreements) };
     },
-    refetchInterval: ({ state }) => (state.data?.review.status === 'open' ? 10_000 : false),
+    refetchInterval: ({ state }) => (state.data?.review.status === 'open' ? 30_000 : false),
   });
 }
 

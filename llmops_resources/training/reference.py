@@ -110,7 +110,8 @@ def _plain(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
     """A field without the `null` beside it and with its reference followed."""
     options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
     reference = options[0].get("$ref")
-    return schema["$defs"][reference.rsplit("/", 1)[1]] if reference else options[0]
+    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[1]] if reference else options[0]
+    return found
 
 
 def _default(schema: dict[str, Any], name: str, prefix: str) -> str:

@@ -4874,6 +4874,14 @@ export interface components {
          */
         Outcome: "succeeded" | "failed" | "cancelled";
         /**
+         * Parallelism
+         * @description How several processes share a model. `ddp`: each holds it whole. `fsdp`: each holds a part of it (FSDP2).
+         *
+         *     `auto`: `fsdp` from `SHARDED_FROM` parameters on, else `ddp`, which exchanges less.
+         * @enum {string}
+         */
+        Parallelism: "auto" | "ddp" | "fsdp";
+        /**
          * Parameter
          * @description A parameter that is not the same in all experiments; `values` in their order, None where it is not set.
          */
@@ -5578,6 +5586,13 @@ export interface components {
             maxTokens?: number | null;
             /** @default muon */
             optimizer: components["schemas"]["OptimizerName"];
+            /**
+             * Packing
+             * @default false
+             */
+            packing: boolean;
+            /** @default auto */
+            parallelism: components["schemas"]["Parallelism"];
             /** @default auto */
             precision: components["schemas"]["Precision"];
             /**

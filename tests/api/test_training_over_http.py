@@ -153,6 +153,15 @@ def test_a_base_model_too_large_for_its_gpu_is_refused_and_the_way_out_is_taken_
     assert on_cpus["resourceDecision"]["memoryEstimate"] == ""
 
 
+def test_a_new_model_too_large_for_the_gpu_that_was_chosen_for_it_is_refused(
+    api: httpx.Client, dataset: versions.Version
+) -> None:
+    huge = {"architecture": {"hiddenSize": 8192, "layers": 48, "vocabSize": 32_000}, "batchSize": 1}
+    answer = api.post("/training/jobs", json=body(dataset, hyperparameters=huge, resourceProfile={}))
+    assert "a100 has 80 GiB" in problems(answer)["resourceProfile.gpuType"]
+    assert submitted(api, dataset, resourceProfile={})["resourceDecision"]["pool"] == "a100"
+
+
 @pytest.mark.parametrize("kind", ["from_scratch", "pretrain"])
 def test_training_without_a_base_model_needs_an_architecture_that_holds_together(
     api: httpx.Client, dataset: versions.Version, kind: str

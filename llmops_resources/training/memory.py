@@ -117,19 +117,19 @@ def base_too_large(need: MemoryEstimate, gpu_type: str, recipe: Recipe) -> list[
 
 def told(need: MemoryEstimate, gpu_type: str, base: BaseModel | None = None) -> str:
     """The estimate as a sentence for the person who submits; what is not refused and may still not fit is said."""
-    parts = {
-        "weights": need.weights, "gradients": need.gradients, "optimizer state": need.optimizer,
-        "activations": need.activations, "CUDA": need.reserved,
-    }  # fmt: skip
+    parts = {"weights": need.weights, "gradients": need.gradients, "optimizer state": need.optimizer}
+    parts |= {"CUDA": need.reserved} if base else {"activations": need.activations, "CUDA": need.reserved}
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items())
     there = GPU_BYTES.get(gpu_type.lower())
     size = f"{there / GIB:.0f} GiB of {gpu_type}" if there else f"memory of {gpu_type}, whose size is not known"
-    sentence = f"about {need.total / GIB:.1f} GiB a process, of the {size}: {listed}"
     if base is None:
-        return sentence
-    sentence += f"; the activations are of rows that fill the context of {base.context_length:,} tokens"
+        return f"about {need.total / GIB:.1f} GiB a process, of the {size}: {listed}"
+    sentence = (
+        f"at least {need.fixed / GIB:.1f} GiB a process, of the {size}: {listed}; activations up to "
+        f"{need.activations / GIB:,.1f} more with rows of {base.context_length:,} tokens"
+    )
     if there and need.total > there:
-        sentence += ": rows that long do not fit, so use a smaller batchSize or a larger gradientAccumulation for them"
+        sentence += ", which do not fit: use a smaller batchSize or a larger gradientAccumulation for long rows"
     return sentence
 
 

@@ -190,7 +190,8 @@ def test_rows_that_may_be_short_are_no_reason_to_refuse_and_the_sentence_says_wh
     need = estimate_finetuning(made, base)
     assert need.total > 80 * GIB > need.fixed
     assert base_too_large(need, "a100", made) == []
-    assert "8,192 tokens: rows that long do not fit" in told(need, "a100", base)
+    assert told(need, "a100", base).startswith("at least 31.6 GiB a process, of the 80 GiB of a100: weights 30.1")
+    assert "rows of 8,192 tokens, which do not fit: use a smaller batchSize" in told(need, "a100", base)
     assert "whose size is not known" in told(need, "quantum-9", base)
     assert base_too_large(need, "quantum-9", made) == []
 

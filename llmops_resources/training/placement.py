@@ -18,7 +18,8 @@ class ResourceDecision(Value):
     """Where the job runs and why. `fallback`: it asked for a GPU where there is none, and runs on CPUs instead.
 
     `units` are GPUs, or 1 CPU slot. `cpu_cores` and `memory` are what it asks for on each node; None leaves them to
-    the installation's limits for such jobs.
+    the installation's limits for such jobs. `memory_estimate`: what a process needs of its GPU's memory, in a
+    sentence, or why that was not estimated; empty on CPUs.
     """
 
     device: Literal["gpu", "cpu"]
@@ -28,6 +29,7 @@ class ResourceDecision(Value):
     cpu_cores: float | None = None
     memory: str | None = None
     reason: str
+    memory_estimate: str = ""
 
 
 def place(

@@ -102,7 +102,7 @@ class Recipe(Value):
     initialization: Initialization = Initialization.RANDOM
     lora: Lora | None = None
     precision: Precision = Precision.AUTO
-    compile: bool = False  # torch.compile: pays on GPUs and long runs
+    compile: bool = False  # torch.compile, which has not been measured on a GPU
     packing: bool = False  # of questions with answers: short pairs share a sequence; text is packed anyhow
     parallelism: Parallelism = Parallelism.AUTO
     checkpoint_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10.0

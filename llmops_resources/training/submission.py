@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from llmops_resources import work
-from llmops_resources.catalog import approvals, versions
+from llmops_resources.catalog import approvals, evidence, versions
 from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, FieldProblem, NotFound, ValidationFailed, field_problem
@@ -94,7 +94,8 @@ def submit(
     """Request a training job. Raises NotFound or Conflict unless data set and base model are approved.
 
     Raises Forbidden for a priority above normal, or another team than the inputs' owners, without the permission for
-    it; ValidationFailed for machines that this installation or the team can never have.
+    it; ValidationFailed for machines that this installation or the team can never have, and for a run that cannot fit
+    into the memory of its GPU.
     """
     terms = terms or Terms()
     if not versions.NAME.fullmatch(output_model_name):
@@ -110,7 +111,7 @@ def submit(
     team = terms.team or dataset.version.owner_team
     if team not in {dataset.version.owner_team, base.version.owner_team if base else None}:
         require(tx.actor, Permission.TRAINING_QUOTA)
-    decision = _placed(tx, terms, team, capacity)
+    decision = _weighed(tx, _placed(tx, terms, team, capacity), recipe, base)
     row = JobRow(
         job_type=terms.kind or SubmittedType(recipe.job_type.value),
         dataset_id=dataset.version.id,
@@ -235,6 +236,36 @@ def _placed(tx: Transaction, terms: Terms, team: str, capacity: Capacity) -> Res
     return place(
         wanted, use_gpu=terms.use_gpu, capacity=capacity, quotas=limits, free=free_now(tx, capacity)
     )
+
+
+def _weighed(
+    tx: Transaction, decision: ResourceDecision, recipe: Recipe, base: approvals.ApprovedModel | None
+) -> ResourceDecision:
+    """The decision with the estimate of memory. Raises ValidationFailed when the run cannot fit on its GPU."""
+    if decision.device != "gpu":
+        return decision
+    problems: list[FieldProblem] = []
+    if recipe.architecture is not None:
+        need = memory.estimate(recipe, recipe.architecture)
+        problems, told = memory.too_large(need, decision.pool), memory.told(need, decision.pool)
+    else:
+        model, told = _evidence_of(tx, base)
+        if model is not None:
+            need = memory.estimate_finetuning(recipe, model)
+            problems = memory.base_too_large(need, decision.pool, recipe)
+            told = memory.told(need, decision.pool, model)
+    if problems:
+        message = f"the training job does not fit on its GPU: {problems[0]['problem']}"
+        raise ValidationFailed(message, remedy=problems[0]["remedy"], details=problems)
+    return decision.model_copy(update={"memory_estimate": told})
+
+
+def _evidence_of(tx: Transaction, base: approvals.ApprovedModel | None) -> tuple[memory.BaseModel | None, str]:
+    """The base model's size as the airlock found it in these very files, or None and why it is not known."""
+    found = evidence.latest(tx, base.version.id, evidence.EvidenceKind.AIRLOCK) if base else None
+    if base is None or found is None or found.digest != base.digest:
+        return None, "not made: there is no airlock evidence of the base model's files"
+    return memory.read_base(found.summary)
 
 
 def _columns(terms: Terms, team: str, decision: ResourceDecision) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from llmops_resources.catalog import outbox, versions
+from llmops_resources.catalog import evidence, outbox, versions
+from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict, Unavailable, UpstreamFailed
@@ -114,6 +115,8 @@ def test_a_fine_tuning_job_takes_its_base_model_and_reserves_its_gpus(
     assert job["resourceDecision"] == {
         "device": "gpu", "pool": "a100", "units": 1, "fallback": False, "cpuCores": None, "memory": None,
         "reason": "1 a100: it asked for this type",
+        "memoryEstimate": "not made: the airlock's evidence of the base model does not say "
+        "parameters, vocabSize, hiddenSize, layers, contextLength",
     }  # fmt: skip
     assert (job["priority"], job["priorityClass"], job["team"]) == (50, "high", "research")
     assert job["recipe"]["useGpu"] is True
@@ -124,6 +127,39 @@ def test_a_fine_tuning_job_takes_its_base_model_and_reserves_its_gpus(
     assert shown["teams"][0] == {
         "team": "research", "pool": "a100", "used": 1, "quota": None, "weight": 1.0, "waiting": 0,
     }  # fmt: skip
+
+
+def test_a_base_model_too_large_for_its_gpu_is_refused_and_the_way_out_is_taken_with_its_estimate(
+    api: httpx.Client, platform: Platform, dataset: versions.Version, base: versions.Version
+) -> None:
+    found = {
+        "parameters": 8_030_261_248, "vocabSize": 128_256, "hiddenSize": 4_096, "layers": 32, "contextLength": 8_192,
+    }  # fmt: skip
+    report = AirlockReport(accepted=True, needs_conversion=False, problems=(), summary=found)
+    with platform.transaction(SYSTEM) as tx:
+        evidence.attach_airlock(tx, base, report, source_id="test")
+    asked: dict[str, Any] = {"jobType": "finetune", "modelId": str(base.id)}
+    answer = api.post("/training/jobs", json=body(dataset, **asked, hyperparameters={"optimizer": "adamw"}))
+    (detail,) = [it for it in answer.json()["data"]["errors"] if it["path"] == "resourceProfile.gpuType"]
+    assert "about 121 GiB are needed a process" in problems(answer)["resourceProfile.gpuType"]
+    assert "use lora" in detail["remedy"]
+    assert api.get("/training/jobs").json()["data"] == []
+    job = submitted(api, dataset, **asked, hyperparameters={"lora": {"rank": 16}, "batchSize": 1})
+    told = state(api, job)["resourceDecision"]["memoryEstimate"]
+    assert "a process, of the 80 GiB of a100: weights 30.1" in told
+    new = submitted(api, dataset)["resourceDecision"]["memoryEstimate"]
+    assert new.startswith("about 1.0 GiB a process, of the 80 GiB of a100: weights 0.0, gradients 0.0")
+    on_cpus = submitted(api, dataset, useGpu=False, resourceProfile={})
+    assert on_cpus["resourceDecision"]["memoryEstimate"] == ""
+
+
+def test_a_new_model_too_large_for_the_gpu_that_was_chosen_for_it_is_refused(
+    api: httpx.Client, dataset: versions.Version
+) -> None:
+    huge = {"architecture": {"hiddenSize": 8192, "layers": 48, "vocabSize": 32_000}, "batchSize": 1}
+    answer = api.post("/training/jobs", json=body(dataset, hyperparameters=huge, resourceProfile={}))
+    assert "a100 has 80 GiB" in problems(answer)["resourceProfile.gpuType"]
+    assert submitted(api, dataset, resourceProfile={})["resourceDecision"]["pool"] == "a100"
 
 
 @pytest.mark.parametrize("kind", ["from_scratch", "pretrain"])

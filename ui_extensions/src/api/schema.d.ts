@@ -5690,7 +5690,8 @@ export interface components {
          * @description Where the job runs and why. `fallback`: it asked for a GPU where there is none, and runs on CPUs instead.
          *
          *     `units` are GPUs, or 1 CPU slot. `cpu_cores` and `memory` are what it asks for on each node; None leaves them to
-         *     the installation's limits for such jobs.
+         *     the installation's limits for such jobs. `memory_estimate`: what a process needs of its GPU's memory, in a
+         *     sentence, or why that was not estimated; empty on CPUs.
          */
         ResourceDecision: {
             /** Cpucores */
@@ -5707,6 +5708,11 @@ export interface components {
             fallback: boolean;
             /** Memory */
             memory?: string | null;
+            /**
+             * Memoryestimate
+             * @default
+             */
+            memoryEstimate: string;
             /** Pool */
             pool: string;
             /** Reason */

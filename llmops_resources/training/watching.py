@@ -5,8 +5,9 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import ColumnElement, Text, cast, extract, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import InstrumentedAttribute
 
 from llmops_resources.database import Transaction
 from llmops_resources.training.tables import JobRow, LogRow, SeriesRow
@@ -15,8 +16,9 @@ from llmops_resources.work import ACTIVE, WorkStatus
 
 _STATE = (
     JobRow.status, JobRow.attempt, JobRow.progress, JobRow.progress_message, JobRow.run_id, JobRow.error,
-    JobRow.cancel_requested, JobRow.priority, JobRow.admitted_attempt, JobRow.not_before, JobRow.finished_at,
-)  # fmt: skip
+    JobRow.cancel_requested, JobRow.priority, JobRow.admitted_attempt, extract("epoch", JobRow.not_before),
+    extract("epoch", JobRow.finished_at),
+)  # fmt: skip  times as numbers: as words they depend on the session's time zone
 
 
 class Glance(Value):
@@ -53,9 +55,10 @@ def glance(tx: Transaction, job_ids: Collection[UUID]) -> dict[UUID, Glance]:
 
 def glance_at_all(tx: Transaction) -> str:
     """The fingerprint of the list of jobs: how many there are, what ended last, and each active one's state."""
-    every = tx.session.execute(select(func.count(), func.max(JobRow.finished_at)).select_from(JobRow)).one()
-    active = tx.session.execute(select(JobRow.id, *_STATE).where(JobRow.status.in_(ACTIVE)).order_by(JobRow.id))
-    return _digest([*every, *(value for row in active for value in row)])
+    last = extract("epoch", func.max(JobRow.finished_at))
+    every = tx.session.execute(select(func.count(), last).select_from(JobRow)).one()
+    active = tx.session.scalar(select(_together(JobRow.id, JobRow.id, *_STATE)).where(JobRow.status.in_(ACTIVE)))
+    return _digest([*every, active])
 
 
 def _newest_lines(tx: Transaction, job_ids: Collection[UUID]) -> list[tuple[UUID, int]]:
@@ -66,10 +69,16 @@ def _newest_lines(tx: Transaction, job_ids: Collection[UUID]) -> list[tuple[UUID
 
 
 def _series(tx: Transaction, job_ids: Collection[UUID]) -> list[tuple[UUID, str]]:
-    one = func.concat_ws(" ", SeriesRow.name, SeriesRow.last_step, SeriesRow.last_value, SeriesRow.last_at)
-    together = func.md5(func.string_agg(one, aggregate_order_by(literal("\n"), SeriesRow.name)))
-    query = select(SeriesRow.job_id, together).where(SeriesRow.job_id.in_(job_ids)).group_by(SeriesRow.job_id)
+    state = (SeriesRow.name, SeriesRow.last_step, SeriesRow.last_value, extract("epoch", SeriesRow.last_at))
+    query = select(SeriesRow.job_id, _together(SeriesRow.name, *state)).where(SeriesRow.job_id.in_(job_ids))
+    query = query.group_by(SeriesRow.job_id)
     return [(job_id, text) for job_id, text in tx.session.execute(query)]
+
+
+def _together(order: InstrumentedAttribute[Any], *columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Any:
+    """A hash over a group of rows, made where the rows are."""
+    one = cast(func.row(*columns), Text)
+    return func.md5(func.string_agg(one, aggregate_order_by(literal("\n"), order)))
 
 
 def _digest(values: list[Any]) -> str:

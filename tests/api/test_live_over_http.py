@@ -11,13 +11,14 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.governance.keys import issue_job_token
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
-from llmops_resources.training import jobs, queueing
+from llmops_resources.training import jobs, queueing, watching
 from llmops_resources.training.capacity import capacity_of
 from serving_api.live import Live, News, Stream
 from tests.api.conftest import running, serving
@@ -147,6 +148,21 @@ def test_the_list_is_told_of_new_jobs_and_of_those_that_move(
     assert len(set(ids)) == 4
 
 
+def test_a_listener_hears_on_after_the_database_dropped_every_connection(
+    api: httpx.Client, platform: Platform, dataset: versions.Version
+) -> None:
+    job = submitted(api, dataset)
+    with listening(api, f"jobs/{job}/events") as lines:
+        found = events(lines)
+        next(found)
+        with platform.engine.connect() as connection:
+            others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+            connection.execute(text("UPDATE training_jobs SET priority = 7"))
+            connection.commit()
+        assert next(found).data["status"] == "queued"
+
+
 def test_who_may_not_read_jobs_or_names_none_hears_nothing(
     api: httpx.Client, platform: Platform, dataset: versions.Version
 ) -> None:
@@ -186,6 +202,21 @@ def test_a_server_that_is_told_to_stop_ends_its_streams_and_waits_for_nobody(
                 assert not list(events(rest))
         thread.join(timeout=60)
         assert not thread.is_alive()
+
+
+def test_a_fingerprint_is_the_same_in_every_time_zone(
+    api: httpx.Client, platform: Platform, dataset: versions.Version
+) -> None:
+    job = submitted(api, dataset)
+    measured(api, job, "loss", 3.0, 0.1)
+    started(platform, job)
+    cancelled(platform, job)
+    seen = set()
+    for zone in ("UTC", "Asia/Seoul", "America/St_Johns"):
+        with platform.transaction(SYSTEM) as tx:
+            tx.session.execute(text(f"SET LOCAL TIME ZONE '{zone}'"))
+            seen.add((watching.glance(tx, [UUID(job)])[UUID(job)].fingerprint, watching.glance_at_all(tx)))
+    assert len(seen) == 1
 
 
 def test_a_slow_reader_gets_the_newest_state_only() -> None:

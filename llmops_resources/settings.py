@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
     training_cpu_slots: Annotated[int, Field(ge=0)] = 1
     training_sla_minutes: Annotated[dict[str, int], NoDecode] = Field(default_factory=dict, validate_default=True)
+    live_streams: Annotated[int, Field(ge=0)] = 200
+    live_heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
     training_webhook_url: str | None = None
     training_webhook_secret: str | None = Field(default=None, repr=False)
     training_backend: TrainingBackend = TrainingBackend.LOCAL

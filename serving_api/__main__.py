@@ -1,6 +1,8 @@
 """`python -m serving_api`: the API on the address the settings name."""
 
 import gc
+import sys
+from contextlib import suppress
 
 import uvicorn
 
@@ -8,6 +10,10 @@ from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
 from serving_api import logs
 from serving_api.app import create_app
+from serving_api.live import Live
+from serving_api.server import Server
+
+STARTUP_FAILURE = 3  # the exit status of uvicorn's own command
 
 
 def main() -> None:
@@ -15,9 +21,10 @@ def main() -> None:
     settings = Settings()
     logs.configure(settings.log_level)
     with open_platform(settings, application="llmops-api") as platform:
-        app = create_app(platform)
+        live = Live(platform)
+        app = create_app(platform, live)
         gc.freeze()  # what start-up made lives for ever: keep the collector from walking it
-        uvicorn.run(
+        config = uvicorn.Config(
             app,
             host=settings.api_host,
             port=settings.api_port,
@@ -28,6 +35,11 @@ def main() -> None:
             server_header=False,
             timeout_graceful_shutdown=10,
         )
+        server = Server(config, live)
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
+            server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from serving_api.console import Console
 from serving_api.dagster_proxy import DagsterProxy
 from serving_api.dependencies import Requires
 from serving_api.envelope import FAILURES
+from serving_api.live import Live
 from serving_api.local_guard import LocalGuard
 from serving_api.requests import RequestLog
 from serving_api.routes import (
@@ -34,6 +35,7 @@ from serving_api.routes import (
     human_reviews,
     imports,
     lineage,
+    live,
     models,
     observability,
     prompts,
@@ -75,7 +77,9 @@ class DescribedApi(FastAPI):
         return super().openapi()
 
 
-def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) -> FastAPI:
+def create_api(
+    platform: Platform, gateway: ChatGateway, dagster: DagsterProxy, listeners: Live | None = None
+) -> FastAPI:
     """The FastAPI part. Raises RuntimeError when a route has no permission."""
 
     @asynccontextmanager
@@ -89,11 +93,12 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     api = DescribedApi(title="llmops", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     api.state.platform = platform
     api.state.gateway = gateway
+    api.state.live = listeners or Live(platform)
     api.state.uploads = Uploads(platform.settings.upload_stall_seconds)
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
-        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, training,
+        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
         evaluation, human_reviews, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
@@ -108,10 +113,10 @@ def create_api(platform: Platform, gateway: ChatGateway, dagster: DagsterProxy) 
     return api
 
 
-def create_app(platform: Platform) -> ASGIApp:
-    """Everything that listens on the port."""
+def create_app(platform: Platform, listeners: Live | None = None) -> ASGIApp:
+    """Everything that listens on the port. `listeners`: the event streams, which whoever stops the server ends."""
     gateway, dagster = ChatGateway(platform), DagsterProxy(platform)
-    api = create_api(platform, gateway, dagster)
+    api = create_api(platform, gateway, dagster, listeners)
     return RequestLog(LocalGuard(Dispatch(gateway, dagster, api), platform.settings))
 
 

@@ -73,7 +73,8 @@ class RequestLog:
         area = _area(path)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         REQUESTS.labels(method, area, str(status)).inc()
-        SECONDS.labels(area).observe(seconds)
+        if not scope["state"].get("lasting"):  # an event stream lasts as long as its reader likes
+            SECONDS.labels(area).observe(seconds)
         if path not in {"/health", "/ready", "/metrics"}:
             logger.info("request", method=method, path=path[:300], status=status, ms=round(seconds * 1000, 1))
 

@@ -1971,6 +1971,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/training/jobs/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow Jobs
+         * @description An event whenever a job is submitted or any job's state changes; nothing is repeated after `Last-Event-ID`.
+         */
+        get: operations["follow_jobs_llm_ops_v1_training_jobs_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/training/jobs/{job_id}": {
         parameters: {
             query?: never;
@@ -1984,6 +2004,26 @@ export interface paths {
         post?: never;
         /** Cancel Job */
         delete: operations["cancel_job_llm_ops_v1_training_jobs__job_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/training/jobs/{job_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow Job
+         * @description An event whenever the job, its metrics or its log change: `{status, progress, log}`; ends with the job.
+         */
+        get: operations["follow_job_llm_ops_v1_training_jobs__job_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -12024,6 +12064,47 @@ export interface operations {
             };
         };
     };
+    follow_jobs_llm_ops_v1_training_jobs_events_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description the id of the last event that arrived */
+                "Last-Event-ID"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events `changed`, each with the state's fingerprint as its id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_job_llm_ops_v1_training_jobs__job_id__get: {
         parameters: {
             query?: never;
@@ -12083,6 +12164,56 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Envelope_Job_"];
                 };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    follow_job_llm_ops_v1_training_jobs__job_id__events_get: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description the id of the last event that arrived */
+                "Last-Event-ID"?: string | null;
+            };
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events `changed`, each with the state's fingerprint as its id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The job has ended, and this is known. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {

@@ -81,7 +81,7 @@ def _nothing_is_lost_or_doubled(platform: RunningPlatform, made: dict[str, Any])
 
 
 #: About fifteen seconds of training, so that a death in the middle is one.
-LONGER = {**PRETRAIN, "maxTokens": 400_000}
+LONGER = {**PRETRAIN, "epochs": 1_000, "maxTokens": 800_000}
 
 
 def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_database(tmp_path: Path) -> None:

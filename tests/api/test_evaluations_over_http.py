@@ -183,3 +183,14 @@ def test_a_batch_with_bad_items_names_each_and_requests_nothing(
     assert refused.status_code == 422, refused.text
     assert [it["path"] for it in refused.json()["data"]["errors"]] == ["datasetId", "modelIds.1", "modelIds.2"]
     assert api.get("/evaluation/runs").json()["data"] == []
+
+
+def test_the_command_line_requests_a_batch_and_lists_it(
+    platform: Platform, llmops: Shell, benchmark: UUID, models: list[UUID]
+) -> None:
+    asked = ("evaluations", "create", "tiny@1", "facts", "--model", "tiny@2", "--no-wait")
+    batch = llmops.json(*asked)
+    assert [run["modelId"] for run in batch["runs"]] == [str(model) for model in models]
+    llmops(*asked)
+    found = llmops.json("evaluations", "list", "--batch", batch["id"])
+    assert {run["id"] for run in found} == {run["id"] for run in batch["runs"]}

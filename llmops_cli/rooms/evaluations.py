@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmops_cli.api import Api
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import bar, follow
@@ -17,6 +18,7 @@ app = typer.Typer(help="Evaluations: run a benchmark, read its figures.", no_arg
 def create(
     model: Annotated[str, typer.Argument(help="A model: id, name, or name@version.")],
     dataset: Annotated[str, typer.Argument(help="An approved benchmark: id, name, or name@version.")],
+    also: Annotated[list[str] | None, typer.Option("--model", help="Another model of the batch (repeat it).")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="exact_match, f1, bleu, rougeL, … (again for each).")] = None,
     tokenization: Annotated[str, typer.Option(help="words, or characters as for Korean.")] = "words",
     sample_size: Annotated[int | None, typer.Option(help="Score only this many rows.")] = None,
@@ -25,26 +27,41 @@ def create(
     user: User = None,
     roles: Roles = None,
 ) -> None:
-    """Evaluate a model on a benchmark data set."""
+    """Evaluate a model on a benchmark data set, or several as one batch: all are queued, or none."""
     with open_api(user, roles) as api:
+        models = [resolve(api, "models", name)["id"] for name in (model, *(also or ()))]
         body = {
-            "modelId": resolve(api, "models", model)["id"],
             "datasetId": resolve(api, "datasets", dataset)["id"],
             "tokenization": tokenization,
             "sampleSize": sample_size,
             **({"metrics": metric} if metric else {}),
         }
-        run = api.post("/evaluation/runs", body)
+        if also:
+            made = api.post("/evaluation/runs/batch", {**body, "modelIds": models})
+        else:
+            made = api.post("/evaluation/runs", {**body, "modelId": models[0]})
+        runs = made["runs"] if also else [made]
         if wait:
-            with bar("evaluating") as shown:
-                run = follow(api, f"/evaluation/runs/{run['id']}", shown)
-                shown.done()
+            runs = [_followed(api, run) for run in runs]
     if as_json:
-        show_json(run)
-    elif wait:
+        show_json({**made, "runs": runs} if also else runs[0])
+        return
+    if also:
+        console.print(f"The batch is {made['id']}.")
+    for run in runs:
+        if not wait:
+            console.print(f"The evaluation is queued: {run['id']}")
+            continue
+        if also:
+            console.print(f"{run['modelName']} {run['modelVersion']}")
         show_figures(run)
-    else:
-        console.print(f"The evaluation is queued: {run['id']}")
+
+
+def _followed(api: Api, run: Any) -> Any:
+    with bar("evaluating") as shown:
+        run = follow(api, f"/evaluation/runs/{run['id']}", shown)
+        shown.done()
+    return run
 
 
 @app.command()
@@ -60,10 +77,15 @@ def show(run: str, as_json: Json = False, user: User = None, roles: Roles = None
 
 
 @app.command("list")
-def list_evaluations(as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+def list_evaluations(
+    batch: Annotated[str | None, typer.Option(help="Only the runs of this batch.")] = None,
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
     """List evaluations, newest first."""
     with open_api(user, roles) as api:
-        runs = list(api.everything("/evaluation/runs"))
+        runs = list(api.everything("/evaluation/runs", batchId=batch))
     if as_json:
         show_json(runs)
         return

@@ -78,6 +78,7 @@ class Evaluation(Value):
     dataset_version: str
     dataset_digest: str
     training_job_id: UUID | None
+    batch_id: UUID | None = None
     suite: Suite
     result: Result | None
     state: WorkState
@@ -99,18 +100,13 @@ def request(
     dataset_id: UUID | str,
     suite: Suite | None = None,
     training_job_id: UUID | None = None,
+    batch_id: UUID | None = None,
 ) -> Evaluation:
     """Request an evaluation. The benchmark must be approved; the model must have files and not be rejected.
 
     A model is evaluated before its approval, because the figures are what the reviewer decides on.
     """
-    model = versions.get(tx, model_id, Kind.MODEL)
-    if model.type is ModelType.EXTERNAL:
-        raise Conflict("external models cannot be evaluated yet", remedy="Evaluate a model that has files here.")
-    if model.quarantined_at is not None:
-        raise Conflict(f"{model.name} {model.version} was recalled", remedy="Evaluate a version in use.")
-    if model.status in {Status.REJECTED, Status.DEPRECATED}:
-        raise Conflict(f"{model.name} {model.version} is {model.status}", remedy="Evaluate a version in use.")
+    model = evaluable(tx, model_id)
     dataset = approvals.approved_dataset(tx, dataset_id)
     suite = suite or Suite()
     row = EvaluationRow(
@@ -120,6 +116,7 @@ def request(
         dataset_id=dataset.version.id,
         dataset_digest=dataset.digest,
         training_job_id=training_job_id,
+        batch_id=batch_id,
         suite=suite.json_dict(),
         requested_by=tx.actor.id,
     )
@@ -127,6 +124,18 @@ def request(
     tx.session.flush()
     tx.audit("evaluation.request", "evaluation", row.id, model=str(model.id), dataset=str(dataset.version.id))
     return _value(tx, row)
+
+
+def evaluable(tx: Transaction, model_id: UUID | str) -> Version:
+    """A model that an evaluation may be requested for. Raises NotFound or Conflict."""
+    model = versions.get(tx, model_id, Kind.MODEL)
+    if model.type is ModelType.EXTERNAL:
+        raise Conflict("external models cannot be evaluated yet", remedy="Evaluate a model that has files here.")
+    if model.quarantined_at is not None:
+        raise Conflict(f"{model.name} {model.version} was recalled", remedy="Evaluate a version in use.")
+    if model.status in {Status.REJECTED, Status.DEPRECATED}:
+        raise Conflict(f"{model.name} {model.version} is {model.status}", remedy="Evaluate a version in use.")
+    return model
 
 
 def request_after_training(
@@ -163,6 +172,7 @@ def search(
     *,
     model_id: UUID | None = None,
     dataset_id: UUID | None = None,
+    batch_id: UUID | None = None,
     status: WorkStatus | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -171,7 +181,7 @@ def search(
 ) -> Page[Evaluation]:
     """Evaluations, newest first."""
     query = select(EvaluationRow)
-    exact = {"model_id": model_id, "dataset_id": dataset_id, "status": status}
+    exact = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "status": status}
     query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
     if since is not None:
         query = query.where(EvaluationRow.requested_at >= since)
@@ -349,6 +359,7 @@ def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
         dataset_version=dataset.version,
         dataset_digest=row.dataset_digest,
         training_job_id=row.training_job_id,
+        batch_id=row.batch_id,
         suite=stored(row.suite),
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),

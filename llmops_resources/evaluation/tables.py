@@ -23,6 +23,7 @@ class EvaluationRow(WorkRow, Base):
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), index=True)
     dataset_digest: Mapped[str] = mapped_column(String(80))
     training_job_id: Mapped[UUID | None]
+    batch_id: Mapped[UUID | None] = mapped_column(index=True)
     suite: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.database import Actor
-from llmops_resources.evaluation import comparing, runs
+from llmops_resources.evaluation import batches, comparing, runs
+from llmops_resources.evaluation.batches import MOST_MODELS, EvaluationBatch
 from llmops_resources.evaluation.comparing import EvaluationComparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
 from llmops_resources.evaluation.suite import DEFAULT_METRICS, MetricName, Suite, Tokenization, chosen
@@ -26,8 +27,7 @@ Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
 Runner = Annotated[Actor, Depends(Requires(Permission.EVALUATION_RUN))]
 
 
-class EvaluationCreate(Body):
-    model_id: UUID
+class SuiteBody(Body):
     dataset_id: UUID
     run_type: RunType = RunType.AUTOMATED
     metrics: list[str] = Field(
@@ -42,6 +42,26 @@ class EvaluationCreate(Body):
     answer_column: Annotated[str, Field(min_length=1)] = "answer"
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 48
 
+    def suite(self) -> Suite:
+        """How the models are asked and scored. Raises ValidationFailed for unknown metrics."""
+        return Suite(
+            prompt_column=self.prompt_column,
+            answer_column=self.answer_column,
+            metrics=chosen(self.metrics),
+            tokenization=self.tokenization,
+            sample_size=self.sample_size,
+            seed=self.seed,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+
+class EvaluationCreate(SuiteBody):
+    model_id: UUID
+
+
+class EvaluationBatchCreate(SuiteBody):
+    model_ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_MODELS)]
+
 
 @router.get("")
 def list_evaluations(
@@ -50,6 +70,7 @@ def list_evaluations(
     response: Response,
     model_id: Annotated[UUID | None, Query(alias="modelId")] = None,
     dataset_id: Annotated[UUID | None, Query(alias="datasetId")] = None,
+    batch_id: Annotated[UUID | None, Query(alias="batchId")] = None,
     status: WorkStatus | None = None,
     start_date: Annotated[datetime | None, Query(alias="startDate")] = None,
     end_date: Annotated[datetime | None, Query(alias="endDate")] = None,
@@ -62,6 +83,7 @@ def list_evaluations(
             tx,
             model_id=model_id,
             dataset_id=dataset_id,
+            batch_id=batch_id,
             status=status,
             since=start_date,
             until=end_date,
@@ -75,15 +97,7 @@ def list_evaluations(
 def create_evaluation(
     platform: Doors, actor: Runner, request: Request, body: EvaluationCreate, key: IdempotencyKey = None
 ) -> Envelope[Evaluation]:
-    suite = Suite(
-        prompt_column=body.prompt_column,
-        answer_column=body.answer_column,
-        metrics=chosen(body.metrics),
-        tokenization=body.tokenization,
-        sample_size=body.sample_size,
-        seed=body.seed,
-        max_new_tokens=body.max_new_tokens,
-    )
+    suite = body.suite()
     answer = create_once(
         platform,
         actor,
@@ -93,6 +107,23 @@ def create_evaluation(
         lambda tx: runs.request(tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite),
     )
     return ok(answer, "the evaluation is queued")
+
+
+@router.post("/batch")
+def create_evaluation_batch(
+    platform: Doors, actor: Runner, request: Request, body: EvaluationBatchCreate, key: IdempotencyKey = None
+) -> Envelope[EvaluationBatch]:
+    """Evaluate several models on one benchmark: all are queued, or none and every bad item is named."""
+    suite = body.suite()
+    answer = create_once(
+        platform,
+        actor,
+        request,
+        key,
+        body.model_dump_json(),
+        lambda tx: batches.request(tx, model_ids=body.model_ids, dataset_id=body.dataset_id, suite=suite),
+    )
+    return ok(answer, "the evaluations are queued")
 
 
 @router.get("/compare")

@@ -154,3 +154,43 @@ def test_the_command_line_shows_the_difference_and_the_reason(
     assert "+0.500" in shown
     llmops("evaluations", "export", str(first.id), str(tmp_path / "it.csv"))
     assert (tmp_path / "it.csv").read_text().startswith('"model","benchmark"')
+
+
+def test_a_batch_is_requested_whole_once_under_a_key_and_found_by_its_id(
+    api: httpx.Client, benchmark: UUID, models: list[UUID]
+) -> None:
+    body = {"modelIds": [str(model) for model in models], "datasetId": str(benchmark), "metrics": ["f1"]}
+    made, again = (
+        api.post("/evaluation/runs/batch", json=body, headers={"Idempotency-Key": "nightly"}) for _ in range(2)
+    )
+    assert made.status_code == 200, made.text
+    batch = made.json()["data"]
+    assert again.json()["data"] == batch
+    assert [run["modelId"] for run in batch["runs"]] == body["modelIds"]
+    assert api.post("/evaluation/runs", json={"modelId": str(models[0]), "datasetId": str(benchmark)}).is_success
+    found = api.get("/evaluation/runs", params={"batchId": batch["id"]}).json()["data"]
+    assert {run["id"] for run in found} == {run["id"] for run in batch["runs"]}
+    assert all(run["batchId"] == batch["id"] and run["suite"]["metrics"] == ["f1"] for run in found)
+
+
+def test_a_batch_with_bad_items_names_each_and_requests_nothing(
+    platform: Platform, api: httpx.Client, models: list[UUID]
+) -> None:
+    draft = uploaded(platform, Kind.DATASET, "draft").id
+    asked = [models[0], UUID(int=7), models[0], models[1]]
+    body = {"modelIds": [str(model) for model in asked], "datasetId": str(draft)}
+    refused = api.post("/evaluation/runs/batch", json=body)
+    assert refused.status_code == 422, refused.text
+    assert [it["path"] for it in refused.json()["data"]["errors"]] == ["datasetId", "modelIds.1", "modelIds.2"]
+    assert api.get("/evaluation/runs").json()["data"] == []
+
+
+def test_the_command_line_requests_a_batch_and_lists_it(
+    platform: Platform, llmops: Shell, benchmark: UUID, models: list[UUID]
+) -> None:
+    asked = ("evaluations", "create", "tiny@1", "facts", "--model", "tiny@2", "--no-wait")
+    batch = llmops.json(*asked)
+    assert [run["modelId"] for run in batch["runs"]] == [str(model) for model in models]
+    llmops(*asked)
+    found = llmops.json("evaluations", "list", "--batch", batch["id"])
+    assert {run["id"] for run in found} == {run["id"] for run in batch["runs"]}

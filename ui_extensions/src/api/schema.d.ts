@@ -1265,6 +1265,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/runs/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Evaluation Batch
+         * @description Evaluate several models on one benchmark: all are queued, or none and every bad item is named.
+         */
+        post: operations["create_evaluation_batch_llm_ops_v1_evaluation_runs_batch_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/runs/compare": {
         parameters: {
             query?: never;
@@ -3245,6 +3265,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[EvaluationBatch] */
+        Envelope_EvaluationBatch_: {
+            data: components["schemas"]["EvaluationBatch"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Evaluation] */
         Envelope_Evaluation_: {
             data: components["schemas"]["Evaluation"];
@@ -4031,6 +4066,8 @@ export interface components {
          * @description An evaluation run.
          */
         Evaluation: {
+            /** Batchid */
+            batchId?: string | null;
             /** Dagsterassetkey */
             dagsterAssetKey: string[];
             /** Datasetdigest */
@@ -4066,6 +4103,60 @@ export interface components {
             suite: components["schemas"]["Suite"];
             /** Trainingjobid */
             trainingJobId: string | null;
+        };
+        /**
+         * EvaluationBatch
+         * @description The runs of a batch, in the order of the models; each run carries the batch's id.
+         */
+        EvaluationBatch: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Runs */
+            runs: components["schemas"]["Evaluation"][];
+        };
+        /** EvaluationBatchCreate */
+        EvaluationBatchCreate: {
+            /**
+             * Answercolumn
+             * @default answer
+             */
+            answerColumn: string;
+            /**
+             * Datasetid
+             * Format: uuid
+             */
+            datasetId: string;
+            /**
+             * Maxnewtokens
+             * @default 48
+             */
+            maxNewTokens: number;
+            /**
+             * Metrics
+             * @description Any of exact_match, f1, bleu, perplexity, byte_perplexity, chrf, rouge1, rouge2, rougeL, accuracy, macro_f1, micro_f1, ner_f1, answer_length, refusal_rate.
+             */
+            metrics?: string[];
+            /** Modelids */
+            modelIds: string[];
+            /**
+             * Promptcolumn
+             * @default question
+             */
+            promptColumn: string;
+            /** @default automated */
+            runType: components["schemas"]["RunType"];
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /** @default words */
+            tokenization: components["schemas"]["Tokenization"];
         };
         /**
          * EvaluationComparison
@@ -10133,6 +10224,7 @@ export interface operations {
             query?: {
                 modelId?: string | null;
                 datasetId?: string | null;
+                batchId?: string | null;
                 status?: components["schemas"]["WorkStatus"] | null;
                 startDate?: string | null;
                 endDate?: string | null;
@@ -10199,6 +10291,51 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Evaluation_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_evaluation_batch_llm_ops_v1_evaluation_runs_batch_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EvaluationBatchCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_EvaluationBatch_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -55,7 +55,7 @@ slow: install
 	@echo "== tests, 2 of 3: the slow ones"
 	$(PYTEST) $(PARALLEL) -m "(slow or browser) and not journey"
 
-# one after the other: each runs a whole platform
+# one after the other: most run a whole platform, the others need the console built
 journeys: install console $(STAMPS)/chromium
 	@echo "== tests, 3 of 3: the journeys through the whole platform"
 	$(PYTEST) --durations=10 -m journey

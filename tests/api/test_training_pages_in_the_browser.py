@@ -17,8 +17,8 @@ from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.failures import JobFailed, RootCause, cause
 from tests.api.measuring import measured, said, submitted
 from tests.factories import CARD, approved, stored
+from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console, console
-from tests.journeys.test_accessibility_in_the_browser import AXE, BEGIN, DRESS, MISSED, MOST_STOPS, SERIOUS, STEP
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 SYSTEM = Actor("system:test")
@@ -76,14 +76,10 @@ def visitor(api: httpx.Client) -> Iterator[Console]:
 
 
 def test_axe_finds_nothing_serious_on_any_page_of_training_light_or_dark(pages: list[str], visitor: Console) -> None:
-    script = AXE.read_text()
     found: list[str] = []
     for path in pages:
         _open(visitor, path)
-        visitor.page.evaluate(script)
-        for theme in ("light", "dark"):
-            visitor.page.evaluate(DRESS, theme)
-            found += [f"{path} {theme}: {violation}" for violation in visitor.page.evaluate(SERIOUS)]
+        found += [f"{path} {violation}" for violation in serious(visitor.page, iframes=False)]
     assert found == []
 
 
@@ -105,14 +101,7 @@ def test_every_page_of_training_fits_a_phone_and_a_desk_in_both_languages(pages:
 def test_tab_goes_through_every_page_of_training_and_out_again(pages: list[str], visitor: Console) -> None:
     for path in pages:
         _open(visitor, path)
-        visitor.page.evaluate(BEGIN)
-        for _ in range(MOST_STOPS):
-            visitor.page.keyboard.press("Tab")
-            if visitor.page.evaluate(STEP):
-                break
-        else:
-            raise AssertionError(f"{path}: the focus never leaves the page")
-        assert visitor.page.evaluate(MISSED) == [], path
+        assert missed_by_tab(visitor.page) == [], path
 
 
 def _open(visitor: Console, path: str) -> None:

@@ -1,30 +1,19 @@
 """Answers are judged in the console by keyboard alone; axe finds nothing serious; what came of it is shown."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-import tests
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from tests.api.conftest import serving
 from tests.evaluation.reviewing import ABSOLUTE, PAIRWISE, answered, benchmark, body, headers, model_of
+from tests.journeys.accessibility import in_light, serious
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-AXE = Path(tests.__file__).parents[1] / "ui_extensions/node_modules/axe-core/axe.min.js"
-SERIOUS = """async () => {
-  const found = await axe.run(document, { resultTypes: ['violations'] });
-  return found.violations.filter((each) => ['serious', 'critical'].includes(each.impact))
-    .flatMap((each) => each.nodes.map((node) => `${each.id}: ${node.html.slice(0, 200)} ${node.failureSummary}`));
-}"""
-DRESS = """(theme) => {
-  document.documentElement.classList.toggle('dark', theme === 'dark');
-  return new Promise((dressed) => requestAnimationFrame(() => requestAnimationFrame(dressed)));
-}"""
 OUTLINED = """() => {
   const label = document.activeElement.closest('label');
   return label !== null && getComputedStyle(label).outlineStyle !== 'none';
@@ -58,11 +47,8 @@ def _as(visitor: Console, name: str, *roles: str) -> None:
 def _sound(page: Page) -> None:
     page.emulate_media(reduced_motion="reduce")
     page.wait_for_load_state("networkidle")
-    page.evaluate(AXE.read_text())
-    for theme in ("light", "dark"):
-        page.evaluate(DRESS, theme)
-        assert page.evaluate(SERIOUS) == []
-    page.evaluate(DRESS, "light")
+    assert serious(page, iframes=True) == []
+    in_light(page)
 
 
 def test_a_reviewer_judges_with_the_keyboard_alone(platform: Platform, api: httpx.Client, visitor: Console) -> None:

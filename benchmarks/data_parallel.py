@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.training import fresh
 from llmops_assets.training.loop import Training
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
@@ -67,15 +67,7 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
     recipe = Recipe.from_hyperparameters("pretrain", dials, use_gpu=False, processes=processes)
     architecture = recipe.architecture
     assert architecture is not None
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=architecture.vocab_size, hidden_size=architecture.hidden_size,
-            intermediate_size=architecture.intermediate_size, num_hidden_layers=architecture.layers,
-            num_attention_heads=architecture.heads, num_key_value_heads=architecture.heads,
-            max_position_embeddings=LENGTH, tie_word_embeddings=True,
-        )
-    )  # fmt: skip
+    model = fresh(architecture)
     tokens = np.random.default_rng(0).integers(0, 2048, 400_000).astype(np.uint16)
     source = Packed(tokens, LENGTH, batch)
     material = Material(training=source, evaluation=source, held_out=[], rows={})

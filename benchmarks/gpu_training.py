@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.training import fresh
 from llmops_assets.training.loop import Training, rate_factor
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
@@ -56,19 +56,6 @@ class Clock(Reporter):
             torch.cuda.synchronize()
             self.at.append(time.perf_counter())
             self.losses.append(value)
-
-
-def fresh(architecture: Architecture) -> Any:
-    """The model with the same first weights every time."""
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=architecture.vocab_size, hidden_size=architecture.hidden_size,
-            intermediate_size=architecture.intermediate_size, num_hidden_layers=architecture.layers,
-            num_attention_heads=architecture.heads, num_key_value_heads=architecture.heads,
-            max_position_embeddings=architecture.context_length, tie_word_embeddings=True,
-        )
-    )  # fmt: skip
 
 
 def ours(recipe: Recipe, architecture: Architecture, source: Packed) -> Clock:

@@ -39,6 +39,7 @@ class Disagreement(Value):
 def name(tx: Transaction, review_id: UUID | str, person: str) -> Review:
     """Name who adjudicates. Raises Forbidden for a reviewer or somebody with an interest, Conflict once it began."""
     row = reviews.load(tx, review_id, lock=True)
+    reviews.check_not_blind(tx, row)
     reviews.check_open(row)
     if row.adjudicator == person:
         return reviews.value(tx, row)

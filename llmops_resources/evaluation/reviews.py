@@ -140,6 +140,7 @@ def search(
 def assign(tx: Transaction, review_id: UUID | str, reviewer: str) -> Review:
     """Give a person the open slots, up to one a unit. Giving them again changes nothing."""
     row = load(tx, review_id, lock=True)
+    check_not_blind(tx, row)
     check_open(row)
     check_no_adjudicator(row, reviewer)
     check_not_excluded(tx, row, reviewer)
@@ -153,6 +154,7 @@ def assign(tx: Transaction, review_id: UUID | str, reviewer: str) -> Review:
 def release(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) -> Review:
     """Take back what a person has not judged, so that others can."""
     row = load(tx, review_id, lock=True)
+    check_not_blind(tx, row)
     check_open(row)
     check_reason(reason)
     scored = select(ReviewScoreRow.number).filter_by(review_id=row.id, reviewer=reviewer)
@@ -167,6 +169,7 @@ def release(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) 
 def exclude(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) -> Review:
     """Leave a person's judgements out, all of them; they are kept, and their units need somebody else."""
     row = load(tx, review_id, lock=True)
+    check_not_blind(tx, row)
     check_open(row)
     check_reason(reason)
     assignments = tx.session.scalars(select(ReviewAssignmentRow).filter_by(review_id=row.id, reviewer=reviewer)).all()

@@ -49,7 +49,6 @@ class MemoryEstimate(Value):
         """All of it together."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.reserved
 
-
     @property
     def fixed(self) -> int:
         """What is needed however short the texts are."""

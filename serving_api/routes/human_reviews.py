@@ -147,28 +147,24 @@ def join_review(platform: Doors, actor: Judge, review_id: UUID) -> Envelope[list
 @router.post("/reviews/{review_id}/assign")
 def assign_review(platform: Doors, actor: Manager, review_id: UUID, body: Somebody) -> Envelope[Review]:
     with audited_refusal(platform, actor, "review.assign", str(review_id)), platform.transaction(actor) as tx:
-        reviews.get(tx, review_id)
         return ok(reviews.assign(tx, review_id, body.person))
 
 
 @router.post("/reviews/{review_id}/release")
 def release_reviewer(platform: Doors, actor: Manager, review_id: UUID, body: SomebodyWithReason) -> Envelope[Review]:
     with audited_refusal(platform, actor, "review.release", str(review_id)), platform.transaction(actor) as tx:
-        reviews.get(tx, review_id)
         return ok(reviews.release(tx, review_id, body.person, body.reason))
 
 
 @router.post("/reviews/{review_id}/exclude")
 def exclude_reviewer(platform: Doors, actor: Manager, review_id: UUID, body: SomebodyWithReason) -> Envelope[Review]:
     with audited_refusal(platform, actor, "review.exclude", str(review_id)), platform.transaction(actor) as tx:
-        reviews.get(tx, review_id)
         return ok(reviews.exclude(tx, review_id, body.person, body.reason))
 
 
 @router.post("/reviews/{review_id}/adjudicator")
 def name_adjudicator(platform: Doors, actor: Manager, review_id: UUID, body: Somebody) -> Envelope[Review]:
     with audited_refusal(platform, actor, "review.adjudicator", str(review_id)), platform.transaction(actor) as tx:
-        reviews.get(tx, review_id)
         return ok(review_adjudication.name(tx, review_id, body.person))
 
 

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from transformers import LlamaForCausalLM
 
-from benchmarks.training import fresh
 from llmops_assets.training.loop import Training
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
+from llmops_assets.training.models import decoder
 from llmops_assets.training.sources import Packed
 from llmops_resources.training.recipe import Recipe
 
@@ -67,7 +68,8 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
     recipe = Recipe.from_hyperparameters("pretrain", dials, use_gpu=False, processes=processes)
     architecture = recipe.architecture
     assert architecture is not None
-    model = fresh(architecture)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(decoder(architecture))
     tokens = np.random.default_rng(0).integers(0, 2048, 400_000).astype(np.uint16)
     source = Packed(tokens, LENGTH, batch)
     material = Material(training=source, evaluation=source, held_out=[], rows={})

@@ -24,11 +24,12 @@ from typing import Final
 import numpy as np
 import torch
 from accelerate import Accelerator
+from transformers import LlamaForCausalLM
 
-from benchmarks.training import fresh
 from llmops_assets.training.loop import Training, rate_factor
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
+from llmops_assets.training.models import decoder
 from llmops_assets.training.sources import Packed, from_step
 from llmops_resources.training.architecture import Architecture, parameter_count
 from llmops_resources.training.recipe import Recipe
@@ -56,6 +57,12 @@ class Clock(Reporter):
             torch.cuda.synchronize()
             self.at.append(time.perf_counter())
             self.losses.append(value)
+
+
+def fresh(architecture: Architecture) -> Any:
+    """The model with the same first weights every time."""
+    torch.manual_seed(0)
+    return LlamaForCausalLM(decoder(architecture))
 
 
 def ours(recipe: Recipe, architecture: Architecture, source: Packed) -> Clock:

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import LlamaForCausalLM, Trainer, TrainingArguments
 
 from llmops_assets.training.loop import Training
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
+from llmops_assets.training.models import decoder
 from llmops_assets.training.sources import Packed, from_step
 from llmops_resources.training.architecture import Architecture
 from llmops_resources.training.recipe import Recipe
@@ -44,14 +45,7 @@ RATE = 1e-3
 
 def fresh(architecture: Architecture, seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=architecture.vocab_size, hidden_size=architecture.hidden_size,
-            intermediate_size=architecture.intermediate_size, num_hidden_layers=architecture.layers,
-            num_attention_heads=architecture.heads, num_key_value_heads=architecture.heads,
-            max_position_embeddings=architecture.context_length, tie_word_embeddings=True,
-        )
-    )  # fmt: skip
+    return LlamaForCausalLM(decoder(architecture))
 
 
 def ours(recipe: Recipe, architecture: Architecture, source: Packed) -> float:

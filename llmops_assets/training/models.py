@@ -20,16 +20,10 @@ def new_model(recipe: Recipe, architecture: Architecture, tokenizer: PreTrainedT
     of the model in `base` fits.
     """
     borrowed = recipe.initialization is not Initialization.RANDOM
-    config = LlamaConfig(
+    config = decoder(
+        architecture,
         vocab_size=len(tokenizer) if borrowed else architecture.vocab_size,
-        hidden_size=architecture.hidden_size,
-        intermediate_size=architecture.intermediate_size,
-        num_hidden_layers=architecture.layers,
-        num_attention_heads=architecture.heads,
-        num_key_value_heads=architecture.heads,
-        max_position_embeddings=architecture.context_length,
         attention_dropout=recipe.dropout,
-        tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -40,6 +34,21 @@ def new_model(recipe: Recipe, architecture: Architecture, tokenizer: PreTrainedT
     elif recipe.initialization is Initialization.CUSTOM_WEIGHTS:
         _take_weights(model, base)
     return model
+
+
+def decoder(architecture: Architecture, **more: Any) -> LlamaConfig:
+    """The configuration of a Llama-style decoder of this shape; `more` are settings of `LlamaConfig` that go first."""
+    shape = {
+        "vocab_size": architecture.vocab_size,
+        "hidden_size": architecture.hidden_size,
+        "intermediate_size": architecture.intermediate_size,
+        "num_hidden_layers": architecture.layers,
+        "num_attention_heads": architecture.heads,
+        "num_key_value_heads": architecture.heads,
+        "max_position_embeddings": architecture.context_length,
+        "tie_word_embeddings": True,
+    }
+    return LlamaConfig(**{**shape, **more})
 
 
 def apply_lora(model: nn.Module, lora: Lora) -> Any:

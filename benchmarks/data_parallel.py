@@ -77,7 +77,7 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
     with clock, contextlib.redirect_stdout(io.StringIO()):
         accelerator = Accelerator(cpu=True)
         assert accelerator.num_processes == processes
-        Training(Path("/nowhere"), recipe, accelerator, clock, None).run(model, material)  # type: ignore[arg-type]
+        Training(folder, recipe, accelerator, clock, None).run(model, material)  # type: ignore[arg-type]
         told = {
             "wall": (clock.at[-1][0] - clock.at[WARM - 1][0]) / steps,
             "cpu": (clock.at[-1][1] - clock.at[WARM - 1][1]) / steps,

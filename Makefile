@@ -55,10 +55,13 @@ slow: install
 	@echo "== tests, 2 of 3: the slow ones"
 	$(PYTEST) $(PARALLEL) -m "(slow or browser) and not journey"
 
-# one after the other: most run a whole platform, the others need the console built
+# by name, since to look for them in every file of tests means loading torch and all else for minutes
+JOURNEYS = $(shell grep -rl --include='test_*.py' 'mark\.journey' tests)
+
+# Two workers: one begins with the deaths of a platform's parts, the other with the platform that many tests look at.
 journeys: install console $(STAMPS)/chromium
 	@echo "== tests, 3 of 3: the journeys through the whole platform"
-	$(PYTEST) --durations=10 -m journey
+	$(PYTEST) --durations=10 -n 2 --dist loadgroup --no-loadscope-reorder -m journey $(JOURNEYS)
 
 # side by side, and each one's output in one piece
 check: install $(STAMPS)/node_modules

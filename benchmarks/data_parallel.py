@@ -5,7 +5,8 @@ a step of two half of it each, so that perfect sharing would take half the time:
 time of a step. By CPU it is C1 / (C2 of both processes), which says what sharing costs even where cores are shared.
 First steps warm up and do not count. Rounds are interleaved, and the losses of both must be equal to 1e-5. "Half the
 work" is one process with half the batch: what a step would take if sharing it cost nothing, which is fairer to sharing
-where a smaller batch is less than half the work.
+where a smaller batch is less than half the work. "Strangers" are two such processes at once that share nothing but the
+machine: what its two cores can give, as they may be two threads of one core, and share caches and memory in any case.
 
     python benchmarks/data_parallel.py [--steps 12] [--rounds 3]
 """
@@ -78,24 +79,44 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
         accelerator = Accelerator(cpu=True)
         assert accelerator.num_processes == processes
         Training(folder, recipe, accelerator, clock, None).run(model, material)  # type: ignore[arg-type]
-        told = {
+        measured = {
             "wall": (clock.at[-1][0] - clock.at[WARM - 1][0]) / steps,
             "cpu": (clock.at[-1][1] - clock.at[WARM - 1][1]) / steps,
             "losses": clock.losses,
         }
-        (folder / f"{accelerator.process_index}.json").write_text(json.dumps(told))
+        (folder / f"{accelerator.process_index}.json").write_text(json.dumps(measured))
         accelerator.end_training()
 
 
 def measure(shape: dict[str, int], batch: int, steps: int, processes: int) -> dict[str, Any]:
     """A step's wall seconds (of the slower process) and CPU seconds (of all), and the losses."""
     with tempfile.TemporaryDirectory() as folder:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, *(launcher if processes > 1 else []), __file__, "--child", folder]
-        told = [json.dumps(shape), str(batch), str(steps), str(processes)]
-        quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-        subprocess.run([*command, *told], env=os.environ | quiet, check=True)
-        each = [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(processes)]
+        assert start(Path(folder), shape, batch, steps, processes).wait() == 0
+        return told(Path(folder), processes)
+
+
+def strangers(shape: dict[str, int], batch: int, steps: int) -> dict[str, Any]:
+    """The same of two processes at once that do not know of each other."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        both = [start(Path(folder), shape, batch, steps, 1) for folder in (one, other)]
+        assert [process.wait() for process in both] == [0, 0]
+        each = [told(Path(folder), 1) for folder in (one, other)]
+    return {"wall": max(run["wall"] for run in each), "cpu": sum(run["cpu"] for run in each)}
+
+
+def start(folder: Path, shape: dict[str, int], batch: int, steps: int, processes: int) -> "subprocess.Popen[bytes]":
+    """Start a training whose processes write what they measured into the folder."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), __file__, "--child", str(folder)]
+    quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        [*command, json.dumps(shape), str(batch), str(steps), str(processes)], env=os.environ | quiet
+    )
+
+
+def told(folder: Path, processes: int) -> dict[str, Any]:
+    """What the processes of a training measured."""
+    each = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(processes)]
     return {
         "wall": max(one["wall"] for one in each),
         "cpu": sum(one["cpu"] for one in each),
@@ -104,22 +125,25 @@ def measure(shape: dict[str, int], batch: int, steps: int, processes: int) -> di
 
 
 def report(name: str, shape: dict[str, int], batch: int, steps: int, rounds: int) -> None:
-    ones, halves, twos = [], [], []
+    ones, halves, twos, loose = [], [], [], []
     for _ in range(rounds):
         ones.append(measure(shape, batch, steps, 1))
         twos.append(measure(shape, batch, steps, 2))
         halves.append(measure(shape, batch // 2, steps, 1))
+        loose.append(strangers(shape, batch // 2, steps))
     apart = max(abs(a - b) for a, b in zip(ones[0]["losses"], twos[0]["losses"], strict=True))
 
     def middle(values: list[float]) -> str:
         return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
     pairs = list(zip(ones, twos, halves, strict=True))
-    one, two = (statistics.median(1000 * run["wall"] for run in runs) for runs in (ones, twos))
-    print(f"{name}: a step {one:.0f} ms by one process, {two:.0f} ms by two")
+    alone, shared = (statistics.median(1000 * run["wall"] for run in runs) for runs in (ones, twos))
+    print(f"{name}: a step {alone:.0f} ms by one process, {shared:.0f} ms by two")
     print(f"  efficiency by wall: {middle([o['wall'] / 2 / t['wall'] for o, t, _ in pairs])}")
     print(f"  efficiency by CPU: {middle([o['cpu'] / t['cpu'] for o, t, _ in pairs])}")
     print(f"  efficiency by wall, beside half the work alone: {middle([h['wall'] / t['wall'] for _, t, h in pairs])}")
+    beside = [stranger["wall"] / two["wall"] for two, stranger in zip(twos, loose, strict=True)]
+    print(f"  efficiency by wall, beside two strangers: {middle(beside)}")
     print(f"  losses apart by at most {apart:.1e}: {'equal' if apart <= 1e-5 else 'NOT EQUAL'} to 1e-5", flush=True)
 
 

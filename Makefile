@@ -51,17 +51,18 @@ fast: install
 	@echo "== tests, 1 of 3: the fast ones"
 	$(PYTEST) $(PARALLEL) -m "not slow and not browser and not journey"
 
-slow: install
+# browsers that need no platform around the API are among them
+slow: install console $(STAMPS)/chromium
 	@echo "== tests, 2 of 3: the slow ones"
 	$(PYTEST) $(PARALLEL) -m "(slow or browser) and not journey"
 
-# by name, since to look for them in every file of tests means loading torch and all else for minutes
+# by name, since looking for them among all tests loads everything first
 JOURNEYS = $(shell grep -rl --include='test_*.py' 'mark\.journey' tests)
 
-# Two workers: one begins with the deaths of a platform's parts, the other with the platform that many tests look at.
+# one after the other: each runs a whole platform
 journeys: install console $(STAMPS)/chromium
 	@echo "== tests, 3 of 3: the journeys through the whole platform"
-	$(PYTEST) --durations=10 -n 2 --dist loadgroup --no-loadscope-reorder -m journey $(JOURNEYS)
+	$(PYTEST) --durations=10 -m journey $(JOURNEYS)
 
 # side by side, and each one's output in one piece
 check: install $(STAMPS)/node_modules

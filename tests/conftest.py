@@ -47,14 +47,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which journeys belong on one worker: those that share a platform, and those of one file."""
-    for item in items:
-        if item.get_closest_marker("journey"):
-            shares = "walked" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("walked" if shares else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of this test session, with a migrated database `template_llmops` to clone."""

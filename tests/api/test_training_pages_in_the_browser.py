@@ -20,7 +20,7 @@ from tests.factories import CARD, approved, stored
 from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console, console
 
-pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 SYSTEM = Actor("system:test")
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 #: What reaches beyond the window and cannot be scrolled to inside a box of its own.

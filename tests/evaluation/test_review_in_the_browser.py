@@ -13,7 +13,7 @@ from tests.evaluation.reviewing import ABSOLUTE, PAIRWISE, answered, benchmark, 
 from tests.journeys.accessibility import in_light, serious
 from tests.journeys.browser import Console, console
 
-pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 OUTLINED = """() => {
   const label = document.activeElement.closest('label');
   return label !== null && getComputedStyle(label).outlineStyle !== 'none';

@@ -2,7 +2,8 @@
 
 A/A: the candidate is as good as the baseline, and the gate asks for better (margin 0), the boundary of what it tests.
 Each experiment looks several times, each time with more samples, at several metrics; it is a false positive when any
-metric passes at any look. Power is the share that passes when the candidate is better by `EFFECT` and the margin 0.1.
+metric passes at any look. Power is the share
+of equal, and of better, models that one look finds not inferior by MARGIN.
 """
 
 import sys
@@ -17,17 +18,14 @@ EXPERIMENTS, LOOKS, SAMPLES, CONDITIONS = 2_000, 8, 100, 2
 MARGIN: Final = 0.1
 
 
-def false_positives(
-    *, experiments: int, looks: int, samples: int, conditions: int, seed: int
-) -> tuple[float, float]:
+def false_positives(*, experiments: int, looks: int, samples: int, conditions: int, seed: int) -> tuple[float, float]:
     """(ours, naive): the shares of A/A experiments in which some metric passed at some look."""
     rng, ours, naive = np.random.default_rng(seed), 0, 0
     for _ in range(experiments):
         easy = rng.beta(1, 1, size=(conditions, looks * samples))  # how hard a question is, for both models
         differences = (rng.random(easy.shape) < easy).astype(float) - (rng.random(easy.shape) < easy)
         ours += any(
-            min(_adjusted(differences[:, : look * samples], 0.0)) <= betting.spent(look)
-            for look in range(1, looks + 1)
+            min(_adjusted(differences[:, : look * samples], 0.0)) <= betting.spent(look) for look in range(1, looks + 1)
         )
         naive += any(
             np.any(stats.ttest_1samp(differences[:, : look * samples], 0, axis=1, alternative="greater").pvalue <= 0.05)
@@ -52,15 +50,12 @@ def _adjusted(differences: betting.Scores, margin: float) -> list[float]:
 
 def main() -> None:
     """Print the figures; the exit status is 1 when false positives are above 5 %."""
-    ours, naive = false_positives(
-        experiments=EXPERIMENTS, looks=LOOKS, samples=SAMPLES, conditions=CONDITIONS, seed=1
-    )
+    ours, naive = false_positives(experiments=EXPERIMENTS, looks=LOOKS, samples=SAMPLES, conditions=CONDITIONS, seed=1)
     print(f"{EXPERIMENTS:,} A/A experiments, {LOOKS} looks, {SAMPLES} more samples each, {CONDITIONS} metrics")
     print(f"  false positives  gate {ours:.4f}  paired t-test at every look {naive:.4f}")
     for samples in (200, 500, 1_000, 2_000):
-        shares = (power(experiments=400, samples=samples, better=by, seed=2) for by in (0.0, 0.05))
-        same, better = shares
-        print(f"  {samples:5,} samples, margin {MARGIN}: an equal model passes {same:.2f}, one 5 points better {better:.2f}")
+        same, better = (power(experiments=400, samples=samples, better=by, seed=2) for by in (0.0, 0.05))
+        print(f"  {samples:5,} samples, margin {MARGIN}: equal models pass {same:.2f}, 5 points better {better:.2f}")
     if ours > betting.ALPHA:
         sys.exit(f"false positives {ours:.4f} are above {betting.ALPHA}")
 

@@ -115,7 +115,7 @@ class Verdict(Value):
 
 @dataclass(frozen=True)
 class _Measured:
-    """A condition as a test: scores in [0, 1] against a mean; a mean `m` of them is `slope`·m + `offset` to a reader."""
+    """Scores in [0, 1] to test against a mean; a mean `m` of them is `slope`·m + `offset` to a reader."""
 
     scores: Scores
     against: float

@@ -9,6 +9,7 @@ from llmops_assets.catalog.assets import build_model
 from llmops_assets.checks.assets import build_dataset
 from llmops_assets.checks.comparison import build_comparison
 from llmops_assets.evaluation.assets import build_evaluation
+from llmops_assets.evaluation.gates import build_gate_check
 from llmops_assets.intake import build_sensors
 from llmops_assets.mirror import CatalogState, Mirror, edges, upstream_of
 from llmops_assets.serving.assets import build_endpoint
@@ -32,6 +33,7 @@ def build(state: CatalogState) -> dg.Definitions:
             *(build_evaluation(model, benchmark, upstream) for model, benchmark in state.evaluations),
             *(build_endpoint(environment, route, upstream) for environment, route, _model in state.endpoints),
         ],
+        asset_checks=[build_gate_check(name) for name in state.models],
         sensors=[*build_sensors(state), build_sweep()],
         resources={"platform": platform_resource},
         executor=dg.in_process_executor,

@@ -22,6 +22,7 @@ from llmops_cli.rooms import (
     evaluations,
     experiments,
     external,
+    gates,
     governance,
     imports,
     models,
@@ -49,6 +50,7 @@ app.add_typer(prompts.app, name="prompts")
 app.add_typer(training.app, name="training")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(evaluations.app, name="evaluations")
+app.add_typer(gates.app, name="gates")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)

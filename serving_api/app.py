@@ -30,6 +30,7 @@ from serving_api.routes import (
     datasets,
     evaluation,
     experiments,
+    gates,
     governance,
     health,
     human_reviews,
@@ -99,7 +100,7 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, human_reviews, serving, governance, observability,
+        evaluation, gates, human_reviews, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

@@ -9,11 +9,12 @@ import dagster as dg
 
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
+from llmops_assets.evaluation.gates import report_gates
 from llmops_assets.evaluation.partial import PARTIAL
 from llmops_assets.names import console_link, identifier, markdown_table, upstream_ins
 from llmops_resources.database import Transaction
 from llmops_resources.errors import UpstreamFailed
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import gate_verdicts, runs
 from llmops_resources.evaluation.runs import Evaluation, Result
 from llmops_resources.platform import Platform
 from llmops_resources.values import sha256_of
@@ -66,7 +67,8 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
                 raise UpstreamFailed("the evaluation ended without a result", remedy="See the run's log in Dagster.")
             result = Result.model_validate_json(path.read_bytes())
         with platform.transaction(ACTOR) as tx:
-            done = runs.finish(tx, evaluation.id, result, run_id=context.run.run_id)
+            done = gate_verdicts.finish(tx, evaluation.id, result, run_id=context.run.run_id)
+    report_gates(context, model)
     return _materialization(platform, done, result)
 
 

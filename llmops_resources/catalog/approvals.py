@@ -275,6 +275,11 @@ def _check_evidence(tx: Transaction, row: VersionRow) -> None:
     """Raises Conflict when these very bytes lack what their kind must have passed. Unknown is never a pass."""
     if row.kind == Kind.MODEL:
         _check_airlock(tx, row)
+    if unmet := evidence.unmet(tx, versions.value(row)):
+        raise Conflict(
+            f"{row.name} {row.version} cannot be approved: {'; '.join(unmet)}",
+            remedy="Evaluate it on the benchmarks of its gates; a model that fails one is improved as a new version.",
+        )
     if row.kind != Kind.DATASET:
         return
     report = evidence.latest(tx, row.id, evidence.EvidenceKind.VALIDATION)

@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.airlock import AirlockReport
-from llmops_resources.catalog.lifecycle import PiiStatus
-from llmops_resources.catalog.tables import EvidenceRow
+from llmops_resources.catalog.lifecycle import Kind, PiiStatus
+from llmops_resources.catalog.tables import EvidenceRow, RequirementRow
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.values import Value
@@ -21,6 +21,7 @@ class EvidenceKind(StrEnum):
     TRAINING = "training"
     EVALUATION = "evaluation"
     AIRLOCK = "airlock"
+    GATE = "gate"
 
 
 class Evidence(Value):
@@ -76,6 +77,43 @@ def record_validation(
     """Write the figures lists and filters need onto the data set."""
     row = versions.load(tx, version_id)
     row.pii_status, row.quality_score, row.row_count = pii_status, quality_score, row_count
+
+
+def require(
+    tx: Transaction, kind: Kind, name: str, wanted: EvidenceKind, *, key: str, source_id: object, description: str
+) -> None:
+    """From now on no version of this name is approved without passed evidence of this kind from this source.
+
+    The same `key` again replaces what it demanded; `source_id` None withdraws it.
+    """
+    source = None if source_id is None else str(source_id)
+    row = RequirementRow(
+        kind=kind, name=name, evidence_kind=wanted, key=key, source_id=source, description=description,
+        created_by=tx.actor.id,
+    )  # fmt: skip
+    tx.session.add(row)
+    tx.session.flush()
+    tx.audit("evidence.require", "requirement", row.number, name=name, kind=wanted, key=key, source=source)
+
+
+def unmet(tx: Transaction, version: Version) -> list[str]:
+    """Why required evidence does not let this version's present digest pass. Unknown is never a pass."""
+    query = select(RequirementRow).filter_by(kind=version.kind, name=version.name).order_by(RequirementRow.number)
+    newest = {(row.evidence_kind, row.key): row for row in tx.session.scalars(query)}
+    problems: list[str] = []
+    for row in newest.values():
+        if row.source_id is None:
+            continue
+        found = next(
+            (e for e in of_version(tx, version.id, EvidenceKind(row.evidence_kind)) if e.source_id == row.source_id),
+            None,
+        )
+        if found is None or found.digest != version.digest:
+            problems.append(f"{row.description} has not judged it")
+        elif found.passed is not True:
+            reasons = found.summary.get("reasons") or ["it was not passed"]
+            problems.append(f"{row.description}: {'; '.join(map(str, reasons))}")
+    return problems
 
 
 def latest(tx: Transaction, version_id: UUID, kind: EvidenceKind) -> Evidence | None:

@@ -117,6 +117,25 @@ class EvidenceRow(Base):
     recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
+class RequirementRow(Base):
+    """Evidence that versions of a name need before their approval; the newest row of a key counts.
+
+    `source_id` names what the evidence must come from; without it the requirement is withdrawn.
+    """
+
+    __tablename__ = "catalog_requirements"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(128), index=True)
+    evidence_kind: Mapped[str] = mapped_column(String(32))
+    key: Mapped[str]
+    source_id: Mapped[str | None]
+    description: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class LineageRow(Base):
     """`child` was made from `parent`; both are exact versions."""
 

@@ -76,7 +76,7 @@ def trend(tx: Transaction, *, model_name: str, benchmark_name: str) -> list[Eval
 
 def beside(first: Evaluation, second: Evaluation) -> EvaluationComparison:
     """The second run measured against the first."""
-    differences = tuple(_differences(first, second))
+    differences = tuple(differences_of(first, second))
     metrics: tuple[MetricComparison, ...] = ()
     if not differences and first.result is not None and second.result is not None:
         names = [name for name in first.result.metrics if name in second.result.metrics]
@@ -90,7 +90,7 @@ def beside(first: Evaluation, second: Evaluation) -> EvaluationComparison:
     )
 
 
-def _differences(first: Evaluation, second: Evaluation) -> Iterable[Difference]:
+def differences_of(first: Evaluation, second: Evaluation) -> Iterable[Difference]:
     """Why two runs do not compare. What one of them has not recorded is not known to be the same."""
     for name, run in (("first", first), ("second", second)):
         if run.result is None:
@@ -115,7 +115,7 @@ def _differences(first: Evaluation, second: Evaluation) -> Iterable[Difference]:
 
 
 def _metric(name: str, first: Result, second: Result, seed: int) -> MetricComparison:
-    reason = _reason(name, first, second)
+    reason = incomparable(name, first, second)
     difference = None
     if reason is None:
         difference = paired(_scores(first, name), _scores(second, name), seed)
@@ -125,7 +125,7 @@ def _metric(name: str, first: Result, second: Result, seed: int) -> MetricCompar
     )
 
 
-def _reason(name: str, first: Result, second: Result) -> str | None:
+def incomparable(name: str, first: Result, second: Result) -> str | None:
     """Why this metric does not compare although the runs do."""
     one, two = first.protocol, second.protocol
     scorers = [protocol.get("scorers", {}).get(name) for protocol in (one, two)]

@@ -28,6 +28,34 @@ class EvaluationRow(WorkRow, Base):
     result: Mapped[dict[str, Any] | None]
 
 
+class GateRow(Base):
+    """A declared gate; never changed: the newest row of a model, a benchmark and a name is in force."""
+
+    __tablename__ = "gates"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    model_name: Mapped[str] = mapped_column(String(128), index=True)
+    benchmark_name: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(String(128))
+    digest: Mapped[str] = mapped_column(String(80))
+    content: Mapped[dict[str, Any]]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class GateVerdictRow(Base):
+    """What a gate said about one evaluation; never changed."""
+
+    __tablename__ = "gate_verdicts"
+    __table_args__ = (UniqueConstraint("gate_id", "evaluation_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    gate_id: Mapped[UUID] = mapped_column(ForeignKey("gates.id"))
+    evaluation_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation_runs.id"), index=True)
+    content: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class ReviewRubricRow(Base):
     """A rubric, named by the digest of its content; never changed."""
 

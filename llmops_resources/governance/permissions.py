@@ -40,6 +40,7 @@ class Permission(StrEnum):
     METRICS_WRITE = "metrics:write"
     EVALUATION_READ = "evaluation:read"
     EVALUATION_RUN = "evaluation:run"
+    GATE_DECLARE = "gate:declare"
     REVIEW_MANAGE = "review:manage"
     REVIEW_SCORE = "review:score"
     SERVING_READ = "serving:read"
@@ -74,6 +75,7 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.METRICS_WRITE: _MODELLERS,
     Permission.EVALUATION_READ: _EVERYONE,
     Permission.EVALUATION_RUN: _MODELLERS | {Role.REVIEWER},
+    Permission.GATE_DECLARE: frozenset({Role.ADMIN, Role.REVIEWER}),
     Permission.REVIEW_MANAGE: _MODELLERS | {Role.REVIEWER},
     Permission.REVIEW_SCORE: _EVERYONE - {Role.VIEWER},
     Permission.SERVING_READ: _EVERYONE,

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from uuid import UUID
 
+import dagster as dg
 import pytest
 from sqlalchemy import text
 
@@ -47,7 +48,7 @@ def _job(platform: Platform, admin: Actor, job_id: UUID) -> Job:
 
 @pytest.mark.slow
 def test_a_model_is_trained_evaluated_served_and_withdrawn(
-    platform: Platform, admin: Actor, materialize: Materialize
+    platform: Platform, admin: Actor, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
     dataset = approved(platform, Kind.DATASET, "facts", files={"part-0001.csv": FACTS})
     job = _submitted(platform, admin, dataset)
@@ -70,6 +71,8 @@ def test_a_model_is_trained_evaluated_served_and_withdrawn(
         result = runs.get(tx, evaluation.id).result
     assert result is not None
     assert result.counts.total == 4
+    check = dg.AssetCheckKey(dg.AssetKey(["models", "tiny"]), "gates")
+    assert instance.event_log_storage.get_asset_check_execution_history(check, limit=1), "the run reported no check"
 
     approve(platform, model.id)
     with platform.transaction(admin) as tx:

@@ -25,6 +25,9 @@ _NUMERIC = {ColumnType.INTEGER, ColumnType.NUMBER}
 _TIMES = {ColumnType.DATE, ColumnType.DATETIME}
 _WORDED = {ColumnType.STRING, ColumnType.LIST, ColumnType.OBJECT}
 _BLOCK = 256 * 1024  # bytes that stay in the cache
+_BLANK, _BROKEN = 1, 2  # marks of a text; none is both, since what `_DAMAGED` names is no white space
+# White space is, in UTF-8, up to 20, or begins with one of these bytes (U+0085, 00A0, 1680, 2000 to 205F, 3000).
+_MAY_BE_BLANK = np.isin(np.arange(256), [*range(33), 0xC2, 0xE1, 0xE2, 0xE3])
 _DAMAGED = "[\ufffd\x00-\x08\x0e-\x1f\x7f]"
 
 Floats = npt.NDArray[np.float64]
@@ -83,26 +86,38 @@ def _expressions(spool: Spool, column: SpooledColumn) -> Iterator[pl.Expr]:
     yield raw.is_null().alias(f"null {column.name}")
     if column.type in _WORDED:
         yield raw.str.len_chars().alias(f"x {column.name}")
-        yield (~raw.str.contains(r"\S")).alias(f"blank {column.name}")
-        damaged = raw.map_batches(_damaged, return_dtype=pl.Boolean, is_elementwise=True)
-        yield damaged.alias(f"damaged {column.name}")
+        marks = raw.map_batches(_marks, return_dtype=pl.UInt8, is_elementwise=True)
+        yield marks.alias(f"marks {column.name}")
     elif column.type in _NUMERIC | _TIMES:
         yield value.alias(f"x {column.name}")
 
 
-def _damaged(texts: pl.Series) -> pl.Series:
-    """Which texts match `_DAMAGED`. Hardly any does, so all bytes of many texts are ruled out together first."""
-    whole = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
+def _marks(texts: pl.Series) -> pl.Series:
+    """`_BLANK` where a text is white space only, `_BROKEN` where it matches `_DAMAGED`, else 0.
+
+    Hardly any is: the first byte of most texts rules the one out, all bytes of many texts together the other.
+    """
+    marks = np.zeros(len(texts), np.uint8)
+    _, places, whole = (flat := texts.to_arrow(compat_level=pl.CompatLevel.oldest())).buffers()
     data = np.frombuffer(whole or b"", np.uint8)
+    starts = np.frombuffer(places or b"", np.int64)[flat.offset : flat.offset + len(texts)]
+    if not len(data):
+        suspects = np.arange(len(texts))
+    else:  # an empty text has the first byte of another one, so its length is asked, too
+        first = data[np.minimum(starts, len(data) - 1)]
+        suspects = np.flatnonzero(_MAY_BE_BLANK[first] | (texts.str.len_bytes().fill_null(0) == 0).to_numpy())
+    if len(suspects):
+        blank = ~texts.gather(suspects).str.contains(r"\S").fill_null(True)
+        marks[suspects[blank.to_numpy()]] = _BLANK
     if any(_is_suspect(data[start : start + _BLOCK]) for start in range(0, len(data), _BLOCK)):
-        return texts.str.contains(_DAMAGED)
-    return pl.repeat(False, len(texts), dtype=pl.Boolean, eager=True)
+        marks[texts.str.contains(_DAMAGED).fill_null(False).to_numpy()] = _BROKEN
+    return pl.Series(texts.name, marks)
 
 
 def _is_suspect(data: npt.NDArray[np.uint8]) -> bool:
     """Whether UTF-8 has a byte that `_DAMAGED` names, or one that the replacement character (EF BF BD) begins with."""
     controls = data.min() < 32 and ((data < 9).any() or (data - np.uint8(14) < 18).any())  # below 14 it wraps around
-    return bool(controls or (data == 0x7F).any() or (data == 0xEF).any())
+    return bool(controls or (data.max() >= 0x7F and ((data == 0x7F).any() or (data == 0xEF).any())))
 
 
 def _figures(column: SpooledColumn, cells: pl.DataFrame, *, private: bool) -> dict[str, Any]:
@@ -113,9 +128,9 @@ def _figures(column: SpooledColumn, cells: pl.DataFrame, *, private: bool) -> di
     found: dict[str, Any] = {"nulls": int(null.sum())}
     found["distinct"] = int((hashes.filter(~null) if found["nulls"] else hashes).n_unique())
     if kind in _WORDED:
-        lengths = _finite(cells[f"x {name}"])
+        lengths, marks = _finite(cells[f"x {name}"]), cells[f"marks {name}"].to_numpy()
         found |= {
-            "blank": int(cells[f"blank {name}"].sum()), "damaged": int(cells[f"damaged {name}"].sum()),
+            "blank": int(np.count_nonzero(marks == _BLANK)), "damaged": int(np.count_nonzero(marks == _BROKEN)),
             "mean_length": _mean(lengths), "outliers": _outliers(np.log1p(lengths)),
             "statistics": spread(lengths, "length"),
         }  # fmt: skip
@@ -141,9 +156,8 @@ def _profile(column: SpooledColumn, found: dict[str, Any], top: tuple[TopValue, 
 
 def _finite(values: pl.Series) -> Floats:
     """The finite numbers, sorted."""
-    numbers = values.drop_nulls().cast(pl.Float64).to_numpy()
-    finite: Floats = np.sort(numbers[np.isfinite(numbers)])
-    return finite
+    numbers: Floats = np.sort(values.drop_nulls().cast(pl.Float64).to_numpy())  # NaN comes last
+    return numbers[np.searchsorted(numbers, -np.inf, "right") : np.searchsorted(numbers, np.inf)]
 
 
 def _mean(numbers: Floats) -> float | None:
@@ -154,12 +168,27 @@ def _mean(numbers: Floats) -> float | None:
 
 def _outliers(numbers: Floats) -> int:
     """How many sorted numbers have a modified z-score above the limit; none where over half of them are equal."""
-    if not len(numbers):
+    if not (count := len(numbers)):
         return 0
+    middle = ((count - 1) // 2, count // 2)
     with np.errstate(over="ignore"):
-        deviation = np.abs(numbers - np.median(numbers))
-        usual = float(np.median(deviation))
-        return int(np.count_nonzero(deviation * 0.6745 > _MAX_Z * usual)) if usual > 0 else 0
+        median = np.mean(numbers[[*middle]])
+        split = int(np.searchsorted(numbers, median))
+        sides = median - numbers[:split][::-1], numbers[split:] - median  # deviations, both ascending
+        usual = float(np.mean([_of_rank(*sides, rank) for rank in middle]))
+        return sum(int(np.count_nonzero(side * 0.6745 > _MAX_Z * usual)) for side in sides) if usual > 0 else 0
+
+
+def _of_rank(one: Floats, other: Floats, rank: int) -> float:
+    """The number with this rank, from 0, among those of two ascending arrays together, without merging them."""
+    low, high = max(0, rank - len(other)), min(rank, len(one))
+    while low < high:
+        taken = (low + high) // 2  # from `one`; the rest of the `rank` smallest are from `other`
+        if one[taken] < other[rank - taken - 1]:
+            low = taken + 1
+        else:
+            high = taken
+    return float(min(side[at] for side, at in ((one, low), (other, rank - low)) if at < len(side)))
 
 
 def _written(values: pl.Series, end: Any) -> str | None:

@@ -3,12 +3,13 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_resources.checks.options import CheckOptions
-from llmops_resources.checks.profiles import _DAMAGED, ColumnProfile, _damaged
+from llmops_resources.checks.profiles import _BLANK, _BROKEN, _DAMAGED, ColumnProfile, _marks, _outliers
 from llmops_resources.checks.report import ValidationReport, check
 
 
@@ -61,9 +62,25 @@ _ODD = "a\t\n\r\x0e\x1f\x7f\x08,\ufffd\uff0c\uffee가"
 
 
 @given(st.lists(st.none() | st.text(st.characters(codec="utf-8")) | st.text(_ODD), max_size=30))
-def test_damaged_texts_are_those_that_the_pattern_matches_however_they_come_together(texts: list[str | None]) -> None:
+def test_marks_of_texts_are_what_the_patterns_say_however_they_come_together(texts: list[str | None]) -> None:
     cells = pl.Series(texts, dtype=pl.String)
-    expected = cells.str.contains(_DAMAGED).fill_null(value=False)
-    assert _damaged(cells).fill_null(value=False).to_list() == expected.to_list()
-    cut = cells.slice(len(texts) // 2)
-    assert _damaged(cut).fill_null(value=False).to_list() == expected.slice(len(texts) // 2).to_list()
+    half = len(texts) // 2
+    for some in (cells, cells.slice(half), cells.head(half)):
+        damaged = some.str.contains(_DAMAGED).fill_null(value=False)
+        blank = ~some.str.contains(r"\S").fill_null(value=True)
+        assert _marks(some).to_list() == [_BROKEN if d else int(b) for d, b in zip(damaged, blank, strict=True)]
+
+
+def test_every_character_alone_is_blank_when_the_pattern_says_so() -> None:
+    every = pl.Series([chr(code) for code in range(0x11_0000) if not 0xD800 <= code < 0xE000])
+    assert ((_marks(every) == _BLANK) == ~every.str.contains(r"\S")).all()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5).map(float), max_size=40))
+def test_outliers_are_counted_as_numpy_counts_them_without_knowing_the_order(numbers: list[float]) -> None:
+    values = np.array(sorted(numbers))
+    with np.errstate(over="ignore"):
+        deviation = np.abs(values - np.median(values)) if numbers else values
+        usual = np.median(deviation) if numbers else 0
+        expected = np.count_nonzero(deviation * 0.6745 > 3.5 * usual) if usual > 0 else 0
+    assert _outliers(values) == expected

@@ -113,6 +113,9 @@ export default {
       noMatch: 'No evaluation matches these filters',
       empty: 'No evaluations yet',
       emptyHint: 'Evaluate a model on an approved benchmark.',
+      batch: 'Requested together: {done} of {total} have a result.',
+      compareAll: 'Compare them',
+      all: 'All evaluations',
     },
     run: {
       title: 'Evaluation',
@@ -168,7 +171,10 @@ export default {
       maxNewTokens: 'Max tokens per answer',
       promptColumn: 'Prompt column',
       answerColumn: 'Answer column',
-      send: 'Start evaluation',
+      addModel: 'Another model',
+      modelHelp: 'One, or up to {count} on the same benchmark',
+      models: 'Models to evaluate',
+      send: 'Start evaluation | Start {count} evaluations',
     },
   },
   ko: {
@@ -285,6 +291,9 @@ export default {
       noMatch: '조건에 맞는 평가가 없습니다',
       empty: '아직 평가가 없습니다',
       emptyHint: '승인된 벤치마크로 모델을 평가하세요.',
+      batch: '함께 요청한 평가 {total}개 중 {done}개에 결과가 있습니다.',
+      compareAll: '서로 비교',
+      all: '모든 평가',
     },
     run: {
       title: '평가',
@@ -340,7 +349,10 @@ export default {
       maxNewTokens: '답변당 최대 토큰',
       promptColumn: '질문 열',
       answerColumn: '답변 열',
-      send: '평가 시작',
+      addModel: '모델 추가',
+      modelHelp: '하나 또는 같은 벤치마크로 최대 {count}개',
+      models: '평가할 모델',
+      send: '평가 시작 | 평가 {count}개 시작',
     },
   },
 };

@@ -9,7 +9,8 @@ export type Evaluation = Schema<'Evaluation'>;
 export type Score = Schema<'Score'>;
 export type Sample = Schema<'Sample'>;
 export type Comparison = Schema<'EvaluationComparison'>;
-export type EvaluationRequest = Schema<'EvaluationCreate'>;
+export type Batch = Schema<'EvaluationBatch'>;
+export type BatchRequest = Schema<'EvaluationBatchCreate'>;
 
 /** The metrics an automated evaluation can compute. */
 export const DEFAULT_METRICS = ['exact_match', 'f1', 'bleu', 'perplexity'] as const;
@@ -33,17 +34,20 @@ export interface EvaluationFilters {
   status: string;
   modelId: string;
   datasetId: string;
+  /** The runs that were requested together. */
+  batchId?: string;
 }
 
 export function useEvaluations(filters: MaybeRefOrGetter<EvaluationFilters>) {
   return useList<Evaluation>({
     key: () => ['evaluations', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {
-      const { status, modelId, datasetId } = toValue(filters);
+      const { status, modelId, datasetId, batchId } = toValue(filters);
       const query = {
         status: (status || undefined) as Evaluation['state']['status'] | undefined,
         modelId: modelId || undefined,
         datasetId: datasetId || undefined,
+        batchId: batchId || undefined,
         cursor,
       };
       return unwrapPage(await api.GET('/llm-ops/v1/evaluation/runs', { params: { query }, signal }));
@@ -61,8 +65,17 @@ export function useEvaluation(id: MaybeRefOrGetter<string>) {
   });
 }
 
-export async function createEvaluation(body: EvaluationRequest, key: string): Promise<Evaluation> {
-  return unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body, headers: { 'Idempotency-Key': key } }));
+/** At most so many models are evaluated in one request. */
+export const BATCHED_AT_MOST = 20;
+
+/** Evaluations of one model or several on one benchmark: all are requested, or none. A single one belongs to no batch. */
+export async function createEvaluations({ modelIds, ...suite }: BatchRequest, key: string): Promise<Pick<Batch, 'runs'> & { id?: string }> {
+  const headers = { 'Idempotency-Key': key };
+  const [modelId, ...others] = modelIds;
+  if (modelId === undefined || others.length) {
+    return unwrap(await api.POST('/llm-ops/v1/evaluation/runs/batch', { body: { ...suite, modelIds }, headers }));
+  }
+  return { runs: [unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body: { ...suite, modelId }, headers }))] };
 }
 
 /** At most so many runs are compared at once, the baseline included. */

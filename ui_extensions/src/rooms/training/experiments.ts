@@ -4,6 +4,7 @@ import { type MaybeRefOrGetter, toValue } from 'vue';
 import { api, unwrap, unwrapPage, type Schema } from '../../api/client';
 import { useList } from '../../api/lists';
 import type { Curve } from '../../kit/CurveChart.vue';
+import { paced } from '../../kit/live';
 import { isActive } from '../../kit/status';
 import type { Metric } from './queries';
 
@@ -22,7 +23,11 @@ export interface Log {
 }
 
 /** The curves of some jobs side by side, and where their parameters differ; of one job all of them. Followed while one runs. */
-export function useComparison(ids: MaybeRefOrGetter<string[]>, names: MaybeRefOrGetter<string> = '') {
+export function useComparison(
+  ids: MaybeRefOrGetter<string[]>,
+  names: MaybeRefOrGetter<string> = '',
+  live: MaybeRefOrGetter<boolean> = false,
+) {
   return useQuery({
     queryKey: ['experiments', 'compared', ids, names],
     queryFn: async ({ signal }) => {
@@ -32,16 +37,17 @@ export function useComparison(ids: MaybeRefOrGetter<string[]>, names: MaybeRefOr
     },
     enabled: () => toValue(ids).length > 0,
     placeholderData: (previous) => previous,
-    refetchInterval: ({ state }) => (state.data?.experiments.some((experiment) => isActive(experiment.status)) ? 2_000 : false),
+    refetchInterval: ({ state }) =>
+      (state.data?.experiments.some((experiment) => isActive(experiment.status)) ?? false) && paced(2_000, live),
   });
 }
 
-export function useRecord(id: MaybeRefOrGetter<string>) {
+export function useRecord(id: MaybeRefOrGetter<string>, live: MaybeRefOrGetter<boolean> = false) {
   return useQuery({
     queryKey: ['experiments', 'record', id],
     queryFn: async ({ signal }) =>
       unwrap(await api.GET('/llm-ops/v1/training/experiments/{job_id}/record', { params: { path: { job_id: toValue(id) } }, signal })),
-    refetchInterval: ({ state }) => (isActive(state.data?.job.state.status) ? 2_000 : false),
+    refetchInterval: ({ state }) => isActive(state.data?.job.state.status) && paced(2_000, live),
   });
 }
 
@@ -98,7 +104,7 @@ export function usePoints(id: MaybeRefOrGetter<string>, name: MaybeRefOrGetter<s
 }
 
 /** A job's log, of which each look fetches only what is new; followed while `active`. */
-export function useLog(id: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<boolean>) {
+export function useLog(id: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<boolean>, live: MaybeRefOrGetter<boolean>) {
   const cache = useQueryClient();
   return useQuery({
     queryKey: ['logs', id],
@@ -115,7 +121,7 @@ export function useLog(id: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<bo
       return fresh.length ? { lines: [...known.lines, ...fresh], next } : known;
     },
     structuralSharing: false,
-    refetchInterval: () => (toValue(active) ? 2_000 : false),
+    refetchInterval: () => toValue(active) && paced(2_000, live),
   });
 }
 

@@ -1,8 +1,9 @@
-import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query';
+import { type QueryKey, useMutation, useQuery, useQueryClient } from '@tanstack/vue-query';
 import { type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, unwrap, unwrapPage, type Schema } from '../../api/client';
 import { useList } from '../../api/lists';
+import { paced } from '../../kit/live';
 import { isActive } from '../../kit/status';
 
 export type Job = Schema<'Job'>;
@@ -18,7 +19,8 @@ export interface JobFilters {
   modelId: string;
 }
 
-export function useJobs(filters: MaybeRefOrGetter<JobFilters>) {
+/** Jobs that match, followed while one is not over; `live` while a stream tells of changes. */
+export function useJobs(filters: MaybeRefOrGetter<JobFilters>, live: MaybeRefOrGetter<boolean> = false) {
   return useList<Job>({
     key: () => ['jobs', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {
@@ -26,16 +28,17 @@ export function useJobs(filters: MaybeRefOrGetter<JobFilters>) {
       const query = { status: (status || undefined) as Job['state']['status'] | undefined, modelId: modelId || undefined, cursor };
       return unwrapPage(await api.GET('/llm-ops/v1/training/jobs', { params: { query }, signal }));
     },
-    refreshAfter: (items) => (items.some((job) => isActive(job.state.status)) ? 10_000 : false),
+    refreshAfter: (items) => items.some((job) => isActive(job.state.status)) && paced(10_000, live),
   });
 }
 
-export function useJob(id: MaybeRefOrGetter<string>) {
+/** One job, followed while it is not over; `live` while a stream tells of changes. */
+export function useJob(id: MaybeRefOrGetter<string>, live: MaybeRefOrGetter<boolean> = false) {
   return useQuery({
     queryKey: ['jobs', 'one', id],
     queryFn: async ({ signal }) =>
       unwrap(await api.GET('/llm-ops/v1/training/jobs/{job_id}', { params: { path: { job_id: toValue(id) } }, signal })),
-    refetchInterval: ({ state }) => (isActive(state.data?.state.status) ? 1_500 : false),
+    refetchInterval: ({ state }) => isActive(state.data?.state.status) && paced(1_500, live),
   });
 }
 
@@ -77,4 +80,14 @@ function useMove<Input>(mutationFn: (input: Input) => Promise<unknown>) {
 
 export async function submitJob(body: JobRequest, key: string): Promise<Job> {
   return unwrap(await api.POST('/llm-ops/v1/training/jobs', { body, headers: { 'Idempotency-Key': key } }));
+}
+
+/** Where changes of one job are told, or of the list of all. */
+export function eventsUrl(id?: string): string {
+  return `/llm-ops/v1/training/jobs/${id === undefined ? '' : `${id}/`}events`;
+}
+
+/** Every query about one job: what looks again when the job, its metrics or its log changed. */
+export function keysOf(id: string): QueryKey[] {
+  return [['jobs', 'one', id], ['queue', id], ['experiments', 'record', id], ['experiments', 'compared', [id]], ['logs', id]];
 }

@@ -1,0 +1,114 @@
+"""Several models are evaluated by one form and compared; axe and Tab find nothing amiss, and a phone is wide enough."""
+
+import os
+from collections.abc import Iterator
+from uuid import UUID
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from llmops_resources.database import Actor
+from llmops_resources.evaluation import runs
+from llmops_resources.evaluation.runs import Counts, Result, Sample
+from llmops_resources.platform import Platform
+from tests.evaluation.reviewing import benchmark, model_of
+from tests.journeys.accessibility import in_light, missed_by_tab, serious
+from tests.journeys.browser import Console, console
+
+pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+SYSTEM = Actor("system:test")
+NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+PROTOCOL = dict.fromkeys(("asked", "columns", "decoding", "sample", "tokenization", "precision"), "the same")
+#: A message that has no words shows its key.
+KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
+
+
+@pytest.fixture
+def visitor(api: httpx.Client) -> Iterator[Console]:
+    """A browser of its own."""
+    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
+        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
+        yield opened
+
+
+def test_several_models_are_evaluated_by_one_form_and_compared(
+    platform: Platform, api: httpx.Client, visitor: Console
+) -> None:
+    benchmark(platform)
+    page = visitor.page
+    models = [model_of(platform, name) for name in ("first", "second", "third")]
+    visitor.open(f"/evaluation/runs/new?modelId={models[0].id}")
+    visitor.field("Another model").select_option("second 1")
+    visitor.field("Another model").select_option("third 1")
+    chosen = page.get_by_role("list", name="Models to evaluate").get_by_role("listitem")
+    expect(chosen).to_have_text(["first 1", "second 1", "third 1"])
+    visitor.button("Remove second 1").press("Enter")
+    expect(chosen).to_have_text(["first 1", "third 1"])
+    expect(visitor.field("Another model")).to_be_focused()
+    expect(visitor.field("Another model")).to_have_value("")
+    visitor.field("Benchmark").select_option("exam 1")
+    _is_sound(visitor, "create")
+    visitor.button("Start 2 evaluations").press("Enter")
+    expect(page.get_by_role("status").filter(has_text="0 of 2 have a result.")).to_be_visible()
+    listed = api.get("/evaluation/runs").json()["data"]
+    assert {it["modelName"] for it in listed} == {"first", "third"}
+    assert len({it["batchId"] for it in listed}) == 1
+    for at, run in enumerate(listed):
+        _finished(platform, run["id"], right=at)
+    visitor.button("Refresh").press("Enter")
+    expect(page.get_by_role("status").filter(has_text="2 of 2 have a result.")).to_be_visible()
+    _is_sound(visitor, "batch")
+    visitor.link("Compare them").press("Enter")
+    expect(visitor.heading("Compare evaluations")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("Difference, 95% interval")
+    _is_sound(visitor, "compare")
+    for address in (
+        page.url,
+        *(visitor.root + path for path in ("/evaluation/runs/new", f"/evaluation/runs?batchId={listed[0]['batchId']}")),
+    ):
+        page.goto(address)
+        expect(visitor.heading()).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        assert missed_by_tab(page) == [], address
+    assert visitor.refusals == []
+
+
+def test_what_the_api_says_of_a_model_stands_beside_it(platform: Platform, visitor: Console) -> None:
+    benchmark(platform)
+    model = model_of(platform, "first")
+    stranger = "00000000-0000-0000-0000-00000000000f"
+    visitor.open(f"/evaluation/runs/new?modelId={model.id}&modelId={stranger}")
+    visitor.field("Benchmark").select_option("exam 1")
+    visitor.button("Start 2 evaluations").press("Enter")
+    chosen = visitor.page.get_by_role("list", name="Models to evaluate").get_by_role("listitem")
+    expect(chosen.nth(1)).to_contain_text("there is no")
+    expect(chosen.nth(0)).to_have_text("first 1")
+    _is_sound(visitor, "refused")
+    assert len(visitor.refusals) == 1
+
+
+def _is_sound(visitor: Console, name: str) -> None:
+    """For axe in both themes, and on a phone."""
+    page = visitor.page
+    assert serious(page, iframes=False) == [], page.url
+    in_light(page)
+    for size in (NARROW, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
+        assert page.evaluate(KEYS) == []
+        if shots := os.environ.get("SHOTS"):
+            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)
+
+
+def _finished(platform: Platform, run: str, right: int) -> None:
+    samples = tuple(
+        Sample(
+            index=at, input=f"question {at}", expected="x", actual="x", scores={"exact_match": float(at % 2 == right)}
+        )
+        for at in range(8)
+    )
+    counts = Counts(total=8, scored=8, unscored=0)
+    with platform.transaction(SYSTEM) as tx:
+        runs.claim(tx, UUID(run), attempt=1, run_id="run")
+        runs.finish(tx, UUID(run), Result(metrics={}, protocol=PROTOCOL, samples=samples, counts=counts), run_id="run")

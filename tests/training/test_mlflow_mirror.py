@@ -21,6 +21,7 @@ from llmops_resources.training import experiments, mirroring, mirrors, moves, su
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.experiments import Metric
 from llmops_resources.training.mlflow import ID_TAG, metric_name
+from llmops_resources.training.profile import SubmittedType
 from llmops_resources.training.tables import MirrorRow
 from llmops_resources.values import utc_now
 from tests.factories import ADMIN, approved
@@ -54,9 +55,9 @@ def submitted(platform: Platform) -> UUID:
     capacity = capacity_of(platform.settings)
     dials = {"architecture": {"hiddenSize": 16, "layers": 1, "vocabSize": 300, "contextLength": 64}}
     recipe, profile = submission.read_recipe(
-        submission.SubmittedType("pretrain"), None, dials, {}, use_gpu=False, api_base_url=None, capacity=capacity
+        SubmittedType("pretrain"), None, dials, {}, use_gpu=False, api_base_url=None, capacity=capacity
     )
-    terms = submission.Terms(kind=submission.SubmittedType("pretrain"), use_gpu=False, resource_profile=profile)
+    terms = submission.Terms(kind=SubmittedType("pretrain"), use_gpu=False, resource_profile=profile)
     with platform.transaction(ADMIN) as tx:
         return submission.submit(
             tx, recipe=recipe, dataset_id=dataset.id, model_id=None, output_model_name="tiny", auto_evaluate=None,

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -70,9 +71,10 @@ def ours(recipe: Recipe, architecture: Architecture, source: Packed) -> Clock:
     tiny = Packed(np.zeros(32, dtype=np.uint16), 16, 1)  # the evaluation at the end, which is not timed
     material = Material(training=source, evaluation=tiny, held_out=[], rows={})
     clock = Clock()
-    with contextlib.redirect_stdout(io.StringIO()), clock:
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, clock, tempfile.TemporaryDirectory() as folder:
         accelerator = Accelerator(mixed_precision="bf16")
-        Training(Path("/nowhere"), recipe, accelerator, clock, None).run(fresh(architecture), material)  # type: ignore[arg-type]
+        Training(Path(folder), recipe, accelerator, clock, None).run(fresh(architecture), material)  # type: ignore[arg-type]
     return clock
 
 

@@ -50,8 +50,9 @@ def fresh(architecture: Architecture, seed: int = 0) -> Any:
 
 def ours(recipe: Recipe, architecture: Architecture, source: Packed) -> float:
     material = Material(training=source, evaluation=source, held_out=[], rows={})
-    with contextlib.redirect_stdout(io.StringIO()), Reporter({}) as reporter:
-        training = Training(Path("/nowhere"), recipe, Accelerator(cpu=True), reporter, None)  # type: ignore[arg-type]
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with quiet, Reporter({}) as reporter, tempfile.TemporaryDirectory() as folder:
+        training = Training(Path(folder), recipe, Accelerator(cpu=True), reporter, None)  # type: ignore[arg-type]
         return float(training.run(fresh(architecture), material)["final_loss"])
 
 

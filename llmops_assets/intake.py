@@ -29,7 +29,7 @@ from llmops_resources.errors import PlatformError, ValidationFailed
 from llmops_resources.evaluation import runs as evaluations
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments
-from llmops_resources.training import jobs, queueing
+from llmops_resources.training import jobs, mirroring, queueing
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.work import WorkItem, WorkStatus
 
@@ -82,12 +82,24 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         """Sends messages to the outside, and removes the files of deleted versions and the pods of ended jobs."""
         return _waiting(context, Outgoing(_platform(context)).look)
 
+    def copy_experiments(context: dg.SensorEvaluationContext) -> Tick:
+        """Mirrors experiments to an MLflow server, when the settings name one; apart, so that it delays no message."""
+        platform = _platform(context)
+        if not platform.settings.mlflow_tracking_uri:
+            return dg.SkipReason("MLFLOW_TRACKING_URI is not set")
+        return _waiting(context, lambda: _mirror_experiments(platform))
+
     return [
         *map(intake, ROOMS),
         sensor("catalog_mirror", follow_catalog),
         sensor("outgoing", go_out),
+        sensor("mlflow_mirror", copy_experiments),
         sensor("automatic_evaluation", evaluate_models),
     ]
+
+
+def _mirror_experiments(platform: Platform) -> None:
+    mirroring.mirror(platform.settings, lambda: platform.transaction(ACTOR))
 
 
 def take_in(

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     openlineage_url: str | None = None
     openlineage_api_key: str | None = None
     openlineage_namespace: str = "llmops"
+    mlflow_tracking_uri: str | None = Field(default=None, repr=False)
+    mlflow_tracking_token: str | None = Field(default=None, repr=False)
     max_upload_bytes: int = 10 * 1024**3
     max_row_bytes: int = 16 * 1024**2
     comparison_inline_bytes: int = 32 * 1024**2
@@ -216,7 +218,11 @@ class Settings(BaseSettings):
                     f"{name}_WEBHOOK_URL needs {name}_WEBHOOK_SECRET, with which its messages are signed",
                     remedy="Set it to at least 32 random characters, and give the same to the receiver.",
                 )
-
+        if self.mlflow_tracking_uri and not self.mlflow_tracking_uri.startswith(("http://", "https://")):
+            raise InvalidInput(
+                "MLFLOW_TRACKING_URI is not the address of a server",
+                remedy="Set it to an address such as https://mlflow.example.com, or leave it out.",
+            )
         if self.training_backend is TrainingBackend.KUBERNETES:
             self._check_cluster()
 

@@ -109,3 +109,23 @@ class LogRow(Base):
     at: Mapped[datetime]
     source: Mapped[str] = mapped_column(String(16))
     text: Mapped[str] = mapped_column(String(2000))
+
+
+class MirrorRow(Base):
+    """How far an experiment has come in MLflow.
+
+    `sent` is, for each metric, the highest step sent and how many values were. `state` is the job's status and attempt
+    that MLflow was told last, as `<status>:<attempt>`. While a sender holds the row, `next_attempt_at` lies ahead.
+    """
+
+    __tablename__ = "mlflow_mirrors"
+    __audited__: ClassVar[bool] = False
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("training_jobs.id"), primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    sent: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    described: Mapped[bool] = mapped_column(default=False)
+    state: Mapped[str | None] = mapped_column(String(32))
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime] = mapped_column(default=utc_now, index=True)
+    error: Mapped[str | None] = mapped_column(String(1000))

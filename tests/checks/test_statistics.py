@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmops_resources.checks.options import CheckOptions
@@ -76,6 +76,7 @@ def test_every_character_alone_is_blank_when_the_pattern_says_so() -> None:
     assert ((_marks(every) == _BLANK) == ~every.str.contains(r"\S")).all()
 
 
+@example([1.6e308] * 2 + [1.7e308])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5).map(float), max_size=40))
 def test_outliers_are_counted_as_numpy_counts_them_without_knowing_the_order(numbers: list[float]) -> None:
     values = np.array(sorted(numbers))

@@ -2724,6 +2724,51 @@ export interface components {
             verdict: components["schemas"]["llmops_resources__catalog__probes__Verdict"];
         };
         /**
+         * Contamination
+         * @description What of the benchmark was found in the training data.
+         *
+         *     `measured` is false, with the `reason`, where no training row could be read. `complete` says that all of the data
+         *     the model came from is known and was read; otherwise a sample without an overlap may still have been seen.
+         *     `clean` are the metrics over the `samples - len(overlaps)` samples without a found overlap.
+         */
+        Contamination: {
+            /** Clean */
+            clean?: {
+                [key: string]: components["schemas"]["Score"];
+            };
+            /**
+             * Complete
+             * @default false
+             */
+            complete: boolean;
+            /** Measured */
+            measured: boolean;
+            /**
+             * Method
+             * @default
+             */
+            method: string;
+            /**
+             * Overlaps
+             * @default []
+             */
+            overlaps: components["schemas"]["Overlap"][];
+            /** Reason */
+            reason?: string | null;
+            /**
+             * Samples
+             * @default 0
+             */
+            samples: number;
+            /**
+             * @default {
+             *       "sources": [],
+             *       "unknown": []
+             *     }
+             */
+            training: components["schemas"]["Training"];
+        };
+        /**
          * ControlTokens
          * @description What happens to a value that carries a model's control tokens, such as `<|im_start|>` or `[INST]`.
          * @enum {string}
@@ -4432,6 +4477,12 @@ export interface components {
             root: string;
         };
         /**
+         * How
+         * @description By what a sample overlaps: a run of its tokens, or a row that nearly repeats it (Jaccard similarity).
+         * @enum {string}
+         */
+        How: "ngram" | "near_duplicate";
+        /**
          * Impact
          * @description Everything that came from a version, itself not counted; `recall` is the open recall that began with it.
          */
@@ -4464,7 +4515,7 @@ export interface components {
             ownerTeam: string;
             /** Revision */
             revision?: string | null;
-            source: components["schemas"]["Source"];
+            source: components["schemas"]["Source-Input"];
             /** @default base */
             type: components["schemas"]["ModelType"];
             /** Version */
@@ -4996,7 +5047,7 @@ export interface components {
             location: string;
             /** Revision */
             revision?: string | null;
-            source: components["schemas"]["Source"];
+            source: components["schemas"]["llmops_resources__catalog__imports__Source"];
         };
         /**
          * Outcome
@@ -5004,6 +5055,21 @@ export interface components {
          * @enum {string}
          */
         Outcome: "succeeded" | "failed" | "cancelled";
+        /**
+         * Overlap
+         * @description A sample (by its row in the benchmark) and the first training row, counted from 0, that overlaps with it.
+         */
+        Overlap: {
+            /** Dataset */
+            dataset: string;
+            how: components["schemas"]["How"];
+            /** Index */
+            index: number;
+            /** Row */
+            row: number;
+            /** Version */
+            version: string;
+        };
         /**
          * Parallelism
          * @description How several processes share a model. `ddp`: each holds it whole. `fsdp`: each holds a part of it (FSDP2).
@@ -5879,9 +5945,10 @@ export interface components {
         };
         /**
          * Result
-         * @description What an evaluation found, and the protocol that makes it comparable.
+         * @description What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
          */
         Result: {
+            contamination?: components["schemas"]["Contamination"] | null;
             counts: components["schemas"]["Counts"];
             /** Metrics */
             metrics: {
@@ -6221,7 +6288,7 @@ export interface components {
          * Source
          * @enum {string}
          */
-        Source: "huggingface" | "directory" | "conversion";
+        "Source-Input": "huggingface" | "directory" | "conversion";
         /**
          * Status
          * @enum {string}
@@ -6439,6 +6506,22 @@ export interface components {
             count: number;
             /** Value */
             value: unknown;
+        };
+        /**
+         * Training
+         * @description Where a model came from: `sources` with its data, `unknown` with the models whose data the catalog lacks.
+         */
+        Training: {
+            /**
+             * Sources
+             * @default []
+             */
+            sources: components["schemas"]["llmops_resources__evaluation__contamination__Source"][];
+            /**
+             * Unknown
+             * @default []
+             */
+            unknown: string[];
         };
         /**
          * Upload
@@ -6785,6 +6868,11 @@ export interface components {
          */
         WorkStatus: "queued" | "running" | "succeeded" | "failed" | "cancelled";
         /**
+         * Source
+         * @enum {string}
+         */
+        llmops_resources__catalog__imports__Source: "huggingface" | "directory" | "conversion";
+        /**
          * PiiStatus
          * @enum {string}
          */
@@ -6807,6 +6895,30 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
+        /**
+         * Source
+         * @description A data set version the model came from: how many of its rows were read, and why not all (`reason`).
+         */
+        llmops_resources__evaluation__contamination__Source: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Reason */
+            reason?: string | null;
+            /**
+             * Rowsread
+             * @default 0
+             */
+            rowsRead: number;
+            /** Rowstotal */
+            rowsTotal?: number | null;
+            /** Version */
+            version: string;
+        };
     };
     responses: never;
     parameters: never;

@@ -18,7 +18,7 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound
 from llmops_resources.evaluation.contamination import Contamination, Source, Training
-from llmops_resources.evaluation.scores import Score as Score
+from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
 from llmops_resources.pages import Page, Position

@@ -1,6 +1,5 @@
 """Names and numbers that the words beside them give away, and what looks like them."""
 
-
 import random
 import sys
 from collections.abc import Callable

@@ -1,7 +1,6 @@
 """What of a benchmark stands in training data: found where it is, not where it is not, and unknown is never clean."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -124,8 +123,8 @@ def test_files_that_cannot_be_read_are_a_reason_and_no_failure(tmp_path: Path) -
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield write_tiny_model(tmp_path_factory.mktemp("model"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def test_an_evaluation_says_what_the_model_had_seen_and_scores_the_rest(model: Path, tmp_path: Path) -> None:

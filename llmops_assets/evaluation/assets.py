@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,13 +10,17 @@ import dagster as dg
 
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
+from llmops_assets.evaluation import seen
 from llmops_assets.evaluation.gates import report_gates
 from llmops_assets.evaluation.partial import PARTIAL
+from llmops_assets.evaluation.seen import TRAINING
 from llmops_assets.names import console_link, identifier, markdown_table, upstream_ins
+from llmops_resources.catalog import versions
 from llmops_resources.database import Transaction
-from llmops_resources.errors import UpstreamFailed
+from llmops_resources.errors import PlatformError, UpstreamFailed
 from llmops_resources.evaluation import gate_verdicts, runs
-from llmops_resources.evaluation.runs import Evaluation, Result
+from llmops_resources.evaluation.contamination import Source, Training
+from llmops_resources.evaluation.runs import Evaluation, EvaluationTask, Result
 from llmops_resources.platform import Platform
 from llmops_resources.values import sha256_of
 
@@ -54,6 +59,7 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
             (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
             scratch.fetch(platform, task.model, work / "model")
             scratch.fetch(platform, task.dataset, work / "data")
+            (work / TRAINING).write_text(fetch_training(platform, task, work).model_dump_json(by_alias=True))
             threads = str(platform.settings.training_threads)
             programs.run(
                 PROGRAM,
@@ -70,6 +76,24 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
             done = gate_verdicts.finish(tx, evaluation.id, result, run_id=context.run.run_id)
     report_gates(context, model)
     return _materialization(platform, done, result)
+
+
+def fetch_training(platform: Platform, task: EvaluationTask, work: Path) -> Training:
+    """Download the training data that may be read to `work/training/<id>`; what cannot be had says why."""
+    sources = tuple(_fetch(platform, source, work) for source in task.training.sources)
+    return task.training.model_copy(update={"sources": sources})
+
+
+def _fetch(platform: Platform, source: Source, work: Path) -> Source:
+    if source.reason is not None:
+        return source
+    try:
+        with platform.transaction(ACTOR) as tx:
+            version = versions.get(tx, source.id)
+        scratch.fetch(platform, version, work / "training" / str(source.id))
+    except (PlatformError, OSError) as error:  # the scores do not depend on it
+        return source.model_copy(update={"reason": f"its files cannot be read: {error}"})
+    return source.model_copy(update={"rows_total": version.row_count})
 
 
 def _standing(tx: Transaction, model: str, benchmark: str) -> Ask:
@@ -90,6 +114,7 @@ def _materialization(platform: Platform, evaluation: Evaluation, result: Result)
             "benchmark": f"{evaluation.dataset_name} {evaluation.dataset_version}",
             "scores": markdown_table(scores),
             "scored": result.counts.scored,
+            "contamination": seen.line(result.contamination),
             "unscored": result.counts.unscored,
             "samples": dg.MetadataValue.json([sample.json_dict() for sample in result.samples[:SHOWN_SAMPLES]]),
             **{name: score.value for name, score in result.metrics.items()},

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from llmops_assets.evaluation import figures
+from llmops_assets.evaluation import figures, seen
 from llmops_assets.evaluation.generate import (
     BATCH,
     Answer,
@@ -38,6 +38,7 @@ from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.rows import read_rows
 from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
 from llmops_resources.evaluation.estimates import CONFIDENCE, RESAMPLES
+from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import LOSSES, Suite
 from llmops_resources.values import sha256_of
 
@@ -77,6 +78,17 @@ def main(work: Path) -> None:
             reads = LOSSES & set(suite.metrics)
             losses = answer_losses(model, tokenizer, prompts, expected, once) if reads else []
         result = figures.result(suite, chosen, [answer.text for answer in got], losses)
+        reporter.progress(0.9, "looking for the samples in the training data")
+        found = seen.measure(work, {number: (prompt or "", answer or "") for number, (prompt, answer) in chosen}, suite)
+        if found.measured:
+            overlapping = {overlap.index for overlap in found.overlaps}
+            clean = [at for at, (number, _) in enumerate(chosen) if number not in overlapping]
+            part_losses = [losses[at] for at in clean] if losses else []
+            of_clean = figures.result(suite, [chosen[at] for at in clean], [got[at].text for at in clean], part_losses)
+            found = found.model_copy(
+                update={"clean": {k: Score.model_validate(v) for k, v in of_clean["metrics"].items()}}
+            )
+        result["contamination"] = found.json_dict()
         result["protocol"] = _protocol(suite, model, tokenizer) | {"seconds": round(time.monotonic() - began, 3)}
         for name, estimate in result["metrics"].items():
             reporter.metric(name, 0, estimate["value"])

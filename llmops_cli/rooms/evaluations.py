@@ -74,6 +74,19 @@ def show(run: str, as_json: Json = False, user: User = None, roles: Roles = None
         return
     console.print(f"{found['modelName']} {found['modelVersion']} on {found['datasetName']} {found['datasetVersion']}")
     show_figures(found)
+    if found["result"]:
+        console.print(f"Contamination: {contamination(found['result'].get('contamination'))}", markup=False)
+
+
+def contamination(found: Any) -> str:
+    """What of the benchmark was found in the training data, in a line."""
+    if not found or not found["measured"]:
+        return f"not measured ({found['reason'] if found else 'an older result'})"
+    extent = "all training data read" if found["complete"] else "not all training data is known or was read"
+    clean = ", ".join(f"{name} {score['value']:.4g} (n={score['n']})" for name, score in found["clean"].items())
+    return (
+        f"{len(found['overlaps'])} of {found['samples']} samples overlap; {extent}; without them {clean or 'nothing'}"
+    )
 
 
 @app.command("list")

@@ -68,6 +68,13 @@ class Graph(Value):
     edges: tuple[Edge, ...]
 
 
+class Ancestry(Value):
+    """The data sets that a model and its bases were made from, deleted ones too, and the models of unknown data."""
+
+    datasets: tuple[Node, ...]
+    unknown: tuple[Node, ...]
+
+
 class NameEdge(Value):
     """An edge between names with the time it first appeared, for the asset graph."""
 
@@ -81,9 +88,7 @@ class NameEdge(Value):
 def record(tx: Transaction, *, parent: UUID, child: UUID, role: Role) -> None:
     """Record an edge; recording it twice changes nothing. What comes from a recalled version is born in quarantine."""
     quarantine.keep_recalls_out(tx)
-    tx.session.execute(
-        insert(LineageRow).values(parent_id=parent, child_id=child, role=role).on_conflict_do_nothing()
-    )
+    tx.session.execute(insert(LineageRow).values(parent_id=parent, child_id=child, role=role).on_conflict_do_nothing())
     tx.audit("lineage.record", "version", child, parent=str(parent), role=role)
     quarantine.inherit(tx, parent=parent, child=child)
 
@@ -110,6 +115,19 @@ def trained_on(tx: Transaction, model_id: UUID) -> list[UUID]:
     query = query.where(LineageRow.child_id == model_id, LineageRow.role == Role.TRAINED_ON)
     alive = query.where(VersionRow.deleted_at.is_(None), VersionRow.kind == Kind.DATASET)
     return list(tx.session.scalars(alive.order_by(VersionRow.created_at)))
+
+
+def ancestry(tx: Transaction, model_id: UUID) -> Ancestry:
+    """All data sets a model came from, through its bases as well. Raises NotFound.
+
+    Of unknown data is a model without a data set of its own: an import, say, whose data nobody named.
+    """
+    above = graph(tx, model_id, Direction.UP)
+    told = {edge.child_id for edge in above.edges if edge.role is Role.TRAINED_ON}
+    return Ancestry(
+        datasets=tuple(node for node in above.nodes if node.kind == Kind.DATASET),
+        unknown=tuple(node for node in above.nodes if node.kind == Kind.MODEL and node.id not in told),
+    )
 
 
 def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) -> Graph:

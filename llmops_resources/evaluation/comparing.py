@@ -11,7 +11,8 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.estimates import Estimate, interval
-from llmops_resources.evaluation.runs import Evaluation, Result, Score
+from llmops_resources.evaluation.runs import Evaluation, Result
+from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import LOSSES, MetricName
 from llmops_resources.values import Value
 

@@ -17,6 +17,8 @@ from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound
+from llmops_resources.evaluation.contamination import Contamination, Source, Training
+from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
 from llmops_resources.pages import Page, Position
@@ -28,15 +30,6 @@ ROOM = "evaluation"
 
 class RunType(StrEnum):
     AUTOMATED = "automated"
-
-
-class Score(Value):
-    """A metric: its value, how many samples it stands on, and its 95 % bootstrap interval."""
-
-    value: float
-    n: int
-    low: float | None = None
-    high: float | None = None
 
 
 class Sample(Value):
@@ -56,12 +49,13 @@ class Counts(Value):
 
 
 class Result(Value):
-    """What an evaluation found, and the protocol that makes it comparable."""
+    """What an evaluation found, and the protocol that makes it comparable. Older results have no contamination."""
 
     metrics: dict[str, Score]
     protocol: dict[str, Any]
     samples: tuple[Sample, ...]
     counts: Counts
+    contamination: Contamination | None = None
 
 
 class Evaluation(Value):
@@ -91,6 +85,7 @@ class EvaluationTask(Value):
     evaluation: Evaluation
     model: Version
     dataset: Version
+    training: Training
 
 
 def request(
@@ -229,7 +224,25 @@ def claim(tx: Transaction, evaluation_id: UUID, *, attempt: int, run_id: str) ->
         raise Conflict("an input changed after the request", remedy="Request the evaluation again.")
     tx.audit("evaluation.start", "evaluation", row.id, run=run_id, attempt=attempt)
     _tell(tx, row, Phase.START)
-    return EvaluationTask(evaluation=_value(tx, row), model=model, dataset=dataset.version)
+    return EvaluationTask(
+        evaluation=_value(tx, row), model=model, dataset=dataset.version, training=training_of(tx, model.id)
+    )
+
+
+def training_of(tx: Transaction, model_id: UUID) -> Training:
+    """The data a model and all its bases came from, with why a version of it may not be read."""
+    ancestry = lineage.ancestry(tx, model_id)
+    sources = (
+        Source(id=each.id, name=each.name, version=each.version, reason=_unreadable(each)) for each in ancestry.datasets
+    )
+    unknown = tuple(f"{each.name} {each.version}" for each in ancestry.unknown)
+    return Training(sources=tuple(sources), unknown=unknown)
+
+
+def _unreadable(dataset: lineage.Node) -> str | None:
+    if dataset.deleted:
+        return "it was deleted"
+    return "it was recalled" if dataset.quarantined else None
 
 
 def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str) -> Evaluation:

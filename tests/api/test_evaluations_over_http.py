@@ -12,7 +12,8 @@ import pytest
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
-from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample, Score
+from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
+from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import MetricName, Suite
 from llmops_resources.platform import Platform
 from tests.api.shell import Shell

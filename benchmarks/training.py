@@ -143,10 +143,9 @@ def recording(count: int = 400) -> None:
         cases = {"up": url, "hung": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         for name, address in cases.items():
             own = []
-            with (
-                contextlib.redirect_stdout(Path(os.devnull).open("w")),
-                Reporter({"API_BASE_URL": address, "JOB_ID": "j", "JOB_TOKEN": "t"}) as reporter,
-            ):
+            with contextlib.redirect_stdout(Path(os.devnull).open("w")), Reporter(
+                {"API_BASE_URL": address, "JOB_ID": "j", "JOB_TOKEN": "t"}
+            ) as reporter:
                 for step in range(count):
                     began = time.perf_counter()
                     reporter.metric("loss", step, 1.0)

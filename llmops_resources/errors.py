@@ -1,18 +1,18 @@
 """One tree of errors; every error knows its kind, and one place turns the kind into HTTP.
 
-PlatformError
-├── InvalidInput        400  the request cannot be read as what it should be
-├── NotAuthenticated    401  nobody we know
-├── Forbidden           403  somebody we know, who may not
-├── NotFound            404
-├── Conflict            409  the state or a dependency stands in the way
-├── TooLarge            413
-├── UnsupportedFormat   415
-├── ValidationFailed    422  readable, but fields are wrong; lists every one of them
-├── TooManyRequests     429  knows after how many seconds to come back
-├── UpstreamFailed      502  a model server or provider answered wrongly
-├── Unavailable         503  something we depend on is down
-└── UpstreamTimeout     504  a model server or provider did not answer in time
+    PlatformError
+    ├── InvalidInput        400  the request cannot be read as what it should be
+    ├── NotAuthenticated    401  nobody we know
+    ├── Forbidden           403  somebody we know, who may not
+    ├── NotFound            404
+    ├── Conflict            409  the state or a dependency stands in the way
+    ├── TooLarge            413
+    ├── UnsupportedFormat   415
+    ├── ValidationFailed    422  readable, but fields are wrong; lists every one of them
+    ├── TooManyRequests     429  knows after how many seconds to come back
+    ├── UpstreamFailed      502  a model server or provider answered wrongly
+    ├── Unavailable         503  something we depend on is down
+    └── UpstreamTimeout     504  a model server or provider did not answer in time
 """
 
 from collections.abc import Sequence

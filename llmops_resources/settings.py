@@ -37,7 +37,9 @@ class TrainingBackend(StrEnum):
 class Settings(BaseSettings):
     """Every dial of the platform. Names are case-insensitive; an empty variable counts as absent."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, case_sensitive=False, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, case_sensitive=False, extra="ignore"
+    )
 
     llmops_home: Path = Path(".llmops")
     database_url: str | None = None

@@ -32,7 +32,9 @@ class WorkStatus(StrEnum):
 #: running → queued is the retry of work whose process died.
 MOVES: dict[WorkStatus, frozenset[WorkStatus]] = {
     WorkStatus.QUEUED: frozenset({WorkStatus.RUNNING, WorkStatus.CANCELLED, WorkStatus.FAILED}),
-    WorkStatus.RUNNING: frozenset({WorkStatus.QUEUED, WorkStatus.SUCCEEDED, WorkStatus.FAILED, WorkStatus.CANCELLED}),
+    WorkStatus.RUNNING: frozenset(
+        {WorkStatus.QUEUED, WorkStatus.SUCCEEDED, WorkStatus.FAILED, WorkStatus.CANCELLED}
+    ),
     WorkStatus.SUCCEEDED: frozenset(),
     WorkStatus.FAILED: frozenset(),
     WorkStatus.CANCELLED: frozenset(),

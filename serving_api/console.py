@@ -8,7 +8,9 @@ from starlette.responses import FileResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-_MISSING = "The console has not been built. Run `make console`, or use the API: its description is at /openapi.json.\n"
+_MISSING = (
+    "The console has not been built. Run `make console`, or use the API: its description is at /openapi.json.\n"
+)
 
 
 class Console(StaticFiles):

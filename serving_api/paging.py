@@ -34,7 +34,9 @@ def decode(cursor: str | None, signing_key: bytes) -> Position | None:
         at, identifier = orjson.loads(body)
         return datetime.fromisoformat(at), UUID(identifier)
     except (ValueError, binascii.Error, TypeError):
-        raise InvalidInput("the cursor is not one of ours", remedy="Leave it out to start at the first page.") from None
+        raise InvalidInput(
+            "the cursor is not one of ours", remedy="Leave it out to start at the first page."
+        ) from None
 
 
 def send(response: Response, page: Page[Item], signing_key: bytes) -> list[Item]:

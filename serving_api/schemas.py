@@ -20,7 +20,9 @@ class Body(BaseModel):
     nested deeper than MAX_DEPTH.
     """
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -91,7 +91,9 @@ def _model(
             imports.request_conversion(tx, model.id, taken.staged, taken.files)
             told, stored = "the weights are being converted to safetensors; the model has its files then", model
         else:
-            stored = versions.attach_files(tx, model.id, taken.manifest, prefix=prefix, uri=platform.blobs.uri(prefix))
+            stored = versions.attach_files(
+                tx, model.id, taken.manifest, prefix=prefix, uri=platform.blobs.uri(prefix)
+            )
             told = "the files are stored; they passed the airlock"
             if model.digest is None:
                 evidence.attach_airlock(tx, stored, taken.report, source_id="upload")

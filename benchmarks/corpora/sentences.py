@@ -13,39 +13,15 @@ from corpora.tickets import Ticket, card_number, filled, iban_number
 _FIRST = "Amara Aoife Beatriz Birgit Carlos Chiara Dagmar Dmitri Elif Emeka Eszter Fatou Femke Giulia Hamza Hana Håkon Ines Ivana Jan Jelena Jorge Kenji Klára Laila Leif Ludovic Maëlle Magda Mehmet Milan Nadia Niamh Noor Olga Oskar Pilar Pradeep Quentin Rania Raúl Renée Sanna Saoirse Sofía Søren Tadeusz Thandi Tomasz Ulrike Vikram Wei Xiomara Yara Yusuf Zuzana Alice George Margaret Walter Denise Howard Phyllis Stanley".split()
 _LAST = "Abebe Andersen Bianchi Bondarenko Castillo Cohen Dąbrowski Demir Eriksson Fernandes García Grünwald Haddad Horváth Ivanov Jansen Kaplan Kimura Kovačević Lefèvre Lindholm MacLeod Mbeki Moretti Murphy Nakamura Novotný O'Connor Okonkwo Olsen Papadakis Pereira Petrović Quintero Rahman Ricci Rojas Santos Schäfer Sharma Silva Svensson Takahashi Tremblay Ungureanu Vargas Virtanen Weber Wójcik Xu Yılmaz Zhang Baker Collins Foster Griffin Hayes Jenkins Palmer Wheeler".split()
 _PLACES = "Lisbon Gdańsk Osaka Portland Nairobi Marseille Tampere Leeds Bogotá Izmir Winnipeg Ghent Adelaide Porto Galway Brno Lyon Tulsa Utrecht Cork".split()
-_STREETS = "Harbour Street|Mill Lane|Rue des Lilas|Via Roma|Lindenweg|Calle Mayor|Oak Avenue|Station Road|Kungsgatan|Elm Drive".split(
-    "|"
-)
-_ORGS = "Harrow & Finch Ltd|Blue Lantern Media|Kestrel Bank|Orchid Freight|Nordlys Energi|Tidewater Clinic|Pine Hill College|Vexel Systems".split(
-    "|"
-)
+_STREETS = "Harbour Street|Mill Lane|Rue des Lilas|Via Roma|Lindenweg|Calle Mayor|Oak Avenue|Station Road|Kungsgatan|Elm Drive".split("|")
+_ORGS = "Harrow & Finch Ltd|Blue Lantern Media|Kestrel Bank|Orchid Freight|Nordlys Energi|Tidewater Clinic|Pine Hill College|Vexel Systems".split("|")
 _PHONE_SHAPES = (
     "##########", "###-###-####", "(###) ###-####", "(###)###-####", "###.###.####", "### ### ####", "### ####", "0## ### ####",
     "0#### ######", "07### ### ###", "(0#####) ######", "0#-########", "0# ## ## ## ##", "0#.##.##.##.##", "## ### ## ##", "#### ####",
     "## ######", "+## # ## ## ## ##", "+## (0)## ### ## ##", "+## ## ### ####", "+1 ### ### ####", "+44##########", "+91##########",
     "###-###-####x###", "(##) ####-####", "0###-#######", "001-###-###-####",
 )  # fmt: skip
-_CARDS = (
-    ("4", 16),
-    ("4", 13),
-    ("4", 19),
-    ("52", 16),
-    ("2221", 16),
-    ("2699", 16),
-    ("34", 15),
-    ("37", 15),
-    ("6011", 16),
-    ("65", 16),
-    ("3528", 16),
-    ("36", 14),
-    ("3010", 14),
-    ("5018", 12),
-    ("5038", 16),
-    ("6304", 12),
-    ("6759", 18),
-    ("1800", 15),
-    ("2131", 15),
-)
+_CARDS = (("4", 16), ("4", 13), ("4", 19), ("52", 16), ("2221", 16), ("2699", 16), ("34", 15), ("37", 15), ("6011", 16), ("65", 16), ("3528", 16), ("36", 14), ("3010", 14), ("5018", 12), ("5038", 16), ("6304", 12), ("6759", 18), ("1800", 15), ("2131", 15))
 
 _TEMPLATES = (
     "My name is {PERSON} and I would like to close the account.", "My name is {FIRST}, I wrote to you last week.",
@@ -98,7 +74,5 @@ def sentences(count: int, seed: int) -> list[Ticket]:
         text, labels = filled(r.choice(_TEMPLATES), _slots(r))
         text = text.lower() if r.random() < 0.05 else text
         kinds = {"FIRST": "PERSON", "LAST": "PERSON", "STREET": "LOCATION"}
-        made.append(
-            Ticket(text, tuple(label._replace(type=kinds.get(label.type, label.type)) for label in labels), False)
-        )
+        made.append(Ticket(text, tuple(label._replace(type=kinds.get(label.type, label.type)) for label in labels), False))
     return made

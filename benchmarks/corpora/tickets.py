@@ -25,102 +25,12 @@ class Ticket(NamedTuple):
     korean: bool
 
 
-_FIRST = [
-    "Olivia",
-    "Liam",
-    "Emma",
-    "Noah",
-    "Ava",
-    "Ethan",
-    "Sophia",
-    "Lucas",
-    "Mia",
-    "Henry",
-    "Grace",
-    "Oscar",
-    "Chloe",
-    "Daniel",
-    "Zoe",
-    "Samuel",
-    "Nina",
-    "Victor",
-    "Priya",
-    "Ahmed",
-    "Ingrid",
-    "Mateo",
-    "Yuki",
-    "Fatima",
-]
-_LAST = [
-    "Carter",
-    "Whitfield",
-    "Novak",
-    "Okafor",
-    "Lindqvist",
-    "Marsh",
-    "Delgado",
-    "Sato",
-    "Bennett",
-    "Hughes",
-    "Petrov",
-    "Rossi",
-    "Kowalski",
-    "Nguyen",
-    "Fischer",
-    "Adeyemi",
-    "Larsen",
-    "Shah",
-    "Moreau",
-    "Quinn",
-]
-_KR_LAST = [
-    "김",
-    "이",
-    "박",
-    "최",
-    "정",
-    "강",
-    "조",
-    "윤",
-    "장",
-    "임",
-    "한",
-    "오",
-    "서",
-    "신",
-    "권",
-    "황",
-    "안",
-    "송",
-    "홍",
-]
-_KR_FIRST = [
-    "민수",
-    "지훈",
-    "서연",
-    "하은",
-    "도윤",
-    "예진",
-    "준호",
-    "수빈",
-    "현우",
-    "지민",
-    "은주",
-    "상철",
-    "미영",
-    "영호",
-    "다은",
-]
+_FIRST = ["Olivia", "Liam", "Emma", "Noah", "Ava", "Ethan", "Sophia", "Lucas", "Mia", "Henry", "Grace", "Oscar", "Chloe", "Daniel", "Zoe", "Samuel", "Nina", "Victor", "Priya", "Ahmed", "Ingrid", "Mateo", "Yuki", "Fatima"]
+_LAST = ["Carter", "Whitfield", "Novak", "Okafor", "Lindqvist", "Marsh", "Delgado", "Sato", "Bennett", "Hughes", "Petrov", "Rossi", "Kowalski", "Nguyen", "Fischer", "Adeyemi", "Larsen", "Shah", "Moreau", "Quinn"]
+_KR_LAST = ["김", "이", "박", "최", "정", "강", "조", "윤", "장", "임", "한", "오", "서", "신", "권", "황", "안", "송", "홍"]
+_KR_FIRST = ["민수", "지훈", "서연", "하은", "도윤", "예진", "준호", "수빈", "현우", "지민", "은주", "상철", "미영", "영호", "다은"]
 _CITIES = ["London", "Chicago", "Toronto", "Berlin", "Madrid", "Sydney", "Boston", "Dublin", "Seattle", "Nairobi"]
-_COMPANIES = [
-    "Northwind Traders",
-    "Globex Corporation",
-    "Initech",
-    "Acme Logistics",
-    "Hooli",
-    "Umbrella Health",
-    "Stark Industries",
-]
+_COMPANIES = ["Northwind Traders", "Globex Corporation", "Initech", "Acme Logistics", "Hooli", "Umbrella Health", "Stark Industries"]
 _DOMAINS = ["example.com", "mail.example.org", "contoso.co.uk", "example.co.kr", "corp.example.net", "naver.com"]
 
 _OPENINGS = (
@@ -185,19 +95,7 @@ def card_number(prefix: str, length: int, r: random.Random) -> str:
 
 
 def _card(r: random.Random) -> str:
-    prefix, length = r.choice(
-        [
-            ("4", 16),
-            ("51", 16),
-            ("2231", 16),
-            ("2720", 16),
-            ("37", 15),
-            ("6011", 16),
-            ("3056", 14),
-            ("3528", 16),
-            ("9410", 16),
-        ]
-    )
+    prefix, length = r.choice([("4", 16), ("51", 16), ("2231", 16), ("2720", 16), ("37", 15), ("6011", 16), ("3056", 14), ("3528", 16), ("9410", 16)])
     digits = card_number(prefix, length, r)
     groups = (4, 6, 5) if length == 15 else (4, 6, 4) if length == 14 else (4, 4, 4, 4)
     parts, at = [], 0
@@ -272,9 +170,7 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
         "ORGANIZATION": lambda: r.choice(_COMPANIES),
         "LOCATION": lambda: r.choice(_CITIES),
         "DATE_TIME": lambda: r.choice(["Monday", "March 3", "12 May 2024", "yesterday", "last Friday", "2024-03-11"]),
-        "EMAIL_ADDRESS": lambda: (
-            f"{r.choice(_FIRST).lower()}.{r.choice(_LAST).lower()}{r.randint(1, 99)}@{r.choice(_DOMAINS)}"
-        ),
+        "EMAIL_ADDRESS": lambda: f"{r.choice(_FIRST).lower()}.{r.choice(_LAST).lower()}{r.randint(1, 99)}@{r.choice(_DOMAINS)}",
         "PHONE_NUMBER": lambda: _korean_phone(r) if korean else _phone(r),
         "CREDIT_CARD": lambda: _card(r),
         "IBAN_CODE": lambda: iban_number(r),
@@ -282,9 +178,7 @@ def _slots(r: random.Random, *, korean: bool) -> dict[str, Callable[[], str]]:
         "US_SSN": lambda: f"{r.randint(100, 665)}-{r.randint(10, 99)}-{r.randint(1000, 9999)}",
         "KR_RRN": lambda: _resident(r),
         "KR_BRN": lambda: _business(r),
-        "KR_DRIVER_LICENSE": lambda: (
-            f"{r.randint(11, 26)}-{r.randint(10, 24)}-{r.randint(100000, 999999)}-{r.randint(10, 99)}"
-        ),
+        "KR_DRIVER_LICENSE": lambda: f"{r.randint(11, 26)}-{r.randint(10, 24)}-{r.randint(100000, 999999)}-{r.randint(10, 99)}",
         "KR_PASSPORT": lambda: f"M{r.randint(10000000, 99999999)}",
         "KR_ACCOUNT": lambda: f"{r.randint(100000, 999999)}-{r.randint(10, 99)}-{r.randint(100000, 999999)}",
     }

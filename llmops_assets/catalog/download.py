@@ -45,7 +45,9 @@ def download(folder: Path) -> None:
     for path in chosen:
         _Progress.file = path
         try:
-            hf_hub_download(repository, path, revision=info.sha, local_dir=folder / "source", tqdm_class=_Progress)
+            hf_hub_download(
+                repository, path, revision=info.sha, local_dir=folder / "source", tqdm_class=_Progress
+            )
         except (HfHubHTTPError, OSError) as error:
             raise UpstreamFailed(f"{path} could not be fetched: {_first_line(error)}", remedy="Try again.") from error
     resolved = {

@@ -90,7 +90,9 @@ def _standing(platform: Platform, tx: Transaction, name: str) -> Ask:
     return Ask(job.id)
 
 
-def _run(platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper, token: str) -> None:
+def _run(
+    platform: Platform, task: TrainingTask, work: Path, metrics: "_Metrics", keeper: Keeper, token: str
+) -> None:
     job, settings = task.job, platform.settings
     if run_pods.in_cluster(platform) and has_own_pods(wanted := ask_of(job), settings):
         cluster_run.run(

@@ -138,7 +138,9 @@ class Composer:
         self._client.complete_multipart_upload(**self._named(upload), MultipartUpload={"Parts": list(parts)})
 
     def _copy(self, upload: Unfinished, number: int, source: str) -> Part:
-        done = self._client.upload_part_copy(**self._named(upload), PartNumber=number, CopySource=self._where(source))
+        done = self._client.upload_part_copy(
+            **self._named(upload), PartNumber=number, CopySource=self._where(source)
+        )
         return {"PartNumber": number, "ETag": done["CopyPartResult"]["ETag"]}
 
     def _where(self, key: str) -> dict[str, str]:

@@ -74,7 +74,9 @@ class Parts(Iterator[bytearray]):
             self._spare.append(part)
 
 
-def hide(composer: Composer, key: str, parts: Iterable[bytearray], done: Callable[[bytearray], object]) -> Hidden:
+def hide(
+    composer: Composer, key: str, parts: Iterable[bytearray], done: Callable[[bytearray], object]
+) -> Hidden:
     """Send the parts, several at once and while the next are read; each is `done` with afterwards.
 
     Raises Unavailable, TooLarge for more parts than an object has, and what `parts` raises; nothing stays then.

@@ -115,7 +115,9 @@ def decide(
         row.published_at = utc_now()
     row.status = target
     tx.session.add(
-        ApprovalRow(version_id=row.id, digest=row.digest or "", decision=decision, actor_id=tx.actor.id, notes=notes)
+        ApprovalRow(
+            version_id=row.id, digest=row.digest or "", decision=decision, actor_id=tx.actor.id, notes=notes
+        )
     )
     details = {"decision": decision, "digest": row.digest, "notes": notes}
     if waived:
@@ -145,7 +147,9 @@ def change_status(tx: Transaction, version_id: UUID | str, to: Status, notes: st
 
 def history(tx: Transaction, version_id: UUID | str) -> list[Approval]:
     """The decisions about a version, newest first."""
-    query = select(ApprovalRow).filter_by(version_id=UUID(str(version_id))).order_by(ApprovalRow.decided_at.desc())
+    query = (
+        select(ApprovalRow).filter_by(version_id=UUID(str(version_id))).order_by(ApprovalRow.decided_at.desc())
+    )
     return [
         Approval(
             id=row.id,
@@ -310,3 +314,4 @@ def _check_airlock(tx: Transaction, row: VersionRow) -> None:
 def _reasons(summary: Mapping[str, object]) -> list[str]:
     reasons = summary.get("reasons")
     return [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+

@@ -64,7 +64,9 @@ def _input(artifact: Artifact, namespace: str) -> InputDataset:
         facets["dataQualityAssertions"] = assertions.DataQualityAssertionsDatasetFacet(
             assertions=_assertions(artifact), producer=PRODUCER
         )
-    return InputDataset(namespace=namespace, name=artifact.name, facets=_facets(artifact), inputFacets=facets)
+    return InputDataset(
+        namespace=namespace, name=artifact.name, facets=_facets(artifact), inputFacets=facets
+    )
 
 
 def _output(artifact: Artifact, namespace: str) -> OutputDataset:

@@ -179,7 +179,9 @@ class MessageRow(Base):
 
     __tablename__ = "outbox_messages"
     __audited__: ClassVar[bool] = False
-    __table_args__ = (Index("ix_outbox_messages_due", "next_attempt_at", postgresql_where=text("settled_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_outbox_messages_due", "next_attempt_at", postgresql_where=text("settled_at IS NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     channel: Mapped[str] = mapped_column(String(32))

@@ -220,4 +220,6 @@ def _value(tx: Transaction, row: ComparisonRow) -> Comparison:
 
 
 def _side(version: Version) -> ComparedVersion:
-    return ComparedVersion(id=version.id, name=version.name, version=version.version, digest=version.manifest.digest)
+    return ComparedVersion(
+        id=version.id, name=version.name, version=version.version, digest=version.manifest.digest
+    )

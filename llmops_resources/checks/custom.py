@@ -1,15 +1,15 @@
 """Recognizers that the operator describes in a TOML file (PII_RECOGNIZERS_FILE), judged before any is used.
 
-[[recognizer]]
-name = "employee number"
-type = "EMPLOYEE_ID"
-patterns = ['EMP-[0-9]{6}']
-score = 0.5                      # of a match by itself
-context = ["employee", "사번"]    # words nearby, or in the column's name, that raise the score
-validator = "luhn"               # or kr_rrn, kr_brn
-deny = ["Project Bluebird"]      # always a finding
-allow = ["EMP-000000"]           # never one
-columns = ["note"]               # nowhere else
+    [[recognizer]]
+    name = "employee number"
+    type = "EMPLOYEE_ID"
+    patterns = ['EMP-[0-9]{6}']
+    score = 0.5                      # of a match by itself
+    context = ["employee", "사번"]    # words nearby, or in the column's name, that raise the score
+    validator = "luhn"               # or kr_rrn, kr_brn
+    deny = ["Project Bluebird"]      # always a finding
+    allow = ["EMP-000000"]           # never one
+    columns = ["note"]               # nowhere else
 """
 
 import re
@@ -82,7 +82,9 @@ def _rule(recognizer: CustomRecognizer) -> Rule:
     near = "|".join(map(re.escape, recognizer.context)) or None
     return Rule(
         recognizer.type,
-        CheckedPatterns(recognizer.type, patterns, verdict, near, name=recognizer.name, certain=bool(denied or check)),
+        CheckedPatterns(
+            recognizer.type, patterns, verdict, near, name=recognizer.name, certain=bool(denied or check)
+        ),
         frozenset(column.casefold() for column in recognizer.columns),
     )
 

@@ -139,7 +139,9 @@ def changed_cells(
     return counts
 
 
-def _likely(older: pl.LazyFrame, newer: pl.LazyFrame, modified: pl.DataFrame, by: Keying, together: int) -> list[str]:
+def _likely(
+    older: pl.LazyFrame, newer: pl.LazyFrame, modified: pl.DataFrame, by: Keying, together: int
+) -> list[str]:
     """The columns that differ in the first modified rows; none when these do not lie close together in both."""
     first = modified.sort(OLDER_ROW).head(_TELLING)
     windows = []
@@ -258,7 +260,9 @@ def _merged(left: pl.DataFrame, right: pl.DataFrame, places: pl.Series) -> pl.Da
 def _within(left: pl.DataFrame, right: pl.DataFrame) -> _Counts:
     """The counts of keys that occur more than once in a version."""
     groups = [side.group_by(_KEY, _CELLS).len() for side in (left, right)]
-    both = groups[0].join(groups[1], on=[_KEY, _CELLS], how="full", nulls_equal=True, coalesce=True, suffix="__newer")
+    both = groups[0].join(
+        groups[1], on=[_KEY, _CELLS], how="full", nulls_equal=True, coalesce=True, suffix="__newer"
+    )
     older, newer = pl.col("len").fill_null(0), pl.col("len__newer").fill_null(0)
     same = pl.min_horizontal(older, newer)
     keys = both.group_by(_KEY).agg((older - same).sum().alias("older"), (newer - same).sum().alias("newer"))

@@ -111,7 +111,9 @@ def _report_unreadable(error: Exception, name: str, problems: Problems) -> None:
     )
 
 
-def _report_other_times(column: str, first: pa.DataType, kind: pa.DataType, name: str, problems: Problems) -> None:
+def _report_other_times(
+    column: str, first: pa.DataType, kind: pa.DataType, name: str, problems: Problems
+) -> None:
     problems.add(
         "mixed_types",
         f"The column {column!r} is {first} in one file and {kind} in another",

@@ -111,3 +111,4 @@ def _score(parts: tuple[QualityPart, ...]) -> float:
     judged = [(part.weight, part.score) for part in parts if part.score is not None]
     mean = sum(weight * score for weight, score in judged) / sum(weight for weight, _ in judged)
     return round(min(mean, 50 + min(score for _, score in judged) / 2), 1)
+

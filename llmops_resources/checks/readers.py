@@ -99,7 +99,9 @@ def _check_header(header: list[str], name: str, problems: Problems, options: Che
     check_names(header, name, problems, options)
 
 
-def check_names(names: Sequence[str], file: str, problems: Problems, options: CheckOptions, *, before: int = 0) -> None:
+def check_names(
+    names: Sequence[str], file: str, problems: Problems, options: CheckOptions, *, before: int = 0
+) -> None:
     """Names that every later step can hold, show and tell apart; so many other columns were good `before`.
 
     Raises UnreadableError when one of them is not.

@@ -156,7 +156,9 @@ class Cluster:
         group, plural = KINDS[kind]
         return f"/{group}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
 
-    def _list(self, kind: str, wanted: Mapping[str, str], fields: Mapping[str, str] | None) -> tuple[list[Object], str]:
+    def _list(
+        self, kind: str, wanted: Mapping[str, str], fields: Mapping[str, str] | None
+    ) -> tuple[list[Object], str]:
         query = [("labelSelector", selector(wanted))] if wanted else []
         if fields:
             query.append(("fieldSelector", selector(fields)))

@@ -71,7 +71,9 @@ def follow(
         sleep(PAUSE)
 
 
-def _changes(version: str, stream: Callable[[str], Lines], sleep: Callable[[float], None]) -> Iterator[Change | None]:
+def _changes(
+    version: str, stream: Callable[[str], Lines], sleep: Callable[[float], None]
+) -> Iterator[Change | None]:
     """Stream after stream, each from where the last one ended, until the server has forgotten that. Raises Gone."""
     failures = 0
     while True:

@@ -44,7 +44,9 @@ def krippendorff_alpha(ratings: ArrayLike, scale: Scale, seed: int = 0) -> Estim
         if said.sum() < 2:
             return float("nan")  # one value throughout: no disagreement was possible, so none can be absent
         return float(
-            krippendorff.alpha(value_counts=drawn[:, said], value_domain=domain[said], level_of_measurement=scale.value)
+            krippendorff.alpha(
+                value_counts=drawn[:, said], value_domain=domain[said], level_of_measurement=scale.value
+            )
         )
 
     return interval(counts, figure, seed)

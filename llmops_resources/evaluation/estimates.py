@@ -28,7 +28,9 @@ def bootstrap(values: Sequence[float | None], seed: int = 0) -> Estimate | None:
     return interval(counts, lambda times: float(times @ distinct / times.sum()), seed)
 
 
-def bootstrap_totals(rows: ArrayLike, figure: Callable[[NDArray[np.float64]], float], seed: int = 0) -> Estimate | None:
+def bootstrap_totals(
+    rows: ArrayLike, figure: Callable[[NDArray[np.float64]], float], seed: int = 0
+) -> Estimate | None:
     """A figure of the column totals of `rows`, one row a sample, with its interval over resampled rows (Koehn 2004)."""
     table = np.asarray(rows, dtype=float)
     return interval(np.ones(len(table), dtype=np.int64), lambda times: figure(times @ table), seed)

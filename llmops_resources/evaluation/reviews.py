@@ -176,7 +176,9 @@ def exclude(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) 
     if not assignments:
         raise NotFound(f"{reviewer[:100]} does not judge in this review", remedy="See its reviewers.")
     if tx.session.get(ReviewExclusionRow, (row.id, reviewer)) is None:
-        tx.session.add(ReviewExclusionRow(review_id=row.id, reviewer=reviewer, reason=reason, excluded_by=tx.actor.id))
+        tx.session.add(
+            ReviewExclusionRow(review_id=row.id, reviewer=reviewer, reason=reason, excluded_by=tx.actor.id)
+        )
         for assignment in assignments:
             assignment.released_at = assignment.released_at or utc_now()
         tx.session.flush()
@@ -295,7 +297,9 @@ def _slots(tx: Transaction, row: ReviewRow, reviewer: str) -> tuple[dict[int, in
             .group_by(ReviewAssignmentRow.number)
         ).all()
     )
-    theirs = set(tx.session.scalars(select(ReviewAssignmentRow.number).filter_by(review_id=row.id, reviewer=reviewer)))
+    theirs = set(
+        tx.session.scalars(select(ReviewAssignmentRow.number).filter_by(review_id=row.id, reviewer=reviewer))
+    )
     free = [unit for unit in _numbers(tx, row) if taken.get(unit, 0) < row.overlap and unit not in theirs]
     return taken, len(theirs), free
 

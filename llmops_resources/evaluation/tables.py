@@ -104,7 +104,9 @@ class ReviewAssignmentRow(Base):
     """Who judges which unit, in which place of their own order; `swapped`: the second answer is shown first."""
 
     __tablename__ = "review_assignments"
-    __table_args__ = (ForeignKeyConstraint(["review_id", "number"], ["review_units.review_id", "review_units.number"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["review_id", "number"], ["review_units.review_id", "review_units.number"]),
+    )
 
     review_id: Mapped[UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

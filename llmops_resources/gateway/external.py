@@ -67,7 +67,9 @@ def refusal(status: int, body: bytes, retry_after: float) -> PlatformError:
             "the provider refuses the platform's key", remedy="Replace the key on the model's page in the catalog."
         )
     if status == 404:
-        return UpstreamFailed("the provider does not know the model", remedy="Test the connection on the model's page.")
+        return UpstreamFailed(
+            "the provider does not know the model", remedy="Test the connection on the model's page."
+        )
     if status in {400, 413, 422}:
         what, remedy = _COMPLAINTS.get(code, ("it does not accept it as it is", "Send fewer or other parameters."))
         return InvalidInput(f"the provider refuses the request: {what}", remedy=remedy)

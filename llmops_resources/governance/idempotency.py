@@ -32,10 +32,9 @@ def once(tx: Transaction, key: str | None, fingerprint: str, produce: Callable[[
     expired = delete(IdempotencyRow).filter_by(**mine).where(IdempotencyRow.created_at < utc_now() - LIFETIME)
     tx.session.execute(expired)
     claimed = tx.session.execute(
-        insert(IdempotencyRow)
-        .values(**mine, fingerprint=fingerprint)
-        .on_conflict_do_nothing()
-        .returning(IdempotencyRow.key)
+        insert(IdempotencyRow).values(**mine, fingerprint=fingerprint).on_conflict_do_nothing().returning(
+            IdempotencyRow.key
+        )
     ).first()
     row = tx.session.scalars(select(IdempotencyRow).filter_by(**mine)).one()
     if claimed is None:

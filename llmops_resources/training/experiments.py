@@ -62,7 +62,9 @@ def of_job(tx: Transaction, job_id: UUID | str, *, name: str | None = None, afte
     return [Metric.model_construct(**row) for row in tx.session.execute(query).mappings()]
 
 
-def points(tx: Transaction, job_id: UUID | str, name: str, *, after_step: int = -1, limit: int = 100) -> list[Metric]:
+def points(
+    tx: Transaction, job_id: UUID | str, name: str, *, after_step: int = -1, limit: int = 100
+) -> list[Metric]:
     """One metric's values in the order of steps, for tables. Raises NotFound for an unknown job."""
     job = work.read(tx, JobRow, job_id, "training job")
     mine = (MetricRow.job_id == job.id, MetricRow.name == name, MetricRow.step > after_step)

@@ -203,7 +203,9 @@ def finish(
     return model
 
 
-def fail(tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None, cause: Cause | None = None) -> None:
+def fail(
+    tx: Transaction, job_id: UUID, error: str, *, run_id: str | None = None, cause: Cause | None = None
+) -> None:
     """The attempt failed, and nothing is registered. What may pass by itself is queued again after a while.
 
     It is tried again as often as the job's retry policy says; any other cause would only fail again.
@@ -249,7 +251,9 @@ def mark_cancelled(tx: Transaction, job_id: UUID) -> None:
     tell(tx, row, Phase.ABORT)
 
 
-def report_progress(tx: Transaction, job_id: UUID, fraction: float, message: str, *, run_id: str | None = None) -> bool:
+def report_progress(
+    tx: Transaction, job_id: UUID, fraction: float, message: str, *, run_id: str | None = None
+) -> bool:
     """Show how far the job is, and learn whether it is to stop: somebody asked, or its time is over.
 
     Raises Conflict when the job no longer belongs to `run_id`: it was given up, as when the database died and let go

@@ -70,7 +70,10 @@ def of_job(tx: Transaction, job_id: UUID | str, *, after: int = 0, limit: int = 
     """The lines that follow number `after`. Raises NotFound for an unknown job."""
     row = work.read(tx, JobRow, job_id, "training job")
     query = (
-        select(LogRow).where(LogRow.job_id == row.id, LogRow.number > after).order_by(LogRow.number).limit(limit + 1)
+        select(LogRow)
+        .where(LogRow.job_id == row.id, LogRow.number > after)
+        .order_by(LogRow.number)
+        .limit(limit + 1)
     )
     found = tx.session.scalars(query).all()
     lines, before = [], after

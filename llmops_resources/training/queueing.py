@@ -26,7 +26,9 @@ from llmops_resources.work import WorkStatus
 _LOCK: Final = 7_265_003
 _LET_GO: Final = and_(JobRow.status == WorkStatus.QUEUED, JobRow.admitted_attempt == JobRow.attempt)
 _HOLDS: Final = or_(JobRow.status == WorkStatus.RUNNING, _LET_GO)
-_WAITS: Final = and_(JobRow.status == WorkStatus.QUEUED, JobRow.admitted_attempt.is_distinct_from(JobRow.attempt))
+_WAITS: Final = and_(
+    JobRow.status == WorkStatus.QUEUED, JobRow.admitted_attempt.is_distinct_from(JobRow.attempt)
+)
 
 
 class Pass:
@@ -44,7 +46,9 @@ class Pass:
 
     def forecast(self) -> dict[UUID, float]:
         """The expected start of every job that can start some day."""
-        return forecast(self.now, self.decisions, self.waiting, self.running, self.capacity, self.quotas, self.facts)
+        return forecast(
+            self.now, self.decisions, self.waiting, self.running, self.capacity, self.quotas, self.facts
+        )
 
 
 def admit_waiting(tx: Transaction, capacity: Capacity) -> list[UUID]:

@@ -30,7 +30,9 @@ class Reproduction(Value):
     differs: tuple[str, ...]
 
 
-def compare(tx: Transaction, row: JobRow, manifest: Manifest, summary: dict[str, Any]) -> Reproduction | None:
+def compare(
+    tx: Transaction, row: JobRow, manifest: Manifest, summary: dict[str, Any]
+) -> Reproduction | None:
     """The verdict on a job's new weights; None when nothing like it was made before, or it is gone."""
     query = (
         select(JobRow)

@@ -233,7 +233,9 @@ def _placed(tx: Transaction, terms: Terms, team: str, capacity: Capacity) -> Res
     wanted = terms.resource_profile
     if limits.get(CPU_POOL) == 0 and not terms.use_gpu:
         raise Conflict(f"team {team} may not train on CPUs", remedy="Name another team, or have its quota raised.")
-    return place(wanted, use_gpu=terms.use_gpu, capacity=capacity, quotas=limits, free=free_now(tx, capacity))
+    return place(
+        wanted, use_gpu=terms.use_gpu, capacity=capacity, quotas=limits, free=free_now(tx, capacity)
+    )
 
 
 def _weighed(

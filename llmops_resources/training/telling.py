@@ -10,7 +10,9 @@ from llmops_resources.training.tables import JobRow
 from llmops_resources.values import utc_now
 
 
-def tell(tx: Transaction, row: JobRow, phase: Phase, *, made: Version | None = None, error: str | None = None) -> None:
+def tell(
+    tx: Transaction, row: JobRow, phase: Phase, *, made: Version | None = None, error: str | None = None
+) -> None:
     """Put the messages of one move into the outbox; they leave when the transaction commits."""
     used = [version_id for version_id in (row.dataset_id, row.model_id) if version_id is not None]
     lineage_events.tell(

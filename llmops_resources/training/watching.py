@@ -15,16 +15,8 @@ from llmops_resources.values import Value
 from llmops_resources.work import ACTIVE, WorkStatus
 
 _STATE = (
-    JobRow.status,
-    JobRow.attempt,
-    JobRow.progress,
-    JobRow.progress_message,
-    JobRow.run_id,
-    JobRow.error,
-    JobRow.cancel_requested,
-    JobRow.priority,
-    JobRow.admitted_attempt,
-    extract("epoch", JobRow.not_before),
+    JobRow.status, JobRow.attempt, JobRow.progress, JobRow.progress_message, JobRow.run_id, JobRow.error,
+    JobRow.cancel_requested, JobRow.priority, JobRow.admitted_attempt, extract("epoch", JobRow.not_before),
     extract("epoch", JobRow.finished_at),
 )  # fmt: skip  times as numbers: as words they depend on the session's time zone
 

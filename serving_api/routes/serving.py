@@ -104,10 +104,8 @@ def rollback(platform: Doors, actor: Deployer, endpoint_id: UUID) -> Envelope[En
     with platform.transaction(actor) as tx:
         endpoint = deployments.rollback(tx, endpoint_id)
     stopped = endpoint.max_replicas == 0
-    message = (
-        "there is no earlier model, so the endpoint is scaled to zero; redeploy brings it back"
-        if stopped
-        else (f"the endpoint goes back to {endpoint.model_name} {endpoint.version}")
+    message = "there is no earlier model, so the endpoint is scaled to zero; redeploy brings it back" if stopped else (
+        f"the endpoint goes back to {endpoint.model_name} {endpoint.version}"
     )
     return ok(endpoint, message)
 

@@ -97,7 +97,9 @@ def test_a_job_has_a_bounded_number_of_metric_names_and_the_refused_batch_leaves
         [{"name": "loss", "value": 1, "step": step} for step in range(10_001)],
     ],
 )
-def test_a_hostile_metric_is_refused_with_its_place(api: httpx.Client, dataset: versions.Version, hostile: Any) -> None:
+def test_a_hostile_metric_is_refused_with_its_place(
+    api: httpx.Client, dataset: versions.Version, hostile: Any
+) -> None:
     job = submitted(api, dataset)
     answer = api.post(f"/training/jobs/{job}/metrics", json=hostile)
     assert answer.status_code == 422, answer.text[:300]
@@ -170,7 +172,9 @@ def test_a_long_log_loses_its_middle_and_says_so(
     assert len(lines[-1]["text"]) == logs.LONGEST
 
 
-def test_logs_of_nothing_are_not_found_and_bad_places_are_refused(api: httpx.Client, dataset: versions.Version) -> None:
+def test_logs_of_nothing_are_not_found_and_bad_places_are_refused(
+    api: httpx.Client, dataset: versions.Version
+) -> None:
     assert api.get(f"/training/jobs/{NOBODY}/logs").status_code == 404
     assert api.get(f"/training/jobs/{submitted(api, dataset)}/logs", params={"after": -1}).status_code == 422
 
@@ -312,7 +316,7 @@ def test_experiments_are_found_by_any_parameter_and_by_what_they_measured(
     api: httpx.Client, dataset: versions.Version
 ) -> None:
     slow = submitted(api, dataset, "slow", learningRate=0.001)
-    fast = submitted(api, dataset, "fast", learningRate=0.01, textColumn='it\'s, "one"')
+    fast = submitted(api, dataset, "fast", learningRate=0.01, textColumn="it's, \"one\"")
     measured(api, slow, "eval_loss", 5.0, 3.0)
     measured(api, fast, "eval_loss", 5.0, 1.5)
     expected = {

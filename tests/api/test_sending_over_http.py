@@ -121,7 +121,7 @@ def test_an_interrupted_sender_takes_up_its_upload_and_a_changed_file_begins_ane
         assert again[0] > 3 * CHUNK
         assert [upload["id"] for upload in client.get(f"{path}/uploads").json()["data"]] == [first[0]["id"]]
 
-        changed = model_files(6 * CHUNK)["model.safetensors"][: -3 * CHUNK]
+        changed = model_files(6 * CHUNK)["model.safetensors"][:-3 * CHUNK]
         files[2].write_bytes(changed + b"\xff" * (3 * CHUNK))
         files[0].write_bytes(files[0].read_bytes().replace(b"llama", b"opt  "[:5]))
         seen.clear()

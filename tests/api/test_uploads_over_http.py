@@ -388,7 +388,8 @@ def test_a_body_longer_than_its_content_length_is_cut_at_it(api: httpx.Client) -
     with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as connection:
         target = f"{api.base_url.path.rstrip('/')}{sender.path}/files/1?offset=0"
         head = (
-            f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\nContent-Digest: {digest(CSV)}\r\n\r\n"
+            f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
+            f"Content-Digest: {digest(CSV)}\r\n\r\n"
         )
         connection.sendall(head.encode() + CSV)
         connection.settimeout(10)

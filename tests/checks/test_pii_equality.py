@@ -29,50 +29,13 @@ PREFIXES = (
     "440", "0044", "01144", "+1 ", "+1-1-", "001-", "011", "011 82 ", "tel:", "tel:+82-", "(0", "18002", "0800", "003", "+49",
     "+33 ", "0049", "080", "0825", "02", "031-",
 )  # fmt: skip
-SUFFIXES = (
-    "",
-    "",
-    " x123",
-    " ext. 45",
-    ";ext=7",
-    ",,9",
-    "#12",
-    " 내선 3",
-    "입니다",
-    "abc",
-    ".",
-    "/",
-    ")",
-    ":30",
-    "%",
-    "€",
-    "-",
-    "-1",
-)
-WORDS = (
-    "call",
-    "tel",
-    "전화",
-    "hotel",
-    "문의는",
-    "at",
-    "on",
-    "12/3/2020",
-    "2012-01-02 08:00",
-    "20120102 08",
-    "\n",
-    "…",
-    "①",
-)
+SUFFIXES = ("", "", " x123", " ext. 45", ";ext=7", ",,9", "#12", " 내선 3", "입니다", "abc", ".", "/", ")", ":30", "%", "€", "-", "-1")
+WORDS = ("call", "tel", "전화", "hotel", "문의는", "at", "on", "12/3/2020", "2012-01-02 08:00", "20120102 08", "\n", "…", "①")
 
 
 def number(rng: random.Random) -> str:
     region = rng.choice(("KR", "US", "GB", "DE", "FR", "CA", "GG", "BR", "AR", "JP", "IT"))
-    kinds = (
-        phonenumbers.PhoneNumberType.MOBILE,
-        phonenumbers.PhoneNumberType.FIXED_LINE,
-        phonenumbers.PhoneNumberType.UAN,
-    )
+    kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.UAN)
     shown = phonenumbers.example_number_for_type(region, rng.choice(kinds)) or phonenumbers.example_number(region)
     digits = list(phonenumbers.national_significant_number(shown))
     for _ in range(rng.choice((0, 0, 1, 4))):
@@ -82,11 +45,7 @@ def number(rng: random.Random) -> str:
         size = rng.choice((1, 2, 3, 3, 4, 4, 5, 12))
         groups.append(rest[:size])
         rest = rest[size:]
-    written = (
-        rng.choice(SEPARATORS).join(groups)
-        if rng.random() < 0.7
-        else "".join(g + rng.choice(SEPARATORS) for g in groups)
-    )
+    written = rng.choice(SEPARATORS).join(groups) if rng.random() < 0.7 else "".join(g + rng.choice(SEPARATORS) for g in groups)
     if rng.random() < 0.3:
         style = rng.choice((phonenumbers.PhoneNumberFormat.NATIONAL, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
         written = phonenumbers.format_number(shown, style)
@@ -113,7 +72,9 @@ def as_ours(rules: Sequence[Rule], texts: list[str], least: float) -> list[list[
     return [sorted(found.get(index, [])) for index in range(len(texts))]
 
 
-@pytest.mark.parametrize("regions", [REGIONS, ("DE", "FR", "CA"), ("BR", "GG"), ("JP", "AR", "IT")], ids="-".join)
+@pytest.mark.parametrize(
+    "regions", [REGIONS, ("DE", "FR", "CA"), ("BR", "GG"), ("JP", "AR", "IT")], ids="-".join
+)
 def test_phone_numbers_are_those_of_libphonenumber_unhurried(regions: tuple[str, ...]) -> None:
     rng = random.Random("-".join(regions))
     texts = [phone_text(rng) for _ in range(1_500)]
@@ -185,9 +146,7 @@ def test_a_columns_name_raises_the_same_scores_in_both() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 6), st.integers(1, 6), st.sampled_from((0.4, 0.6, 1.0))))
-)
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 6), st.integers(1, 6), st.sampled_from((0.4, 0.6, 1.0)))))
 def test_overlaps_are_settled_as_presidio_settles_them(raw: list[tuple[str, int, int, float]]) -> None:
     from presidio_analyzer import RecognizerResult
 
@@ -246,3 +205,5 @@ def test_every_built_in_rule_has_a_prefilter() -> None:
     for rule in pattern_rules(REGIONS):
         assert all(shape.where for shape in rule.recognizer.shapes), rule.entity
         assert rule.candidates(0.4, named=False) is not None
+
+

@@ -227,9 +227,8 @@ def test_a_minikube_is_known_by_the_context_of_the_kubeconfig(tmp_path: Path) ->
 @pytest.mark.parametrize("content", ["", "not: [a config", "apiVersion: v1\nkind: Config\n"])
 def test_a_kubeconfig_that_names_no_cluster_is_said_to(tmp_path: Path, content: str) -> None:
     (tmp_path / "config").write_text(content)
-    with (
-        pytest.raises(Unavailable, match="no Kubernetes cluster"),
-        open_cluster(namespace="x", kubeconfig=tmp_path / "config"),
+    with pytest.raises(Unavailable, match="no Kubernetes cluster"), open_cluster(
+        namespace="x", kubeconfig=tmp_path / "config"
     ):
         pass
 

@@ -432,3 +432,5 @@ def test_a_lone_pod_that_loses_its_place_goes_on_in_a_new_one(
     leave_model(store)
     api.ended(again)
     assert running.end() is None
+
+

@@ -118,7 +118,9 @@ def test_a_training_run_is_the_pod_its_job_asks_for(
     {"job_spec_config": {"parallelism": 100}},
     {"job_config": {"metadata": {"name": "x"}}},
 ])  # fmt: skip
-def test_a_tag_cannot_change_what_a_run_is(instance: dg.DagsterInstance, api: KubeApi, config: dict[str, Any]) -> None:
+def test_a_tag_cannot_change_what_a_run_is(
+    instance: dg.DagsterInstance, api: KubeApi, config: dict[str, Any]
+) -> None:
     with pytest.raises(Exception, match="violated the allowed list"):
         _launch(instance, {K8S_CONFIG: json.dumps(config)})
     assert api.names("Job") == []

@@ -51,7 +51,9 @@ def task(platform: Platform, actor: Actor, review: Review, place: int | None = N
         return review_tasks.task(tx, review.id, place)
 
 
-def score(platform: Platform, actor: Actor, shown: Task, helpful: int, safe: str = "pass", reason: str = "") -> Task:
+def score(
+    platform: Platform, actor: Actor, shown: Task, helpful: int, safe: str = "pass", reason: str = ""
+) -> Task:
     values: dict[str, object] = {"helpful": helpful, "safe": safe}
     submission = Submission(values=values, reason=reason, shown=shown.digest, revision=shown.revision)
     with platform.transaction(actor) as tx:
@@ -354,4 +356,6 @@ def _trained_by(platform: Platform, model_id: UUID, name: str) -> None:
         tx.audit("training.submit", "training_job", "job 1")
     with platform.transaction(ADMIN) as tx:
         digest = versions.get(tx, model_id).manifest.digest
-        evidence.attach(tx, model_id, EvidenceKind.TRAINING, digest=digest, source_id="job 1", passed=None, summary={})
+        evidence.attach(
+            tx, model_id, EvidenceKind.TRAINING, digest=digest, source_id="job 1", passed=None, summary={}
+        )

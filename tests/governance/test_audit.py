@@ -33,7 +33,7 @@ def test_an_untouched_log_verifies(platform: Platform, admin: Actor) -> None:
     ("tampering", "broken"),
     [
         ("UPDATE audit_entries SET actor_id = 'somebody-else' WHERE id = 3", 3),
-        ('UPDATE audit_entries SET details = \'{"name": "other"}\' WHERE id = 2', 2),
+        ("UPDATE audit_entries SET details = '{\"name\": \"other\"}' WHERE id = 2", 2),
         ("DELETE FROM audit_entries WHERE id = 4", 4),
         ("UPDATE audit_entries SET id = id + 100 WHERE id = 1", 1),
     ],

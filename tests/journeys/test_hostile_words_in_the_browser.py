@@ -129,3 +129,4 @@ def test_hostile_words_in_the_browsers_storage_do_no_harm(visitor: Console) -> N
     expect(visitor.page.locator("html")).to_have_attribute("lang", "en")
     assert visitor.page.evaluate("() => globalThis.ran ?? 0") == 0
     assert visitor.page.evaluate(FOREIGN) == []
+

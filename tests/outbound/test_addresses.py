@@ -83,7 +83,9 @@ def test_a_public_address_is_never_private_loopback_link_local_multicast_or_rese
 def test_an_address_carried_in_another_is_judged_as_itself(address: ipaddress.IPv4Address) -> None:
     number = int(address)
     carriers = (0xFFFF << 32 | number, 0x2002 << 112 | number << 80, 0x64FF9B << 96 | number)
-    assert {outbound.is_public(ipaddress.IPv6Address(carrier)) for carrier in carriers} == {outbound.is_public(address)}
+    assert {outbound.is_public(ipaddress.IPv6Address(carrier)) for carrier in carriers} == {
+        outbound.is_public(address)
+    }
 
 
 def test_an_allowed_host_may_be_private_and_unencrypted_at_its_port_only() -> None:

@@ -120,9 +120,7 @@ def test_a_configuration_changed_behind_our_back_is_refused(platform: Platform) 
     version = external(platform)
     with platform.engine.begin() as connection:
         connection.execute(
-            text(
-                "UPDATE catalog_versions SET card = jsonb_set(card, '{provider,endpoint}', '\"https://evil.example\"')"
-            )
+            text("UPDATE catalog_versions SET card = jsonb_set(card, '{provider,endpoint}', '\"https://evil.example\"')")
         )
     with platform.transaction(factories.ADMIN) as tx, pytest.raises(Conflict, match="not the one it was made with"):
         providers.connect(tx, platform.settings, providers.versions.get(tx, version.id))

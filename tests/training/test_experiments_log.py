@@ -47,7 +47,9 @@ def log_of(platform: Platform, job: UUID, warnings: list[str] | None = None) -> 
     return JobLog(platform, job, 1, Masking([TOKEN]), (warnings if warnings is not None else []).append)
 
 
-def test_what_a_failing_program_said_is_kept_without_its_secrets(platform: Platform, job: UUID, tmp_path: Path) -> None:
+def test_what_a_failing_program_said_is_kept_without_its_secrets(
+    platform: Platform, job: UUID, tmp_path: Path
+) -> None:
     with pytest.raises(programs.ProgramFailed) as failure, log_of(platform, job) as log:
         programs.run(
             "tests.training.talking_program",

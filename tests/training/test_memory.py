@@ -157,7 +157,9 @@ def test_adapters_are_counted_as_peft_makes_them(targets: list[str]) -> None:
     assert recipe_.lora is not None
     made = apply_lora(model, recipe_.lora)
     trained = sum(parameter.numel() for parameter in made.parameters() if parameter.requires_grad)
-    base = BaseModel(parameters=parameter_count(shape), vocab_size=300, hidden_size=64, layers=3, context_length=64)
+    base = BaseModel(
+        parameters=parameter_count(shape), vocab_size=300, hidden_size=64, layers=3, context_length=64
+    )
     need = estimate_finetuning(recipe_, base)
     assert need.gradients == pytest.approx(4 * trained, rel=0.02)
     assert need.optimizer == 2 * need.gradients

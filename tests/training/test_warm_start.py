@@ -93,7 +93,9 @@ def test_a_forked_program_gives_the_bytes_of_one_that_was_started(server: Server
     cold, warm = (prepare(tmp_path / name, "from_scratch", ROWS, **DIALS) for name in ("cold", "warm"))
     done = train(cold, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, RAYON_NUM_THREADS=threads)
     assert done.returncode == 0, done.stderr
-    with started(server, warm, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, RAYON_NUM_THREADS=threads) as forked:
+    with started(
+        server, warm, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, RAYON_NUM_THREADS=threads
+    ) as forked:
         said = forked.stdout.read()
         assert forked.wait(PATIENCE) == 0, forked.stderr.read()
     assert said.count('"event": "done"') == 1
@@ -105,7 +107,9 @@ def test_a_run_uses_the_server_when_there_is_one_and_does_without_it_when_not(se
     for socket in (server.socket, tmp_path / "none" / "trainer.sock"):
         work = prepare(tmp_path / socket.parent.name.strip(), "from_scratch", ROWS, **DIALS)
         told: list[programs.Event] = []
-        programs.run(PROGRAM, work, environment=QUIET, on_event=told.append, should_stop=lambda: False, warm=socket)
+        programs.run(
+            PROGRAM, work, environment=QUIET, on_event=told.append, should_stop=lambda: False, warm=socket
+        )
         assert told[-1] == {"event": "done"}
         assert (work / "output" / "model.safetensors").exists()
 

@@ -22,7 +22,9 @@ class TakenIn:
     report: AirlockReport
 
 
-def take_in(blobs: Blobs, prefix: str, files: Iterable[tuple[str, Iterator[bytes]]], *, max_bytes: int) -> TakenIn:
+def take_in(
+    blobs: Blobs, prefix: str, files: Iterable[tuple[str, Iterator[bytes]]], *, max_bytes: int
+) -> TakenIn:
     """Inspect the files (name, bytes) and publish them as the version folder `prefix`, unless they need conversion.
 
     Raises ValidationFailed for names and contents the airlock refuses, InvalidInput for no files, TooLarge, Conflict
@@ -41,7 +43,9 @@ def take_in(blobs: Blobs, prefix: str, files: Iterable[tuple[str, Iterator[bytes
         return TakenIn(draft.publish(stored), draft.staged, stored, report)
 
 
-def _add_all(draft: Draft, files: Iterable[tuple[str, Iterator[bytes]]], max_bytes: int) -> Iterator[StoredFile]:
+def _add_all(
+    draft: Draft, files: Iterable[tuple[str, Iterator[bytes]]], max_bytes: int
+) -> Iterator[StoredFile]:
     seen: set[str] = set()
     left = max_bytes
     for name, content in files:

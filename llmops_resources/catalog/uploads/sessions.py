@@ -136,7 +136,9 @@ def expect(
     return True
 
 
-def advance(tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, chunk: ReceivedChunk, *, key: str) -> bool:
+def advance(
+    tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, chunk: ReceivedChunk, *, key: str
+) -> bool:
     """Count a stored chunk in; False when the same chunk was counted in meanwhile, so that this object is not needed.
 
     Raises Conflict when another chunk was faster, or the upload is over by now.
@@ -157,7 +159,9 @@ def advance(tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID, chun
     return True
 
 
-def ready(tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID) -> list[tuple[UploadFile, list[Piece]]]:
+def ready(
+    tx: Transaction, version_id: UUID, kind: Kind, upload_id: UUID
+) -> list[tuple[UploadFile, list[Piece]]]:
     """Each file with its chunks in order, and where they lie; empty when the upload is complete already.
 
     Raises Conflict when the upload is over, or bytes are still missing.

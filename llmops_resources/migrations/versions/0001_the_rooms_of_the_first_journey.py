@@ -76,7 +76,9 @@ def upgrade() -> None:
         sa.Column("actor_id", sa.String(), nullable=False),
         sa.Column("notes", sa.String(), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_approvals_version_id")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_approvals_version_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_approvals")),
     )
     op.create_index(op.f("ix_catalog_approvals_version_id"), "catalog_approvals", ["version_id"], unique=False)

@@ -19,7 +19,9 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_uploads_version_id")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_uploads_version_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_uploads")),
     )
     op.create_index("ix_catalog_uploads_page", "catalog_uploads", ["version_id", "created_at", "id"], unique=False)
@@ -31,7 +33,9 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("received", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["upload_id"], ["catalog_uploads.id"], name=op.f("fk_catalog_upload_files_upload_id")),
+        sa.ForeignKeyConstraint(
+            ["upload_id"], ["catalog_uploads.id"], name=op.f("fk_catalog_upload_files_upload_id")
+        ),
         sa.PrimaryKeyConstraint("upload_id", "number", name=op.f("pk_catalog_upload_files")),
     )
     op.create_table(
@@ -43,7 +47,9 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["upload_id"], ["catalog_uploads.id"], name=op.f("fk_catalog_upload_chunks_upload_id")),
+        sa.ForeignKeyConstraint(
+            ["upload_id"], ["catalog_uploads.id"], name=op.f("fk_catalog_upload_chunks_upload_id")
+        ),
         sa.PrimaryKeyConstraint("upload_id", "number", "start", name=op.f("pk_catalog_upload_chunks")),
     )
 

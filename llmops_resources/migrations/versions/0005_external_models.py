@@ -21,7 +21,9 @@ def upgrade() -> None:
         sa.Column("hint", sa.String(length=8), nullable=False),
         sa.Column("updated_by", sa.String(), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_secrets_version_id")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_secrets_version_id")
+        ),
         sa.PrimaryKeyConstraint("version_id", name=op.f("pk_catalog_secrets")),
     )
     op.create_index(op.f("ix_catalog_secrets_key_id"), "catalog_secrets", ["key_id"], unique=False)

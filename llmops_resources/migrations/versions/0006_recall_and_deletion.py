@@ -84,7 +84,9 @@ def upgrade() -> None:
         "catalog_quarantines",
         sa.Column("recall_id", sa.Uuid(), nullable=False),
         sa.Column("version_id", sa.Uuid(), nullable=False),
-        sa.ForeignKeyConstraint(["recall_id"], ["catalog_recalls.id"], name=op.f("fk_catalog_quarantines_recall_id")),
+        sa.ForeignKeyConstraint(
+            ["recall_id"], ["catalog_recalls.id"], name=op.f("fk_catalog_quarantines_recall_id")
+        ),
         sa.ForeignKeyConstraint(
             ["version_id"], ["catalog_versions.id"], name=op.f("fk_catalog_quarantines_version_id")
         ),

@@ -14,7 +14,9 @@ def upgrade() -> None:
         "prompt_contents",
         sa.Column("version_id", sa.Uuid(), nullable=False),
         sa.Column("content", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(["version_id"], ["catalog_versions.id"], name=op.f("fk_prompt_contents_version_id")),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["catalog_versions.id"], name=op.f("fk_prompt_contents_version_id")
+        ),
         sa.PrimaryKeyConstraint("version_id", name=op.f("pk_prompt_contents")),
     )
 

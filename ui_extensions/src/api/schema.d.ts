@@ -990,6 +990,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/gates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Gates
+         * @description Every version of the gates, newest first.
+         */
+        get: operations["list_gates_llm_ops_v1_evaluation_gates_get"];
+        put?: never;
+        /**
+         * Declare Gate
+         * @description Declare what a model must show; evaluations asked for from now on are judged. Takes who may approve models.
+         */
+        post: operations["declare_gate_llm_ops_v1_evaluation_gates_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/gates/{gate_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Gate */
+        get: operations["get_gate_llm_ops_v1_evaluation_gates__gate_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/reviews": {
         parameters: {
             query?: never;
@@ -1354,6 +1395,26 @@ export interface paths {
          * @description The evaluation with every sample as a file; in CSV no cell is a formula to a spreadsheet.
          */
         get: operations["export_evaluation_llm_ops_v1_evaluation_runs__run_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/{run_id}/verdicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Verdicts
+         * @description What the gates said about an evaluation, each with all its reasons.
+         */
+        get: operations["list_verdicts_llm_ops_v1_evaluation_runs__run_id__verdicts_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2704,6 +2765,33 @@ export interface components {
             withId: string;
         };
         /**
+         * ConditionVerdict
+         * @description One condition: the figure over `n` samples and its one-sided confidence bound, which is what is judged.
+         *
+         *     Differences are candidate minus baseline. `p` is adjusted by Holm and compared with the verdict's `alpha`.
+         */
+        ConditionVerdict: {
+            /** Bound */
+            bound?: number | null;
+            /** Condition */
+            condition: components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"];
+            /** Figure */
+            figure?: number | null;
+            /**
+             * N
+             * @default 0
+             */
+            n: number;
+            outcome: components["schemas"]["llmops_resources__evaluation__gates__Outcome"];
+            /**
+             * P
+             * @default 1
+             */
+            p: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * ConnectionReport
          * @description Whether a provider answered. Nothing in it was written by the provider.
          */
@@ -2929,6 +3017,29 @@ export interface components {
              * @default
              */
             notes: string;
+        };
+        /**
+         * DeclaredGate
+         * @description A version of a gate, who declared it and when. `in_force`: no newer one of its name, and not withdrawn.
+         */
+        DeclaredGate: {
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Digest */
+            digest: string;
+            gate: components["schemas"]["Gate"];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Inforce */
+            inForce: boolean;
         };
         /** Deploy */
         Deploy: {
@@ -3268,6 +3379,21 @@ export interface components {
         /** Envelope[ConnectionReport] */
         Envelope_ConnectionReport_: {
             data: components["schemas"]["ConnectionReport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[DeclaredGate] */
+        Envelope_DeclaredGate_: {
+            data: components["schemas"]["DeclaredGate"];
             /**
              * Message
              * @default
@@ -3793,6 +3919,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[DeclaredGate]] */
+        Envelope_list_DeclaredGate__: {
+            /** Data */
+            data: components["schemas"]["DeclaredGate"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Deployment]] */
         Envelope_list_Deployment__: {
             /** Data */
@@ -3893,6 +4035,22 @@ export interface components {
         Envelope_list_ExperimentSummary__: {
             /** Data */
             data: components["schemas"]["ExperimentSummary"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[GateVerdict]] */
+        Envelope_list_GateVerdict__: {
+            /** Data */
+            data: components["schemas"]["GateVerdict"][];
             /**
              * Message
              * @default
@@ -4297,7 +4455,7 @@ export interface components {
          * EvidenceKind
          * @enum {string}
          */
-        EvidenceKind: "validation" | "training" | "evaluation" | "airlock";
+        EvidenceKind: "validation" | "training" | "evaluation" | "airlock" | "gate";
         /**
          * ExpectedColumn
          * @description One declared column. `required`: it must be there; `nullable`: it may have empty cells.
@@ -4460,6 +4618,67 @@ export interface components {
             reports: components["schemas"]["ReportDelta"];
             result: components["schemas"]["Diff"] | null;
             state: components["schemas"]["WorkState"];
+        };
+        /**
+         * Gate
+         * @description What every version of a model must show on a benchmark; without conditions the gate of this name is withdrawn.
+         */
+        Gate: {
+            /** Benchmark */
+            benchmark: string;
+            /** Conditions */
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            /**
+             * Minsamples
+             * @default 30
+             */
+            minSamples: number;
+            /** Model */
+            model: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * GateCreate
+         * @description No conditions withdraw the gate of this model, benchmark and name.
+         */
+        GateCreate: {
+            /** Benchmark */
+            benchmark: string;
+            /** Conditions */
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            /**
+             * Minsamples
+             * @default 30
+             */
+            minSamples: number;
+            /** Model */
+            model: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * GateVerdict
+         * @description What a gate said about an evaluation.
+         */
+        GateVerdict: {
+            /**
+             * Evaluationid
+             * Format: uuid
+             */
+            evaluationId: string;
+            gate: components["schemas"]["DeclaredGate"];
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Recordedat
+             * Format: date-time
+             */
+            recordedAt: string;
+            verdict: components["schemas"]["llmops_resources__evaluation__gates__Verdict"];
         };
         /**
          * Graph
@@ -5000,6 +5219,32 @@ export interface components {
             version: string;
         };
         /**
+         * NonInferiority
+         * @description The mean is worse than the baseline's by less than `margin`, over the same samples.
+         *
+         *     `baseline`: `current`, the approved version in use when the verdict is made, or a version of the same model.
+         */
+        NonInferiority: {
+            /**
+             * Baseline
+             * @default current
+             */
+            baseline: string;
+            /**
+             * Higherisbetter
+             * @default true
+             */
+            higherIsBetter: boolean;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "non_inferiority";
+            /** Margin */
+            margin: number;
+            metric: components["schemas"]["MetricName"];
+        };
+        /**
          * Notifications
          * @description Which moves of the job the training webhook is told of.
          */
@@ -5049,12 +5294,6 @@ export interface components {
             revision?: string | null;
             source: components["schemas"]["llmops_resources__catalog__imports__Source"];
         };
-        /**
-         * Outcome
-         * @description How a call ended: answered, failed by the model server, or given up by the client.
-         * @enum {string}
-         */
-        Outcome: "succeeded" | "failed" | "cancelled";
         /**
          * Overlap
          * @description A sample (by its row in the benchmark) and the first training row, counted from 0, that overlaps with it.
@@ -6490,6 +6729,22 @@ export interface components {
             weight: number;
         };
         /**
+         * Threshold
+         * @description The mean is at least, or at most, a bound.
+         */
+        Threshold: {
+            /** Atleast */
+            atLeast?: number | null;
+            /** Atmost */
+            atMost?: number | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "threshold";
+            metric: components["schemas"]["MetricName"];
+        };
+        /**
          * Tokenization
          * @description What counts as a token for exact match, F1, BLEU and ROUGE.
          *
@@ -6654,7 +6909,7 @@ export interface components {
             requestId: string;
             /** Route */
             route: string;
-            status: components["schemas"]["Outcome"];
+            status: components["schemas"]["llmops_resources__gateway__usage__Outcome"];
             /** Streamed */
             streamed: boolean;
         };
@@ -6919,6 +7174,32 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * Outcome
+         * @enum {string}
+         */
+        llmops_resources__evaluation__gates__Outcome: "passed" | "failed" | "unknown";
+        /**
+         * Verdict
+         * @description What a gate says about an evaluation: passed when every condition passed, failed when one of them failed.
+         */
+        llmops_resources__evaluation__gates__Verdict: {
+            /** Alpha */
+            alpha: number;
+            /** Judgements */
+            judgements: components["schemas"]["ConditionVerdict"][];
+            /** Look */
+            look: number;
+            outcome: components["schemas"]["llmops_resources__evaluation__gates__Outcome"];
+            /** Reasons */
+            reasons: string[];
+        };
+        /**
+         * Outcome
+         * @description How a call ended: answered, failed by the model server, or given up by the client.
+         * @enum {string}
+         */
+        llmops_resources__gateway__usage__Outcome: "succeeded" | "failed" | "cancelled";
     };
     responses: never;
     parameters: never;
@@ -9609,6 +9890,134 @@ export interface operations {
             };
         };
     };
+    list_gates_llm_ops_v1_evaluation_gates_get: {
+        parameters: {
+            query?: {
+                /** @description Of this model's name. */
+                model?: string | null;
+                /** @description Of this benchmark's name. */
+                benchmark?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_DeclaredGate__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    declare_gate_llm_ops_v1_evaluation_gates_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GateCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_DeclaredGate_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_gate_llm_ops_v1_evaluation_gates__gate_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gate_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_DeclaredGate_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_reviews_llm_ops_v1_evaluation_reviews_get: {
         parameters: {
             query?: {
@@ -10611,6 +11020,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_verdicts_llm_ops_v1_evaluation_runs__run_id__verdicts_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_GateVerdict__"];
+                };
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {

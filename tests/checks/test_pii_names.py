@@ -1,5 +1,6 @@
 """Names and numbers that the words beside them give away, and what looks like them."""
 
+# ruff: noqa: E501 - texts as they are
 import random
 import sys
 from collections.abc import Callable
@@ -89,23 +90,14 @@ def test_a_number_that_one_is_told_to_call_is_a_phone_number(pii_of: PiiOf, text
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "during 12345678 runs",
-        "hotel 12345678, Excel 12345678",
-        "call me at 10:30 on 2024-11-12",
-        "call us on 12/05/2024",
-        "mobile phones sold 3 in 2019-2020",
-        "fax at 12",
-    ],
+    "text", ["during 12345678 runs", "hotel 12345678, Excel 12345678", "call me at 10:30 on 2024-11-12", "call us on 12/05/2024", "mobile phones sold 3 in 2019-2020", "fax at 12"]
 )
 def test_dates_and_times_beside_such_words_are_no_phone_numbers(pii_of: PiiOf, text: str) -> None:
     assert "PHONE_NUMBER" not in pii_of([text]).by_type
 
 
 @pytest.mark.parametrize(
-    "card",
-    ["501803075628", "5018 0307 5628", "180044956213722", "2720990000000007", "4111-1111-1111-1111", "6759 5626 3684"],
+    "card", ["501803075628", "5018 0307 5628", "180044956213722", "2720990000000007", "4111-1111-1111-1111", "6759 5626 3684"]
 )
 def test_cards_of_other_lengths_and_ranges_are_found(pii_of: PiiOf, card: str) -> None:
     assert pii_of([f"카드 {card}로"]).by_type == {"CREDIT_CARD": 1}

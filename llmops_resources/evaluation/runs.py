@@ -29,7 +29,11 @@ ROOM = "evaluation"
 
 
 class RunType(StrEnum):
+    """What gives the figures: scorers, people, or models that judge. The last two judge an automated run's answers."""
+
     AUTOMATED = "automated"
+    HUMAN = "human"
+    LLM_JUDGE = "llm_judge"
 
 
 class Sample(Value):
@@ -73,6 +77,8 @@ class Evaluation(Value):
     dataset_digest: str
     training_job_id: UUID | None
     batch_id: UUID | None = None
+    judged_id: UUID | None = None
+    judging: dict[str, Any] | None = None
     suite: Suite
     result: Result | None
     state: WorkState
@@ -144,8 +150,9 @@ def request_after_training(
 
 
 def request_again(tx: Transaction, model_name: str, benchmark_name: str) -> Evaluation:
-    """The standing recipe: the last evaluation of these names once more, on the newest versions."""
-    for row in tx.session.scalars(select(EvaluationRow).order_by(EvaluationRow.requested_at.desc())):
+    """The standing recipe: the last automated evaluation of these names once more, on the newest versions."""
+    automated = select(EvaluationRow).filter_by(run_type=RunType.AUTOMATED)
+    for row in tx.session.scalars(automated.order_by(EvaluationRow.requested_at.desc())):
         old = _value(tx, row)
         if (old.model_name, old.dataset_name) == (model_name, benchmark_name):
             newest_model = next(m for m in versions.of_name(tx, Kind.MODEL, model_name) if m.digest)
@@ -168,6 +175,8 @@ def search(
     model_id: UUID | None = None,
     dataset_id: UUID | None = None,
     batch_id: UUID | None = None,
+    judged_id: UUID | None = None,
+    run_type: RunType | None = None,
     status: WorkStatus | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -176,7 +185,8 @@ def search(
 ) -> Page[Evaluation]:
     """Evaluations, newest first."""
     query = select(EvaluationRow)
-    exact = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "status": status}
+    exact = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "judged_id": judged_id}
+    exact |= {"run_type": run_type, "status": status}
     query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
     if since is not None:
         query = query.where(EvaluationRow.requested_at >= since)
@@ -196,13 +206,13 @@ def name_pairs(tx: Transaction) -> list[tuple[str, str]]:
 
 
 def of_names(tx: Transaction, model_name: str, benchmark_name: str) -> list[Evaluation]:
-    """The finished evaluations of every version of a model on every version of a benchmark, oldest first."""
+    """The finished automated evaluations of every version of a model on every version of a benchmark, oldest first."""
     models = [version.id for version in versions.of_name(tx, Kind.MODEL, model_name)]
     benchmarks = [version.id for version in versions.of_name(tx, Kind.DATASET, benchmark_name)]
     query = (
         select(EvaluationRow)
         .where(EvaluationRow.model_id.in_(models), EvaluationRow.dataset_id.in_(benchmarks))
-        .where(EvaluationRow.status == WorkStatus.SUCCEEDED)
+        .where(EvaluationRow.status == WorkStatus.SUCCEEDED, EvaluationRow.run_type == RunType.AUTOMATED)
         .order_by(EvaluationRow.requested_at, EvaluationRow.id)
     )
     return [_value(tx, row) for row in tx.session.scalars(query)]
@@ -373,6 +383,8 @@ def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
         dataset_digest=row.dataset_digest,
         training_job_id=row.training_job_id,
         batch_id=row.batch_id,
+        judged_id=row.judged_id,
+        judging=row.judging,
         suite=stored(row.suite),
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),

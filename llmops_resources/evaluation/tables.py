@@ -13,7 +13,10 @@ from llmops_resources.work import WorkRow
 
 
 class EvaluationRow(WorkRow, Base):
-    """A requested evaluation of one model version on one benchmark version."""
+    """A requested evaluation of one model version on one benchmark version.
+
+    A human or judge run has the automated run whose answers it judges, and what it judges them by.
+    """
 
     __tablename__ = "evaluation_runs"
 
@@ -24,6 +27,8 @@ class EvaluationRow(WorkRow, Base):
     dataset_digest: Mapped[str] = mapped_column(String(80))
     training_job_id: Mapped[UUID | None]
     batch_id: Mapped[UUID | None] = mapped_column(index=True)
+    judged_id: Mapped[UUID | None] = mapped_column(ForeignKey("evaluation_runs.id"), index=True)
+    judging: Mapped[dict[str, Any] | None]
     suite: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
 

@@ -4289,6 +4289,12 @@ export interface components {
              * Format: uuid
              */
             id: string;
+            /** Judgedid */
+            judgedId?: string | null;
+            /** Judging */
+            judging?: {
+                [key: string]: unknown;
+            } | null;
             /** Modeldigest */
             modelDigest: string;
             /**
@@ -6437,9 +6443,10 @@ export interface components {
         };
         /**
          * RunType
+         * @description What gives the figures: scorers, people, or models that judge. The last two judge an automated run's answers.
          * @enum {string}
          */
-        RunType: "automated";
+        RunType: "automated" | "human" | "llm_judge";
         /**
          * Sample
          * @description One question with what was expected and what came; `scores` is empty when it could not be scored.

@@ -35,20 +35,28 @@ def serving(platform: Platform) -> Iterator[httpx.Client]:
 @contextmanager
 def running(platform: Platform) -> Iterator[tuple[httpx.Client, Server, threading.Thread]]:
     """A server with what stops it, and the thread that it runs in."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     live = Live(platform)
-    app = create_app(platform, live)
-    server = Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None), live)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/llm-ops/v1", timeout=60) as client:
+    server = Server(uvicorn.Config(create_app(platform, live), log_config=None), live)
+    with (
+        in_a_thread(server) as (root, thread),
+        httpx.Client(base_url=f"{root}/llm-ops/v1", timeout=60) as client,
+    ):
         yield client, server, thread
-    server.should_exit = True
-    thread.join(timeout=10)
+
+
+@contextmanager
+def in_a_thread(server: uvicorn.Server) -> Iterator[tuple[str, threading.Thread]]:
+    """Run a server on a port that is its own before anybody hears of it; its address, and its thread."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", thread
+        server.should_exit = True
+        thread.join(timeout=10)
 
 
 @pytest.fixture

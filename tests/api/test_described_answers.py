@@ -2,9 +2,6 @@
 
 import json
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +23,7 @@ from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
 from serving_api import openapi
 from serving_api.app import create_app
+from tests.api.conftest import in_a_thread
 from tests.conftest import cloned_database
 
 BASE = "/llm-ops/v1"
@@ -47,24 +45,15 @@ def _operations() -> list[str]:
 @pytest.fixture(scope="module")
 def root(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An API that all operations share, so that what one creates another may stumble over."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("described")
     with (
         cloned_database(postgres_url) as database_url,
         open_platform(
             Settings(llmops_home=home, database_url=database_url, secret_key="k" * 32, _env_file=None)
         ) as platform,
+        in_a_thread(uvicorn.Server(uvicorn.Config(create_app(platform), log_config=None))) as (address, _thread),
     ):
-        server = uvicorn.Server(uvicorn.Config(create_app(platform), host="127.0.0.1", port=port, log_config=None))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(timeout=10)
+        yield address
 
 
 @pytest.fixture(scope="module")

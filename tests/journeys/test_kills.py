@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from llmops_resources import postgres
-from tests.journeys.journey import PRETRAIN, Journey, corpus
+from tests.journeys.journey import PRETRAIN, SOON, Journey, corpus
 from tests.journeys.running import RunningPlatform, running, wait_for
 
 pytestmark = [pytest.mark.journey, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -80,8 +80,8 @@ def _nothing_is_lost_or_doubled(platform: RunningPlatform, made: dict[str, Any])
     assert not staging.exists() or not any(path.is_file() for path in staging.rglob("*"))
 
 
-#: About fifteen seconds of training, so that a death in the middle is one.
-LONGER = {**PRETRAIN, "epochs": 1_000, "maxTokens": 800_000}
+#: Some fifteen seconds of training, so that a death in the middle is one.
+LONGER = {**PRETRAIN, "epochs": 1_000, "maxTokens": 300_000}
 
 
 def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_database(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple
 def _mid_training(platform: RunningPlatform, data: Any, name: str) -> tuple[Any, set[tuple[str, int, float]]]:
     """Submit a job and wait for its first losses; the job, and the metrics that the API has acknowledged."""
     body = {"jobType": "from_scratch", "datasetId": data["id"], "outputModelName": name, "useGpu": False,
-            "hyperparameters": LONGER}  # fmt: skip
+            "hyperparameters": LONGER, "retryPolicy": SOON}  # fmt: skip
     job = platform.post("/training/jobs", body, headers={"Idempotency-Key": name})
     path = f"/training/experiments/{job['id']}"
 

@@ -185,8 +185,8 @@ def search(
 ) -> Page[Evaluation]:
     """Evaluations, newest first."""
     query = select(EvaluationRow)
-    exact = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "judged_id": judged_id}
-    exact |= {"run_type": run_type, "status": status}
+    ids = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "judged_id": judged_id}
+    exact: dict[str, UUID | str | None] = {**ids, "run_type": run_type, "status": status}
     query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
     if since is not None:
         query = query.where(EvaluationRow.requested_at >= since)

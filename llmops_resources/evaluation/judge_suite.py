@@ -1,0 +1,114 @@
+"""What models judge answers by: the rubric people judge by too, the models, and what they are shown."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from llmops_resources.errors import ValidationFailed, field_problem
+from llmops_resources.evaluation.review_plan import shuffled
+from llmops_resources.evaluation.review_rubrics import Rubric
+from llmops_resources.evaluation.runs import Sample
+from llmops_resources.values import Value, sha256_of
+
+MOST_JUDGES: Final = 5
+Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+
+
+class Judge(Value):
+    """A version of a catalog model that judges, by digest. Prices are in US dollars for a million tokens.
+
+    `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero.
+    """
+
+    model_id: UUID
+    digest: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[str, Field(max_length=300)] = ""
+    max_tokens: Annotated[int, Field(ge=16, le=4_096)] = 512
+    input_price: Price | None = None
+    output_price: Price | None = None
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> "Judge":
+        if (self.input_price is None) != (self.output_price is None):
+            raise ValueError("give both inputPrice and outputPrice, or neither")
+        return self
+
+
+class JudgeSuite(Value):
+    """How answers are judged by models.
+
+    `guidance` is added to the instructions of the rubric; `prompt_digest` says which approved prompt it came from.
+    `sample_size` missing means every answer. `repairs`: how often a judge is asked again for an answer that can be
+    read. Each judge answers at temperature 0.
+    """
+
+    rubric: Rubric
+    judges: Annotated[tuple[Judge, ...], Field(min_length=1, max_length=MOST_JUDGES)]
+    guidance: Annotated[str, Field(max_length=8_000)] = ""
+    prompt_id: UUID | None = None
+    prompt_digest: str | None = None
+    show_reference: bool = True
+    sample_size: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    repairs: Annotated[int, Field(ge=0, le=2)] = 1
+
+    @model_validator(mode="after")
+    def _different_judges(self) -> "JudgeSuite":
+        if len({judge.model_id for judge in self.judges}) < len(self.judges):
+            raise ValueError("the same model judges twice: its second voice would be no second opinion")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of all that decides a judgement; prices decide none."""
+        return sha256_of(self.model_copy(update={"judges": tuple(map(_unpriced, self.judges))}).json_dict())
+
+
+class Unit(Value):
+    """What is judged in one go: a question, the answer that was expected, and one answer, or two to compare."""
+
+    index: int
+    input: str
+    expected: str
+    answers: tuple[str, ...]
+
+
+def units(suite: JudgeSuite, samples: Sequence[Sample], others: Sequence[Sample] | None = None) -> list[Unit]:
+    """The answers to judge, the same for the same seed; a sample without an answer cannot be judged and is left out.
+
+    Raises:
+        ValidationFailed: the rubric compares answers and there is nothing to compare with, or the other way round.
+    """
+    if suite.rubric.pairwise != (others is not None):
+        wrong, remedy = "compares two answers", "Name the run to compare with."
+        if not suite.rubric.pairwise:
+            wrong, remedy = "judges one answer at a time", "Name one run only, or take a pairwise rubric."
+        raise ValidationFailed(
+            "the rubric does not fit what is judged", details=[field_problem("rubric", wrong, remedy)]
+        )
+    second: Mapping[int, Sample] = {sample.index: sample for sample in others or ()}
+    found = {
+        sample.index: Unit(index=sample.index, input=sample.input, expected=sample.expected, answers=answers)
+        for sample in samples
+        if (answers := _answers(sample, second if others is not None else None))
+    }
+    order = shuffled(suite.seed, "judged", sorted(found))[: suite.sample_size]
+    return [found[index] for index in sorted(order)]
+
+
+def _answers(sample: Sample, second: Mapping[int, Sample] | None) -> tuple[str, ...]:
+    if sample.actual is None:
+        return ()
+    if second is None:
+        return (sample.actual,)
+    other = second.get(sample.index)
+    if other is None or other.actual is None or other.input != sample.input:
+        return ()
+    return (sample.actual, other.actual)
+
+
+def _unpriced(judge: Judge) -> Judge:
+    return judge.model_copy(update={"input_price": None, "output_price": None})

@@ -12,15 +12,16 @@ from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
 from llmops_assets.evaluation import seen
 from llmops_assets.evaluation.gates import report_gates
+from llmops_assets.evaluation.judge import judge
 from llmops_assets.evaluation.partial import PARTIAL
 from llmops_assets.evaluation.seen import TRAINING
 from llmops_assets.names import console_link, identifier, markdown_table, upstream_ins
 from llmops_resources.catalog import versions
 from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError, UpstreamFailed
-from llmops_resources.evaluation import gate_verdicts, runs
+from llmops_resources.evaluation import gate_verdicts, judge_runs, runs
 from llmops_resources.evaluation.contamination import Source, Training
-from llmops_resources.evaluation.runs import Evaluation, EvaluationTask, Result
+from llmops_resources.evaluation.runs import Evaluation, EvaluationTask, Result, RunType
 from llmops_resources.platform import Platform
 from llmops_resources.values import sha256_of
 
@@ -55,6 +56,8 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
     platform: Platform = context.resources.platform
     with claimed(context, runs, lambda tx: _standing(tx, model, benchmark)) as task:
         evaluation = task.evaluation
+        if evaluation.run_type is RunType.LLM_JUDGE:
+            return _judged(context, platform, evaluation)
         with scratch.folder(platform, evaluation.id, keep=PARTIAL) as work:
             (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
             scratch.fetch(platform, task.model, work / "model")
@@ -75,6 +78,18 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
         with platform.transaction(ACTOR) as tx:
             done = gate_verdicts.finish(tx, evaluation.id, result, run_id=context.run.run_id)
     report_gates(context, model)
+    return _materialization(platform, done, result)
+
+
+def _judged(
+    context: dg.AssetExecutionContext, platform: Platform, evaluation: Evaluation
+) -> dg.MaterializeResult[Any]:
+    """Have models judge the answers of an earlier evaluation."""
+    progress = _Progress(platform, evaluation.id)
+    with scratch.folder(platform, evaluation.id, keep=PARTIAL) as work:
+        result = judge(platform, evaluation, work, progress.say)
+        with platform.transaction(ACTOR) as tx:
+            done = judge_runs.finish(tx, evaluation.id, result, run_id=context.run.run_id)
     return _materialization(platform, done, result)
 
 
@@ -129,8 +144,13 @@ class _Progress:
         self._platform, self._evaluation_id, self._written = platform, evaluation_id, 0.0
 
     def __call__(self, event: programs.Event) -> None:
-        if event.get("event") != "progress" or time.monotonic() - self._written < 0.5:
+        if event.get("event") == "progress":
+            self.say(float(event["fraction"]), str(event["message"]))
+
+    def say(self, fraction: float, message: str) -> None:
+        """How far the work is, from 0 to 1."""
+        if time.monotonic() - self._written < 0.5:
             return
         self._written = time.monotonic()
         with self._platform.transaction(ACTOR) as tx:
-            runs.report_progress(tx, self._evaluation_id, float(event["fraction"]), str(event["message"]))
+            runs.report_progress(tx, self._evaluation_id, fraction, message)

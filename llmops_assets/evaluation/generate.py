@@ -4,15 +4,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from llmops_assets.evaluation.partial import Once, afresh
 from llmops_assets.training.tokens import IGNORED, Pair, padded, pair
+from llmops_resources.errors import Unavailable
 
 BATCH = 32
+Turns: TypeAlias = list[dict[str, str]]  # of a chat, each with `role` and `content`
+Prompt: TypeAlias = str | Turns
 
 
 @dataclass(frozen=True)
@@ -24,18 +30,36 @@ class Answer:
     finished: bool  # by itself, and not cut off after `max_new_tokens`
 
 
-def chat_prompt(tokenizer: Any, prompt: str) -> str:
+def load(folder: Path) -> tuple[Any, Any]:
+    """The model and the tokenizer whose files lie in a folder. Raises Unavailable when there are none."""
+    if not (folder / "config.json").is_file():
+        raise Unavailable(f"there is no model in {folder}", remedy="put the model's files there")
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # ours are events
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
+    )
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def chat_prompt(tokenizer: Any, prompt: Prompt) -> str:
     """The prompt as the model wants it: through its chat template where it has one, else as it is."""
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if not tokenizer.chat_template:
-        return prompt
-    turns = [{"role": "user", "content": prompt}]
+        return "\n\n".join(turn["content"] for turn in turns)
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+
+def encoded(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """The tokens of a prompt as the model wants it."""
+    ids: list[int] = tokenizer(chat_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def answers(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     max_new_tokens: int,
     progress: Callable[[float], None],
     once: Once = afresh,
@@ -45,13 +69,13 @@ def answers(
     Each batch is a part of the work that `once` does: the same prompts are in the same batches, so that the answers
     of a run that goes on where another died are those of a run that never stopped.
     """
-    encoded = [tokenizer(chat_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
+    asked = [encoded(tokenizer, prompt) for prompt in prompts]
     room = context(model) - max_new_tokens
-    order = sorted((index for index, ids in enumerate(encoded) if 0 < len(ids) <= room), key=lambda i: len(encoded[i]))
+    order = sorted((index for index, ids in enumerate(asked) if 0 < len(ids) <= room), key=lambda i: len(asked[i]))
     result = [Answer(None, 0, False)] * len(prompts)
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        generate = partial(_greedy, model, tokenizer, [encoded[i] for i in rows], max_new_tokens)
+        generate = partial(_greedy, model, tokenizer, [asked[i] for i in rows], max_new_tokens)
         ends = _ends(model, tokenizer)
         for index, ids in zip(rows, once(f"answers/{start}", generate), strict=True):
             length = next((at for at, token in enumerate(ids) if token in ends), None)

@@ -54,6 +54,9 @@ class Partial:
     def __len__(self) -> int:
         return len(self._parts)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._parts
+
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         """The part of that name: from the file, or done now and written there."""
         if name not in self._parts:

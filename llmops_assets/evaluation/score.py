@@ -18,10 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
 
 from llmops_assets.evaluation import figures, seen
 from llmops_assets.evaluation.generate import (
@@ -31,12 +28,13 @@ from llmops_assets.evaluation.generate import (
     answers,
     chat_prompt,
     context,
+    load,
     stride,
 )
 from llmops_assets.evaluation.partial import PARTIAL, Partial
 from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.rows import read_rows
-from llmops_resources.errors import InvalidInput, PlatformError, Unavailable
+from llmops_resources.errors import InvalidInput, PlatformError
 from llmops_resources.evaluation.estimates import CONFIDENCE, RESAMPLES
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import LOSSES, Suite
@@ -58,7 +56,7 @@ def main(work: Path) -> None:
         columns = {"promptColumn": suite.prompt_column, "answerColumn": suite.answer_column}
         rows = read_rows(work / "data", columns).rows()
         chosen = _sample(rows, suite)
-        model, tokenizer = _load(work / "model")
+        model, tokenizer = load(work / "model")
         prompts = [prompt or "" for _, (prompt, _) in chosen]
         expected = [answer or "" for _, (_, answer) in chosen]
         with Partial(work / PARTIAL, _identity(work, suite, prompts, expected)) as once:
@@ -114,17 +112,6 @@ def _sample(rows: list[Any], suite: Suite) -> list[tuple[int, Any]]:
         drawn = random.Random(suite.seed).sample(numbers, suite.sample_size)  # noqa: S311  (statistics, no secret)
         return [(number, rows[number]) for number in sorted(drawn)]
     return [(number, rows[number]) for number in numbers]
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    if not (folder / "config.json").is_file():
-        raise Unavailable(f"there is no model in {folder}", remedy="put the model's files there")
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # ours are events
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
 
 
 def _identity(work: Path, suite: Suite, prompts: list[str], expected: list[str]) -> str:

@@ -1,16 +1,12 @@
 """What models judge answers by: the rubric people judge by too, the models, and what they are shown."""
 
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from llmops_resources.errors import ValidationFailed, field_problem
-from llmops_resources.evaluation.review_plan import shuffled
 from llmops_resources.evaluation.review_rubrics import Rubric
-from llmops_resources.evaluation.runs import Sample
 from llmops_resources.values import Value, sha256_of
 
 MOST_JUDGES: Final = 5
@@ -18,13 +14,14 @@ Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
 
 class Judge(Value):
-    """A version of a catalog model that judges, by digest. Prices are in US dollars for a million tokens.
+    """A version of a catalog model that judges. Prices are in US dollars for a million tokens.
 
-    `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero.
+    `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero. Its digest and name are
+    filled in when the judging is requested.
     """
 
     model_id: UUID
-    digest: Annotated[str, Field(min_length=1, max_length=80)]
+    digest: Annotated[str, Field(max_length=80)] = ""
     name: Annotated[str, Field(max_length=300)] = ""
     max_tokens: Annotated[int, Field(ge=16, le=4_096)] = 512
     input_price: Price | None = None
@@ -67,6 +64,15 @@ class JudgeSuite(Value):
         return sha256_of(self.model_copy(update={"judges": tuple(map(_unpriced, self.judges))}).json_dict())
 
 
+class Judging(Value):
+    """What the row of a judge run holds. `secret` makes the marks around what is judged; nobody could know it before
+    the answers were given, and afterwards it shows what was asked."""
+
+    suite: JudgeSuite
+    other_id: UUID | None = None
+    secret: str
+
+
 class Unit(Value):
     """What is judged in one go: a question, the answer that was expected, and one answer, or two to compare."""
 
@@ -74,40 +80,6 @@ class Unit(Value):
     input: str
     expected: str
     answers: tuple[str, ...]
-
-
-def units(suite: JudgeSuite, samples: Sequence[Sample], others: Sequence[Sample] | None = None) -> list[Unit]:
-    """The answers to judge, the same for the same seed; a sample without an answer cannot be judged and is left out.
-
-    Raises:
-        ValidationFailed: the rubric compares answers and there is nothing to compare with, or the other way round.
-    """
-    if suite.rubric.pairwise != (others is not None):
-        wrong, remedy = "compares two answers", "Name the run to compare with."
-        if not suite.rubric.pairwise:
-            wrong, remedy = "judges one answer at a time", "Name one run only, or take a pairwise rubric."
-        raise ValidationFailed(
-            "the rubric does not fit what is judged", details=[field_problem("rubric", wrong, remedy)]
-        )
-    second: Mapping[int, Sample] = {sample.index: sample for sample in others or ()}
-    found = {
-        sample.index: Unit(index=sample.index, input=sample.input, expected=sample.expected, answers=answers)
-        for sample in samples
-        if (answers := _answers(sample, second if others is not None else None))
-    }
-    order = shuffled(suite.seed, "judged", sorted(found))[: suite.sample_size]
-    return [found[index] for index in sorted(order)]
-
-
-def _answers(sample: Sample, second: Mapping[int, Sample] | None) -> tuple[str, ...]:
-    if sample.actual is None:
-        return ()
-    if second is None:
-        return (sample.actual,)
-    other = second.get(sample.index)
-    if other is None or other.actual is None or other.input != sample.input:
-        return ()
-    return (sample.actual, other.actual)
 
 
 def _unpriced(judge: Judge) -> Judge:

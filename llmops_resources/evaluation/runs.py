@@ -1,6 +1,6 @@
 """Evaluation runs as work: requested for a model and an approved benchmark, finished with figures as evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,7 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound
 from llmops_resources.evaluation.contamination import Contamination, Source, Training
+from llmops_resources.evaluation.judged import Judged
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
@@ -53,13 +54,17 @@ class Counts(Value):
 
 
 class Result(Value):
-    """What an evaluation found, and the protocol that makes it comparable. Older results have no contamination."""
+    """What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
+
+    `judged` is what models said that judged another run's answers.
+    """
 
     metrics: dict[str, Score]
     protocol: dict[str, Any]
     samples: tuple[Sample, ...]
     counts: Counts
     contamination: Contamination | None = None
+    judged: Judged | None = None
 
 
 class Evaluation(Value):
@@ -124,6 +129,25 @@ def request(
     tx.session.add(row)
     tx.session.flush()
     tx.audit("evaluation.request", "evaluation", row.id, model=str(model.id), dataset=str(dataset.version.id))
+    return _value(tx, row)
+
+
+def request_judged(tx: Transaction, judged: Evaluation, run_type: RunType, judging: Mapping[str, Any]) -> Evaluation:
+    """A run that judges the answers of another, which the caller has checked; `judging` is what it judges them by."""
+    row = EvaluationRow(
+        run_type=run_type,
+        model_id=judged.model_id,
+        model_digest=judged.model_digest,
+        dataset_id=judged.dataset_id,
+        dataset_digest=judged.dataset_digest,
+        judged_id=judged.id,
+        judging=dict(judging),
+        suite=judged.suite.json_dict(),
+        requested_by=tx.actor.id,
+    )
+    tx.session.add(row)
+    tx.session.flush()
+    tx.audit("evaluation.request", "evaluation", row.id, judged=str(judged.id), run_type=run_type)
     return _value(tx, row)
 
 
@@ -262,6 +286,7 @@ def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str)
     row.result = result.json_dict()
     summary = {
         "benchmark": str(row.dataset_id),
+        "run_type": row.run_type,
         "metrics": {name: score.json_dict() for name, score in result.metrics.items()},
         "counts": result.counts.json_dict(),
     }

@@ -9,7 +9,8 @@ from llmops_resources.errors import ValidationFailed
 from llmops_resources.evaluation.agreement import Scale
 from llmops_resources.evaluation.judge_consensus import consensus
 from llmops_resources.evaluation.judge_licences import Terms, bias, licence
-from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite, units
+from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite
+from llmops_resources.evaluation.judge_units import units
 from llmops_resources.evaluation.review_rubrics import Criterion, CriterionKind, Rubric
 from llmops_resources.evaluation.runs import Sample
 

@@ -25,6 +25,7 @@ from llmops_cli.rooms import (
     gates,
     governance,
     imports,
+    judges,
     models,
     prompts,
     reviews,
@@ -51,6 +52,7 @@ app.add_typer(training.app, name="training")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(gates.app, name="gates")
+app.add_typer(judges.app, name="judges")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)

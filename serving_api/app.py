@@ -35,6 +35,7 @@ from serving_api.routes import (
     health,
     human_reviews,
     imports,
+    judges,
     lineage,
     live,
     models,
@@ -100,7 +101,7 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, serving, governance, observability,
+        evaluation, gates, human_reviews, judges, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

@@ -25,11 +25,13 @@ NOBODY: Final = float("nan")
 
 
 class Terms(Value):
-    """What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well."""
+    """What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well;
+    `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody."""
 
     margin: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.95
     units: Annotated[int, Field(ge=LEAST_UNITS)] = LEAST_UNITS
+    agreement: Annotated[float, Field(ge=0, le=1)] = 0.4
 
 
 class Licence(Value):
@@ -121,13 +123,19 @@ def _measured(found: Licence, ours: Table, panel: Table, scale: Scale, seed: int
     if difference is None:
         reason = "the agreement is not defined: everybody said the same of every unit"
         return found.model_copy(update={**measured, "reasons": (reason,)})
-    granted = difference.low >= -found.terms.margin
-    reason = (
+    reasons = []
+    if humans < found.terms.agreement:
+        reasons.append(
+            f"people agree with an alpha of {humans:.3f} among themselves, and it takes {found.terms.agreement:g}"
+        )
+    reasons.append(
         f"alpha is {humans:.3f} among {found.people} people and {measured['with_judge']:.3f} with the judge in a "
         f"person's place; with {CONFIDENCE:.0%} confidence at most {max(0.0, -difference.low):.3f} worse, and "
         f"{found.terms.margin:g} is allowed"
     )
-    return found.model_copy(update={**measured, "difference": difference, "granted": granted, "reasons": (reason,)})
+    granted = difference.low >= -found.terms.margin and humans >= found.terms.agreement
+    decided = {"difference": difference, "granted": granted, "reasons": tuple(reasons)}
+    return found.model_copy(update={**measured, **decided})
 
 
 def _panels(voices: NDArray[np.int64]) -> NDArray[np.int64]:

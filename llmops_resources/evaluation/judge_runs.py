@@ -19,7 +19,6 @@ from llmops_resources.errors import (
     field_problem,
 )
 from llmops_resources.evaluation import judge_licences, judge_people, judge_units, runs
-from llmops_resources.evaluation.comparing import differences_of
 from llmops_resources.evaluation.judge_licences import Answers, Terms
 from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite, Judging, Unit
 from llmops_resources.evaluation.judged import JudgeLicence
@@ -59,8 +58,10 @@ def request(
     """
     run = _finished(tx, evaluation_id)
     other = _finished(tx, other_id) if other_id is not None else None
-    if other is not None and (different := [each.reason for each in differences_of(run, other)]):
-        problem = field_problem("otherEvaluationId", "; ".join(different), "Name a run on the same benchmark.")
+    if other is not None and (other.id == run.id or other.dataset_digest != run.dataset_digest):
+        problem = field_problem(
+            "otherEvaluationId", "is no other evaluation on the same data", "Compare on one benchmark."
+        )
         raise ValidationFailed("the two evaluations do not compare", details=[problem])
     suite = suite.model_copy(update={"judges": _judges(tx, suite, [run, *filter(None, (other,))])})
     if not _units(suite, run, other):

@@ -9,7 +9,7 @@ from llmops_resources.catalog import lineage, recalls, versions
 from llmops_resources.catalog.lineage import Direction, Edge, Graph, Node, Role
 from llmops_resources.catalog.recalls import Recall
 from llmops_resources.database import Transaction
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import uses
 from llmops_resources.serving import endpoints
 from llmops_resources.values import Value
 
@@ -60,7 +60,7 @@ def graph(tx: Transaction, root: UUID, direction: Direction = Direction.BOTH) ->
 
 def _reached(tx: Transaction, root: UUID) -> list[Any]:
     ids = lineage.came_from(root)
-    everything = union_all(lineage.versions_in(ids), runs.leaves(ids), endpoints.leaves(ids)).subquery()
+    everything = union_all(lineage.versions_in(ids), uses.leaves(ids), endpoints.leaves(ids)).subquery()
     return list(tx.session.execute(everything.select().order_by(everything.c.name, everything.c.version)))
 
 

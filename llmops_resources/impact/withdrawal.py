@@ -15,7 +15,7 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import uses as evaluations
 from llmops_resources.impact.graph import Impact, impact
 from llmops_resources.serving import endpoints
 from llmops_resources.training import uses
@@ -46,11 +46,11 @@ def recall(tx: Transaction, root: UUID, reason: str, *, dry_run: bool = False) -
             recall=None,
             impact=found,
             stopped_jobs=tuple(uses.using(tx, ids)),
-            stopped_evaluations=tuple(runs.waiting_on(tx, ids)),
+            stopped_evaluations=tuple(evaluations.waiting_on(tx, ids)),
         )
     opened, fresh = recalls.recall(tx, root, reason)
     stopped_jobs = uses.stop_using(tx, opened.version_ids)
-    stopped_evaluations = runs.stop_using(tx, opened.version_ids)
+    stopped_evaluations = evaluations.stop_using(tx, opened.version_ids)
     found = impact(tx, root)
     tx.audit(
         f"{found.version.kind}.recall", found.version.kind, root, recall=str(opened.id), reason=reason,
@@ -87,7 +87,7 @@ def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
     return [
         *endpoints.blockers(tx, version.id),
         *uses.blockers(tx, version.id),
-        *runs.blockers(tx, version.id),
+        *evaluations.blockers(tx, version.id),
         *validations.blockers(tx, version.id),
         *comparisons.blockers(tx, version.id),
         *_import(tx, version),

@@ -100,6 +100,14 @@ def test_a_judge_no_better_than_allowed_is_rarely_licensed() -> None:
     assert licensed <= 4
 
 
+def test_people_who_do_not_agree_license_nobody() -> None:
+    rng = np.random.default_rng(6)
+    people = {name: list(rng.integers(0, 2, 100).astype(float)) for name in "abc"}
+    found = licence(list(rng.integers(0, 2, 100).astype(float)), people, Scale.NOMINAL, Terms(margin=0.5))
+    assert not found.granted
+    assert "among themselves" in found.reasons[0]
+
+
 def test_nothing_is_licensed_on_what_cannot_be_told() -> None:
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 2, 60)

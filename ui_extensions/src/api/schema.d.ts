@@ -1403,6 +1403,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/runs/{run_id}/licences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Licences
+         * @description What the judges of a run may decide, by all that people have said of the same answers under the same rubric.
+         */
+        get: operations["list_licences_llm_ops_v1_evaluation_runs__run_id__licences_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/{run_id}/llm-judge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Judge Evaluation
+         * @description Have models judge a finished evaluation's answers, or compare them with another run's; a run of its own.
+         */
+        post: operations["judge_evaluation_llm_ops_v1_evaluation_runs__run_id__llm_judge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/runs/{run_id}/verdicts": {
         parameters: {
             query?: never;
@@ -2535,6 +2575,22 @@ export interface components {
              * @default []
              */
             metrics: string[];
+        };
+        /**
+         * Bias
+         * @description What a judge may lean on beside the matter; None where it cannot be told.
+         *
+         *     `length`: Spearman's correlation of its value with the answer's length, where an answer is judged alone.
+         *     `first_place`: the share of the first shown among those it preferred, and `steady`: the share of pairs of which it
+         *     said the same in both orders, where two are compared.
+         */
+        Bias: {
+            /** Firstplace */
+            firstPlace?: number | null;
+            /** Length */
+            length?: number | null;
+            /** Steady */
+            steady?: number | null;
         };
         /**
          * Blocker
@@ -4079,6 +4135,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[JudgeLicence]] */
+        Envelope_list_JudgeLicence__: {
+            /** Data */
+            data: components["schemas"]["JudgeLicence"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[KeptRubric]] */
         Envelope_list_KeptRubric__: {
             /** Data */
@@ -4884,10 +4956,111 @@ export interface components {
          */
         JobType: "from_scratch" | "pretrain" | "finetune";
         /**
+         * Judge
+         * @description A version of a catalog model that judges. Prices are in US dollars for a million tokens.
+         *
+         *     `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero. Its digest and name are
+         *     filled in when the judging is requested.
+         */
+        Judge: {
+            /**
+             * Digest
+             * @default
+             */
+            digest: string;
+            /** Inputprice */
+            inputPrice?: string | null;
+            /**
+             * Maxtokens
+             * @default 512
+             */
+            maxTokens: number;
+            /**
+             * Modelid
+             * Format: uuid
+             */
+            modelId: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /** Outputprice */
+            outputPrice?: string | null;
+        };
+        /**
+         * JudgeBody
+         * @description Prices are in US dollars for a million tokens; without them the cost is unknown.
+         */
+        JudgeBody: {
+            /** Inputprice */
+            inputPrice?: number | string | null;
+            /**
+             * Maxtokens
+             * @default 512
+             */
+            maxTokens: number;
+            /**
+             * Modelid
+             * Format: uuid
+             */
+            modelId: string;
+            /** Outputprice */
+            outputPrice?: number | string | null;
+        };
+        /**
+         * JudgeLicence
+         * @description Whether a judge of a run, or all of them together, may decide about a criterion, by what people have said so far.
+         *
+         *     `judge` is missing for the consensus.
+         */
+        JudgeLicence: {
+            /** Criterion */
+            criterion: string;
+            judge: components["schemas"]["Judge"] | null;
+            licence: components["schemas"]["Licence"];
+            /** Reviews */
+            reviews: string[];
+        };
+        /**
+         * JudgeReport
+         * @description One judge's part. `unreadable` answers are no judgement even after asking again, `silent` ones never came.
+         *
+         *     Tokens are what the model's server counted, None where it did not; `cost` is in US dollars and None where tokens or
+         *     prices are not known. By criterion: `bias`, and `reliability` where it was estimated.
+         */
+        JudgeReport: {
+            /** Asked */
+            asked: number;
+            /** Bias */
+            bias: {
+                [key: string]: components["schemas"]["Bias"];
+            };
+            /** Cost */
+            cost: string | null;
+            /** Inputtokens */
+            inputTokens: number | null;
+            judge: components["schemas"]["Judge"];
+            /** Outputtokens */
+            outputTokens: number | null;
+            /** Reliability */
+            reliability: {
+                [key: string]: number | null;
+            };
+            /** Repaired */
+            repaired: number;
+            /** Scored */
+            scored: number;
+            /** Silent */
+            silent: number;
+            /** Unreadable */
+            unreadable: number;
+        };
+        /**
          * Judged
          * @description `values` by criterion: a whole number on a scale, pass or fail, or first, second or tie as they were shown.
          */
-        Judged: {
+        "Judged-Input": {
             /**
              * Reason
              * @default
@@ -4904,6 +5077,78 @@ export interface components {
             values: {
                 [key: string]: number | string;
             };
+        };
+        /**
+         * Judged
+         * @description The judges' part of a result. By criterion: `methods` of the consensus, and `agreement` among the judges.
+         */
+        "Judged-Output": {
+            /** Agreement */
+            agreement: {
+                [key: string]: components["schemas"]["Coefficient"][];
+            };
+            /** Judges */
+            judges: components["schemas"]["JudgeReport"][];
+            /** Methods */
+            methods: {
+                [key: string]: string;
+            };
+            rubric: components["schemas"]["Rubric"];
+            /** Rubricdigest */
+            rubricDigest: string;
+            /** Suitedigest */
+            suiteDigest: string;
+            /** Units */
+            units: components["schemas"]["JudgedUnit"][];
+        };
+        /**
+         * JudgedUnit
+         * @description A unit with what each judge said of it, in the order of the judges.
+         */
+        JudgedUnit: {
+            /** Index */
+            index: number;
+            /** Judgements */
+            judgements: components["schemas"]["UnitJudgement"][];
+        };
+        /**
+         * JudgingCreate
+         * @description Give a rubric's digest, or criteria. The words of `prompt_id`, an approved prompt, are added to the instructions,
+         *     as `guidance` is.
+         */
+        JudgingCreate: {
+            /** Criteria */
+            criteria?: components["schemas"]["Criterion"][] | null;
+            /**
+             * Guidance
+             * @default
+             */
+            guidance: string;
+            /** Judges */
+            judges: components["schemas"]["JudgeBody"][];
+            /** Otherevaluationid */
+            otherEvaluationId?: string | null;
+            /** Promptid */
+            promptId?: string | null;
+            /**
+             * Repairs
+             * @default 1
+             */
+            repairs: number;
+            /** Rubric */
+            rubric?: string | null;
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Showreference
+             * @default true
+             */
+            showReference: boolean;
         };
         /**
          * KeptRubric
@@ -4952,6 +5197,30 @@ export interface components {
             unit: string | null;
             /** Value */
             value: number;
+        };
+        /**
+         * Licence
+         * @description Whether a judge may decide about a criterion, with every reason and figure.
+         *
+         *     `difference`: alpha with the judge in a person's place, less alpha of the people. `units`: those that count.
+         */
+        Licence: {
+            /** Coverage */
+            coverage: number;
+            difference?: components["schemas"]["Estimate"] | null;
+            /** Granted */
+            granted: boolean;
+            /** Humans */
+            humans?: number | null;
+            /** People */
+            people: number;
+            /** Reasons */
+            reasons: string[];
+            terms: components["schemas"]["Terms"];
+            /** Units */
+            units: number;
+            /** Withjudge */
+            withJudge?: number | null;
         };
         /**
          * LiftBody
@@ -6191,10 +6460,13 @@ export interface components {
         /**
          * Result
          * @description What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
+         *
+         *     `judged` is what models said that judged another run's answers.
          */
         Result: {
             contamination?: components["schemas"]["Contamination"] | null;
             counts: components["schemas"]["Counts"];
+            judged?: components["schemas"]["Judged-Output"] | null;
             /** Metrics */
             metrics: {
                 [key: string]: components["schemas"]["Score"];
@@ -6736,6 +7008,33 @@ export interface components {
             weight: number;
         };
         /**
+         * Terms
+         * @description What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well;
+         *     `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody.
+         */
+        Terms: {
+            /**
+             * Agreement
+             * @default 0.4
+             */
+            agreement: number;
+            /**
+             * Coverage
+             * @default 0.95
+             */
+            coverage: number;
+            /**
+             * Margin
+             * @default 0.1
+             */
+            margin: number;
+            /**
+             * Units
+             * @default 30
+             */
+            units: number;
+        };
+        /**
          * Threshold
          * @description The mean is at least, or at most, a bound.
          */
@@ -6784,6 +7083,34 @@ export interface components {
              * @default []
              */
             unknown: string[];
+        };
+        /**
+         * UnitJudgement
+         * @description What one judge said of one unit; without values, `problem` says why there are none.
+         *
+         *     `steady`: of two answers it preferred the same in both orders; where it did not, its judgement is a tie.
+         */
+        UnitJudgement: {
+            /** Confidence */
+            confidence?: number | null;
+            /** Judge */
+            judge: number;
+            /**
+             * Problem
+             * @default
+             */
+            problem: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Steady */
+            steady?: boolean | null;
+            /** Values */
+            values: {
+                [key: string]: number;
+            };
         };
         /**
          * Upload
@@ -10586,7 +10913,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Judged"];
+                "application/json": components["schemas"]["Judged-Input"];
             };
         };
         responses: {
@@ -10631,7 +10958,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Judged"];
+                "application/json": components["schemas"]["Judged-Input"];
             };
         };
         responses: {
@@ -11027,6 +11354,101 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_licences_llm_ops_v1_evaluation_runs__run_id__licences_get: {
+        parameters: {
+            query?: {
+                /** @description How much worse alpha may be. */
+                margin?: number;
+                /** @description Of people's units, the share the judge judged. */
+                coverage?: number;
+                units?: number;
+                /** @description The alpha that people must reach. */
+                agreement?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_JudgeLicence__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    judge_evaluation_llm_ops_v1_evaluation_runs__run_id__llm_judge_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JudgingCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Evaluation_"];
+                };
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import orjson
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError, StatementError
@@ -113,7 +114,8 @@ def unit_of_work(
 ) -> Iterator[Transaction]:
     """Open a session, hand it over, and commit once at the end; roll back on any error.
 
-    Raises Unavailable when the database cannot be reached, UnauditedWrite when rows were written in silence.
+    Raises Unavailable when the database cannot be reached or has ended a deadlock, UnauditedWrite when rows were written
+    in silence.
     """
     with _database_errors(), Session(engine, expire_on_commit=False) as session:
         tx = Transaction(session, actor, single_user, channels)
@@ -132,6 +134,11 @@ def _database_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
+        if isinstance(error.orig, DeadlockDetected | SerializationFailure):
+            raise Unavailable(
+                "somebody changed the same things at the same moment",
+                remedy="Try again; nothing was changed.",
+            ) from error
         raise Unavailable(
             "the database cannot be reached",
             remedy="Check `llmops status` and DATABASE_URL, then try again; nothing was changed.",

@@ -324,6 +324,24 @@ def test_over_time_nothing_is_exceeded_and_the_queue_runs_empty(
     assert len(queue.begun) == len(arrivals)
 
 
+@settings(max_examples=60, deadline=None)
+@given(_arrivals, st.lists(st.floats(-48, 48), min_size=25, max_size=25))
+def test_a_clock_that_jumps_exceeds_nothing_and_leaves_nobody_behind(
+    arrivals: list[tuple[float, int, str, int, float]], jumps: list[float]
+) -> None:
+    """What has begun ends when it would have ended: only what the clock says of it changes."""
+    queue = Simulation({"a100": 8}, {("red", "a100"): Quota(4)})
+    for number, ((gap, units, team, priority, hours), jump) in enumerate(zip(arrivals, jumps, strict=False)):
+        queue.until(queue.now + gap * HOUR)
+        queue.arrive(waiting(number, min(units, 4), team=team, priority=priority, hours=hours), hours * HOUR)
+        queue.now += jump * HOUR
+        queue.running = {key: (job, end + jump * HOUR) for key, (job, end) in queue.running.items()}
+        queue.step()
+    queue.until(queue.now + 60 * DAY)
+    assert not queue.line
+    assert len(queue.begun) == len(arrivals)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 8), st.booleans(), st.integers(1, 3))
 def test_a_stream_of_urgent_jobs_starves_nobody(units: int, same_team: bool, size: int) -> None:

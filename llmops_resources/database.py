@@ -114,8 +114,8 @@ def unit_of_work(
 ) -> Iterator[Transaction]:
     """Open a session, hand it over, and commit once at the end; roll back on any error.
 
-    Raises Unavailable when the database cannot be reached or has ended a deadlock, UnauditedWrite when rows were written
-    in silence.
+    Raises Unavailable when the database cannot be reached or has ended a deadlock, UnauditedWrite when rows were
+    written in silence.
     """
     with _database_errors(), Session(engine, expire_on_commit=False) as session:
         tx = Transaction(session, actor, single_user, channels)

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import select
 
 from llmops_resources.database import Transaction
-from llmops_resources.evaluation import review_tasks
 from llmops_resources.evaluation.judge_licences import Answers
 from llmops_resources.evaluation.judge_suite import Judging
+from llmops_resources.evaluation.review_judgements import judgements
 from llmops_resources.evaluation.review_rubrics import Criterion, CriterionKind
 from llmops_resources.evaluation.reviews import ReviewStatus
 from llmops_resources.evaluation.runs import Evaluation
@@ -27,7 +27,7 @@ def said(
         units = select(ReviewUnitRow.number, ReviewUnitRow.sample).filter_by(review_id=row.id)
         sample_of = dict[int, int](tx.session.execute(units).all())
         turned = row.evaluation_id != run.judged_id  # the other run's answers came first
-        for judgement in review_tasks.judgements(tx, row):
+        for judgement in judgements(tx, row):
             if not judgement.adjudication:
                 value = judgement.values[criterion.name]
                 flips = turned and criterion.kind is CriterionKind.PAIRWISE

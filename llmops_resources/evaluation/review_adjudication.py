@@ -7,6 +7,7 @@ from sqlalchemy import select
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden
 from llmops_resources.evaluation import review_conflicts, review_results, review_rubrics, review_tasks, reviews
+from llmops_resources.evaluation.review_judgements import judgements
 from llmops_resources.evaluation.review_results import Judgement
 from llmops_resources.evaluation.review_rubrics import Rubric
 from llmops_resources.evaluation.review_tasks import Submission
@@ -46,7 +47,7 @@ def name(tx: Transaction, review_id: UUID | str, person: str) -> Review:
     judges = select(ReviewAssignmentRow.number).filter_by(review_id=row.id, reviewer=person).limit(1)
     if tx.session.scalar(judges) is not None:
         raise Forbidden(f"{person} judges in this review", remedy="Name somebody who does not.")
-    if any(judgement.adjudication for judgement in review_tasks.judgements(tx, row)):
+    if any(judgement.adjudication for judgement in judgements(tx, row)):
         raise Conflict(f"{row.adjudicator} has begun to adjudicate", remedy="Let them finish.")
     waived = review_conflicts.check(tx, row, person)
     row.adjudicator = person
@@ -58,7 +59,7 @@ def disagreements(tx: Transaction, review_id: UUID | str) -> list[Disagreement]:
     """What reviewers disagree about, the widest first. Raises Forbidden for the reviewers of an open review."""
     row = reviews.load(tx, review_id)
     reviews.check_not_blind(tx, row)
-    rubric, said = review_rubrics.get(tx, row.rubric_digest).rubric, review_tasks.judgements(tx, row)
+    rubric, said = review_rubrics.get(tx, row.rubric_digest).rubric, judgements(tx, row)
     votes = [judgement for judgement in said if not judgement.adjudication]
     numbers = {person: at for at, person in enumerate(sorted({vote.person for vote in votes}), start=1)}
     return [
@@ -79,7 +80,7 @@ def adjudicate(tx: Transaction, review_id: UUID | str, number: int, given: Submi
         )
     review_conflicts.check(tx, row, tx.actor.id)
     rubric = review_rubrics.get(tx, row.rubric_digest).rubric
-    votes = [judgement for judgement in review_tasks.judgements(tx, row) if not judgement.adjudication]
+    votes = [judgement for judgement in judgements(tx, row) if not judgement.adjudication]
     if number not in review_results.disagreeing(rubric, votes):
         raise Conflict(f"the reviewers do not disagree about unit {number}", remedy="See the list of disagreements.")
     shown = review_tasks.shown_digest(row, review_tasks.unit(tx, row, number), swapped=False)

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden, NotFound
 from llmops_resources.evaluation import review_conflicts, review_results, review_rubrics, reviews
-from llmops_resources.evaluation.review_results import Judgement, Summary
+from llmops_resources.evaluation.review_judgements import judgements
+from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.review_rubrics import Rubric
 from llmops_resources.evaluation.reviews import ReviewStatus
 from llmops_resources.evaluation.tables import (
@@ -176,24 +177,6 @@ def add(
     tx.session.flush()
     action = "review.adjudicate" if adjudication else "review.score"
     tx.audit(action, "review", row.id, unit=number, revision=revision + 1, values=kept, shown=shown)
-
-
-def judgements(tx: Transaction, row: ReviewRow) -> list[Judgement]:
-    """What counts: of everybody who was not excluded, the last judgement of each unit."""
-    swapped = {
-        (each.number, each.reviewer): each.swapped
-        for each in tx.session.scalars(select(ReviewAssignmentRow).filter_by(review_id=row.id))
-    }
-    excluded = select(ReviewExclusionRow.reviewer).filter_by(review_id=row.id)
-    query = select(ReviewScoreRow).filter_by(review_id=row.id).where(ReviewScoreRow.reviewer.not_in(excluded))
-    last = {(each.number, each.reviewer): each for each in tx.session.scalars(query.order_by(ReviewScoreRow.revision))}
-    return [
-        Judgement(
-            unit=number, person=person, values=each.values, reason=each.reason, at=each.scored_at,
-            adjudication=each.adjudication, swapped=swapped.get((number, person), False),
-        )
-        for (number, person), each in sorted(last.items())
-    ]  # fmt: skip
 
 
 def summary(tx: Transaction, review_id: UUID | str) -> Summary:

@@ -17,7 +17,14 @@ from llmops_resources.catalog import evidence
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden, NotFound, ValidationFailed, field_problem
-from llmops_resources.evaluation import review_conflicts, review_opening, review_plan, review_rubrics, runs
+from llmops_resources.evaluation import (
+    review_conflicts,
+    review_opening,
+    review_plan,
+    review_rubrics,
+    review_runs,
+    runs,
+)
 from llmops_resources.evaluation.review_opening import ReviewPlan
 from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.review_rubrics import Rubric
@@ -110,6 +117,7 @@ def open_review(tx: Transaction, evaluation_id: UUID | str, plan: ReviewPlan) ->
         content=sha256_of([content for _, content in units]), reviewers=list(plan.reviewers), roles=list(plan.roles),
         **({"waived": list(filter(None, waived))} if any(waived) else {}),
     )  # fmt: skip
+    review_runs.begin(tx, row, evaluation)
     return value(tx, row)
 
 
@@ -209,6 +217,7 @@ def close(tx: Transaction, review_id: UUID | str, summary: Summary, reason: str 
             tx, evaluation.model_id, EvidenceKind.EVALUATION, digest=evaluation.model_digest, source_id=row.id,
             passed=None, summary={**shown, "evaluation": str(evaluation_id), "benchmark": str(evaluation.dataset_id)},
         )  # fmt: skip
+    review_runs.finish(tx, row, review_rubrics.get(tx, row.rubric_digest).rubric, summary)
     tx.audit("review.close", "review", row.id, reason=reason, judged=summary.judged, slots=summary.slots)
     return value(tx, row)
 

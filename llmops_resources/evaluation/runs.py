@@ -18,6 +18,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound
 from llmops_resources.evaluation.contamination import Contamination, Source, Training
 from llmops_resources.evaluation.judged import Judged
+from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
@@ -55,7 +56,7 @@ class Counts(Value):
 class Result(Value):
     """What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
 
-    `judged` is what models said that judged another run's answers.
+    `judged` is what models said that judged another run's answers, `reviewed` what people did.
     """
 
     metrics: dict[str, Score]
@@ -64,6 +65,7 @@ class Result(Value):
     counts: Counts
     contamination: Contamination | None = None
     judged: Judged | None = None
+    reviewed: Summary | None = None
 
 
 class Evaluation(Value):
@@ -200,6 +202,7 @@ def search(
     batch_id: UUID | None = None,
     judged_id: UUID | None = None,
     run_type: RunType | None = None,
+    training_job_id: UUID | None = None,
     status: WorkStatus | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -209,6 +212,7 @@ def search(
     """Evaluations, newest first."""
     query = select(EvaluationRow)
     ids = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "judged_id": judged_id}
+    ids["training_job_id"] = training_job_id
     exact: dict[str, UUID | str | None] = {**ids, "run_type": run_type, "status": status}
     query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
     if since is not None:
@@ -242,8 +246,9 @@ def of_names(tx: Transaction, model_name: str, benchmark_name: str) -> list[Eval
 
 
 def active(tx: Transaction) -> list[WorkItem]:
-    """Evaluations that still need a run."""
-    query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE)).order_by(EvaluationRow.queued_at)
+    """Evaluations that still need a run; those by people need none."""
+    query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE), EvaluationRow.run_type != RunType.HUMAN)
+    query = query.order_by(EvaluationRow.queued_at)
     return [work.item(tx, row, ROOM, _value(tx, row).dagster_asset_key) for row in tx.session.scalars(query)]
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.database import Actor
+from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.evaluation import batches, comparing, runs
 from llmops_resources.evaluation.batches import MOST_MODELS, EvaluationBatch
 from llmops_resources.evaluation.comparing import EvaluationComparison
@@ -43,7 +44,11 @@ class SuiteBody(Body):
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 48
 
     def suite(self) -> Suite:
-        """How the models are asked and scored. Raises ValidationFailed for unknown metrics."""
+        """How the models are asked and scored. Raises ValidationFailed for unknown metrics, and for other types."""
+        if self.run_type is not RunType.AUTOMATED:
+            ask = "Evaluate first; then open a review of the run, or have models judge it (…/llm-judge)."
+            problem = field_problem("runType", f"{self.run_type} judges answers that are there", ask)
+            raise ValidationFailed("there are no answers to judge yet", details=[problem])
         return Suite(
             prompt_column=self.prompt_column,
             answer_column=self.answer_column,
@@ -71,6 +76,11 @@ def list_evaluations(
     model_id: Annotated[UUID | None, Query(alias="modelId")] = None,
     dataset_id: Annotated[UUID | None, Query(alias="datasetId")] = None,
     batch_id: Annotated[UUID | None, Query(alias="batchId")] = None,
+    judged_id: Annotated[
+        UUID | None, Query(alias="judgedId", description="Runs of people or models that judge this run's answers.")
+    ] = None,
+    run_type: Annotated[RunType | None, Query(alias="runType")] = None,
+    training_job_id: Annotated[UUID | None, Query(alias="trainingJobId")] = None,
     status: WorkStatus | None = None,
     start_date: Annotated[datetime | None, Query(alias="startDate")] = None,
     end_date: Annotated[datetime | None, Query(alias="endDate")] = None,
@@ -84,6 +94,9 @@ def list_evaluations(
             model_id=model_id,
             dataset_id=dataset_id,
             batch_id=batch_id,
+            judged_id=judged_id,
+            run_type=run_type,
+            training_job_id=training_job_id,
             status=status,
             since=start_date,
             until=end_date,

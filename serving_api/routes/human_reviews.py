@@ -7,11 +7,19 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from llmops_resources.database import Actor
-from llmops_resources.evaluation import review_adjudication, review_rubrics, review_tasks, reviews
+from llmops_resources.errors import Forbidden
+from llmops_resources.evaluation import (
+    review_adjudication,
+    review_rubrics,
+    review_submissions,
+    review_tasks,
+    reviews,
+)
 from llmops_resources.evaluation.review_adjudication import Disagreement
 from llmops_resources.evaluation.review_opening import ReviewPlan
 from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.review_rubrics import Criterion, KeptRubric, Rubric
+from llmops_resources.evaluation.review_submissions import Rating, Submitted
 from llmops_resources.evaluation.review_tasks import MyReview, Submission, Task
 from llmops_resources.evaluation.reviews import Review
 from llmops_resources.governance.permissions import Permission, Role
@@ -74,6 +82,34 @@ class Judged(Body):
     def submission(self) -> Submission:
         """The value the room takes."""
         return Submission(values=self.values, reason=self.reason, shown=self.shown, revision=self.revision)
+
+
+class RatingBody(Body):
+    """`values` by criterion, as people say them: a whole number, pass or fail, or first, second or tie."""
+
+    sample: Annotated[int, Field(ge=0, lt=2**31)]
+    values: Annotated[dict[str, int | str], Field(max_length=20)]
+    comment: Reason = ""
+
+
+class HumanReviewSubmission(Body):
+    """`reviewerId` may be left out: it is whoever asks, and nobody hands in for somebody else."""
+
+    ratings: Annotated[list[RatingBody], Field(min_length=1, max_length=1_000)]
+    review_id: UUID | None = None
+    reviewer_id: Person | None = None
+
+
+@router.post("/runs/{run_id}/human-review")
+def submit_human_review(
+    platform: Doors, actor: Judge, run_id: UUID, body: HumanReviewSubmission
+) -> Envelope[Submitted]:
+    """Hand in judgements of an evaluation's samples, in the review that is open over it: all are taken, or none."""
+    with audited_refusal(platform, actor, "review.score", str(run_id)), platform.transaction(actor) as tx:
+        if body.reviewer_id not in {None, actor.id}:
+            raise Forbidden("nobody hands in judgements for somebody else", remedy="Leave out reviewerId.")
+        ratings = [Rating.model_validate(rating.model_dump()) for rating in body.ratings]
+        return ok(review_submissions.submit(tx, run_id, ratings, body.review_id), "the judgements are recorded")
 
 
 @router.get("/rubrics")

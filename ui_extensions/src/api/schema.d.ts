@@ -1403,6 +1403,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/runs/{run_id}/human-review": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit Human Review
+         * @description Hand in judgements of an evaluation's samples, in the review that is open over it: all are taken, or none.
+         */
+        post: operations["submit_human_review_llm_ops_v1_evaluation_runs__run_id__human_review_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/runs/{run_id}/licences": {
         parameters: {
             query?: never;
@@ -3822,6 +3842,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[Submitted] */
+        Envelope_Submitted_: {
+            data: components["schemas"]["Submitted"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Summary] */
         Envelope_Summary_: {
             data: components["schemas"]["Summary"];
@@ -4779,6 +4814,18 @@ export interface components {
          * @enum {string}
          */
         How: "ngram" | "near_duplicate";
+        /**
+         * HumanReviewSubmission
+         * @description `reviewerId` may be left out: it is whoever asks, and nobody hands in for somebody else.
+         */
+        HumanReviewSubmission: {
+            /** Ratings */
+            ratings: components["schemas"]["RatingBody"][];
+            /** Reviewid */
+            reviewId?: string | null;
+            /** Reviewerid */
+            reviewerId?: string | null;
+        };
         /**
          * Impact
          * @description Everything that came from a version, itself not counted; `recall` is the open recall that began with it.
@@ -6162,6 +6209,23 @@ export interface components {
             weight: number;
         };
         /**
+         * RatingBody
+         * @description `values` by criterion, as people say them: a whole number, pass or fail, or first, second or tie.
+         */
+        RatingBody: {
+            /**
+             * Comment
+             * @default
+             */
+            comment: string;
+            /** Sample */
+            sample: number;
+            /** Values */
+            values: {
+                [key: string]: number | string;
+            };
+        };
+        /**
          * Recall
          * @description A recall; `version_ids` are the versions it holds, its root among them.
          */
@@ -6461,7 +6525,7 @@ export interface components {
          * Result
          * @description What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
          *
-         *     `judged` is what models said that judged another run's answers.
+         *     `judged` is what models said that judged another run's answers, `reviewed` what people did.
          */
         Result: {
             contamination?: components["schemas"]["Contamination"] | null;
@@ -6475,6 +6539,7 @@ export interface components {
             protocol: {
                 [key: string]: unknown;
             };
+            reviewed?: components["schemas"]["Summary"] | null;
             /** Samples */
             samples: components["schemas"]["Sample"][];
         };
@@ -6858,6 +6923,21 @@ export interface components {
              * @default 0
              */
             unreadableRows: number;
+        };
+        /**
+         * Submitted
+         * @description The review the ratings went into, and how many of the caller's units are judged now.
+         */
+        Submitted: {
+            /** Assigned */
+            assigned: number;
+            /** Judged */
+            judged: number;
+            /**
+             * Reviewid
+             * Format: uuid
+             */
+            reviewId: string;
         };
         /**
          * SubmittedType
@@ -11080,6 +11160,10 @@ export interface operations {
                 modelId?: string | null;
                 datasetId?: string | null;
                 batchId?: string | null;
+                /** @description Runs of people or models that judge this run's answers. */
+                judgedId?: string | null;
+                runType?: components["schemas"]["RunType"] | null;
+                trainingJobId?: string | null;
                 status?: components["schemas"]["WorkStatus"] | null;
                 startDate?: string | null;
                 endDate?: string | null;
@@ -11354,6 +11438,50 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    submit_human_review_llm_ops_v1_evaluation_runs__run_id__human_review_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HumanReviewSubmission"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Submitted_"];
+                };
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {

@@ -71,7 +71,7 @@ class Ending(Body):
     reason: Reason = ""
 
 
-class Judged(Body):
+class JudgementBody(Body):
     """`values` by criterion: a whole number on a scale, pass or fail, or first, second or tie as they were shown."""
 
     values: Annotated[dict[str, int | str], Field(max_length=20)]
@@ -220,7 +220,7 @@ def get_task(
 
 
 @router.post("/reviews/{review_id}/units/{number}/scores")
-def score_unit(platform: Doors, actor: Judge, review_id: UUID, number: Number, body: Judged) -> Envelope[Task]:
+def score_unit(platform: Doors, actor: Judge, review_id: UUID, number: Number, body: JudgementBody) -> Envelope[Task]:
     with audited_refusal(platform, actor, "review.score", str(review_id)), platform.transaction(actor) as tx:
         return ok(review_tasks.score(tx, review_id, number, body.submission()))
 
@@ -233,7 +233,7 @@ def list_disagreements(platform: Doors, actor: Reader, review_id: UUID) -> Envel
 
 @router.post("/reviews/{review_id}/units/{number}/adjudication")
 def adjudicate_unit(
-    platform: Doors, actor: Judge, review_id: UUID, number: Number, body: Judged
+    platform: Doors, actor: Judge, review_id: UUID, number: Number, body: JudgementBody
 ) -> Envelope[Disagreement]:
     with audited_refusal(platform, actor, "review.adjudicate", str(review_id)), platform.transaction(actor) as tx:
         return ok(review_adjudication.adjudicate(tx, review_id, number, body.submission()))

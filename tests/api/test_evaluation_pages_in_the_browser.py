@@ -16,7 +16,7 @@ from tests.evaluation.reviewing import benchmark, model_of
 from tests.journeys.accessibility import in_light, serious
 from tests.journeys.browser import Console, console
 
-pytestmark = [pytest.mark.journey, pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 SYSTEM = Actor("system:test")
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 #: A message that has no words shows its key.

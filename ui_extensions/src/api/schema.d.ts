@@ -5105,31 +5105,9 @@ export interface components {
         };
         /**
          * Judged
-         * @description `values` by criterion: a whole number on a scale, pass or fail, or first, second or tie as they were shown.
-         */
-        "Judged-Input": {
-            /**
-             * Reason
-             * @default
-             */
-            reason: string;
-            /**
-             * Revision
-             * @default 0
-             */
-            revision: number;
-            /** Shown */
-            shown: string;
-            /** Values */
-            values: {
-                [key: string]: number | string;
-            };
-        };
-        /**
-         * Judged
          * @description The judges' part of a result. By criterion: `methods` of the consensus, and `agreement` among the judges.
          */
-        "Judged-Output": {
+        Judged: {
             /** Agreement */
             agreement: {
                 [key: string]: components["schemas"]["Coefficient"][];
@@ -5157,6 +5135,28 @@ export interface components {
             index: number;
             /** Judgements */
             judgements: components["schemas"]["UnitJudgement"][];
+        };
+        /**
+         * JudgementBody
+         * @description `values` by criterion: a whole number on a scale, pass or fail, or first, second or tie as they were shown.
+         */
+        JudgementBody: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Revision
+             * @default 0
+             */
+            revision: number;
+            /** Shown */
+            shown: string;
+            /** Values */
+            values: {
+                [key: string]: number | string;
+            };
         };
         /**
          * JudgingCreate
@@ -6530,7 +6530,7 @@ export interface components {
         Result: {
             contamination?: components["schemas"]["Contamination"] | null;
             counts: components["schemas"]["Counts"];
-            judged?: components["schemas"]["Judged-Output"] | null;
+            judged?: components["schemas"]["Judged"] | null;
             /** Metrics */
             metrics: {
                 [key: string]: components["schemas"]["Score"];
@@ -10993,7 +10993,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Judged-Input"];
+                "application/json": components["schemas"]["JudgementBody"];
             };
         };
         responses: {
@@ -11038,7 +11038,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Judged-Input"];
+                "application/json": components["schemas"]["JudgementBody"];
             };
         };
         responses: {

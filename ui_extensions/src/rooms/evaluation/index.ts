@@ -28,6 +28,20 @@ export default {
       props: true,
       meta: { title: 'evaluation.run.title' },
     },
+    {
+      path: '/evaluation/runs/:id/judge',
+      name: 'evaluation-judge',
+      component: () => import('./JudgeCreatePage.vue'),
+      props: true,
+      meta: { title: 'evaluation.judgings.models' },
+    },
+    {
+      path: '/evaluation/runs/:id/review',
+      name: 'evaluation-review',
+      component: () => import('./ReviewOpenPage.vue'),
+      props: true,
+      meta: { title: 'evaluation.judgings.people' },
+    },
     { path: '/evaluation/reviews', name: 'reviews', component: () => import('./ReviewListPage.vue'), meta: { title: 'evaluation.review.title' } },
     {
       path: '/evaluation/reviews/:id',

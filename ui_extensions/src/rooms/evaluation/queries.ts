@@ -36,18 +36,25 @@ export interface EvaluationFilters {
   datasetId: string;
   /** The runs that were requested together. */
   batchId?: string;
+  runType?: string;
+  /** Days, as `2026-01-31`: requested from the first on, and before the second. */
+  startDate?: string;
+  endDate?: string;
 }
 
 export function useEvaluations(filters: MaybeRefOrGetter<EvaluationFilters>) {
   return useList<Evaluation>({
     key: () => ['evaluations', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {
-      const { status, modelId, datasetId, batchId } = toValue(filters);
+      const { status, modelId, datasetId, batchId, runType, startDate, endDate } = toValue(filters);
       const query = {
         status: (status || undefined) as Evaluation['state']['status'] | undefined,
         modelId: modelId || undefined,
         datasetId: datasetId || undefined,
         batchId: batchId || undefined,
+        runType: (runType || undefined) as Evaluation['runType'] | undefined,
+        startDate: startDate ? `${startDate}T00:00:00Z` : undefined,
+        endDate: endDate ? `${endDate}T00:00:00Z` : undefined,
         cursor,
       };
       return unwrapPage(await api.GET('/llm-ops/v1/evaluation/runs', { params: { query }, signal }));

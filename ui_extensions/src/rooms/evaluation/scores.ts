@@ -1,6 +1,6 @@
 import type { Bar } from '../../kit/BarsChart.vue';
 import type { Curve } from '../../kit/CurveChart.vue';
-import type { Comparison, Evaluation, Score } from './queries';
+import { type Comparison, type Evaluation, METRICS, type Score } from './queries';
 
 /** A metric as the API names it with its score, in the order of the suite. */
 export function scoresOf(run: Evaluation): [name: string, score: Score][] {
@@ -9,9 +9,13 @@ export function scoresOf(run: Evaluation): [name: string, score: Score][] {
   return Object.entries(run.result?.metrics ?? {}).sort(([a], [b]) => place(a) - place(b));
 }
 
-/** Perplexity and lengths have no upper end, BLEU and chrF run to 100; only shares between 0 and 1 belong on one axis. */
+/**
+ * Perplexity and lengths have no upper end, BLEU and chrF run to 100, and a rubric's scale where it likes; only shares
+ * between 0 and 1 belong on one axis.
+ */
 export function isShare(name: string): boolean {
-  return !['perplexity', 'byte_perplexity', 'answer_length', 'bleu', 'chrf'].includes(name);
+  const known: readonly string[] = METRICS;
+  return known.includes(name) && !['perplexity', 'byte_perplexity', 'answer_length', 'bleu', 'chrf'].includes(name);
 }
 
 /** The shares among the scores as bars with their intervals. */

@@ -1,0 +1,204 @@
+"""Models and people are set to judge an evaluation in the console; gates, contamination and judges are shown."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from llmops_assets.claims import ACTOR
+from llmops_assets.evaluation.judge import judge
+from llmops_resources.catalog.versions import Version
+from llmops_resources.evaluation import gate_verdicts, judge_runs, runs
+from llmops_resources.evaluation.contamination import Contamination, How, Overlap, Source, Training
+from llmops_resources.evaluation.gates import Gate, Threshold
+from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
+from llmops_resources.evaluation.scores import Score
+from llmops_resources.evaluation.suite import MetricName
+from llmops_resources.platform import Platform
+from llmops_resources.settings import Settings
+from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.evaluation.judge_server import JudgeServer, running_judge, verdict
+from tests.evaluation.reviewing import benchmark, model_of
+from tests.evaluation.test_judging import outside
+from tests.factories import ADMIN
+from tests.journeys.accessibility import in_light, missed_by_tab, serious
+from tests.journeys.browser import Console, console
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+#: A message that has no words shows its key.
+KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with running_judge() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, server: JudgeServer) -> Settings:
+    """An operator who allows the judge's address, and nothing else inside."""
+    return settings.model_copy(update={"outbound_allowed_hosts": (f"127.0.0.1:{server.port}",)})
+
+
+@pytest.fixture
+def visitor(api: httpx.Client) -> Iterator[Console]:
+    """A browser of its own."""
+    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
+        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
+        yield opened
+
+
+@pytest.fixture
+def run(platform: Platform) -> Evaluation:
+    """Forty answers, thirty of them right, under a gate; two samples were seen in training."""
+    exam, model = benchmark(platform), model_of(platform, "one")
+    gate = Gate(
+        name="bar", model="one", benchmark="exam",
+        conditions=(
+            Threshold(metric=MetricName.EXACT_MATCH, at_least=0.2), Threshold(metric=MetricName.F1, at_least=0.9),
+        ),
+    )  # fmt: skip
+    with platform.transaction(ADMIN) as tx:
+        gate_verdicts.declare(tx, gate)
+    with platform.transaction(ADMIN) as tx:
+        waiting = runs.request(tx, model_id=model.id, dataset_id=exam.id)
+    with platform.transaction(ADMIN) as tx:
+        runs.claim(tx, waiting.id, attempt=1, run_id="run")
+        return gate_verdicts.finish(tx, waiting.id, _result(exam), run_id="run")
+
+
+def _result(exam: Version) -> Result:
+    samples = tuple(
+        Sample(
+            index=at, input=f"question {at}", expected=f"right {at}", actual=f"right {at}" if at < 30 else "wrong",
+            scores={"exact_match": float(at < 30), "f1": float(at < 30)},
+        )
+        for at in range(40)
+    )  # fmt: skip
+    score = Score(value=0.75, n=40, low=0.6, high=0.88)
+    seen = Contamination(
+        measured=True, complete=False, method="n-grams", samples=40,
+        overlaps=tuple(Overlap(index=at, how=How.NGRAM, dataset="corpus", version="1", row=7) for at in (1, 35)),
+        clean={"exact_match": Score(value=0.763, n=38, low=0.6, high=0.9)},
+        training=Training(sources=(Source(id=exam.id, name="corpus", version="1", rows_total=100, rows_read=100),),
+                          unknown=("old base 1",)),
+    )  # fmt: skip
+    return Result(
+        metrics={"exact_match": score, "f1": score}, protocol={}, samples=samples,
+        counts=Counts(total=40, scored=40, unscored=0), contamination=seen,
+    )  # fmt: skip
+
+
+def test_gates_and_contamination_stand_on_the_page_of_a_run(run: Evaluation, visitor: Console) -> None:
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{run.id}")
+    gates = page.get_by_role("region", name="Gates")
+    expect(gates).to_contain_text("not passed")
+    expect(gates).to_contain_text("exact_match at least 0.2: shown")
+    expect(gates).to_contain_text("f1 at least 0.9: not shown")
+    seen = page.get_by_role("region", name="Seen in training?")
+    expect(seen).to_contain_text("2 of 40 samples overlap")
+    expect(seen.get_by_role("row", name="Exact match")).to_contain_text("0.763")
+    expect(seen).to_contain_text("old base 1: its data is not in the catalog")
+    page.get_by_role("checkbox", name="Only those found in training data").check()
+    expect(page.get_by_text("Found in training data: corpus 1, row 7")).to_have_count(2)
+    _is_sound(visitor, "run")
+    visitor.open(f"/evaluation/runs/{run.id}")
+    expect(gates).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert missed_by_tab(page) == []
+
+
+def test_a_model_is_set_to_judge_and_its_report_is_read(
+    platform: Platform, server: JudgeServer, run: Evaluation, visitor: Console, tmp_path: Path
+) -> None:
+    outside(platform, server, "arbiter")
+    server.rule = lambda parts, _turn: verdict(5 if parts["answer"] == parts["reference answer"] else 2)
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{run.id}")
+    visitor.link("Have models judge").press("Enter")
+    expect(visitor.heading("Have models judge")).to_be_visible()
+    visitor.field("Add a judge").select_option("arbiter 1")
+    visitor.field("Name of the rubric").fill("rightness")
+    visitor.field("Short name").fill("right")
+    page.get_by_label("Question", exact=True).fill("Is it right?")
+    visitor.field("What the lowest means").fill("wrong")
+    _is_sound(visitor, "judge-create")
+    visitor.button("Start judging").press("Enter")
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    _judged(platform, UUID(page.url.rsplit("/", 1)[1]), tmp_path)
+    visitor.button("Refresh").press("Enter")
+    judges = page.get_by_role("region", name="Judges")
+    expect(judges.get_by_role("row", name="arbiter 1")).to_contain_text("40")
+    expect(judges).to_contain_text("may not decide")
+    expect(judges).to_contain_text("0 people judged")
+    expect(page.get_by_text("arbiter 1: as it is").first).to_be_visible()
+    _is_sound(visitor, "judged")
+    page.get_by_role("link", name="Open that evaluation").press("Enter")
+    listed = page.get_by_role("region", name="Judged by people and models").get_by_role("listitem")
+    expect(listed).to_contain_text("Models judge")
+    visitor.open("/evaluation/runs?runType=llm_judge")
+    expect(page.get_by_role("row")).to_have_count(2)
+    visitor.field("Requested before").fill("2020-01-01")
+    expect(page.get_by_text("No evaluation matches these filters")).to_be_visible()
+    assert "endDate=2020-01-01" in page.url
+
+
+def test_a_review_is_opened_with_a_new_rubric_and_refusals_stand_beside_their_fields(
+    api: httpx.Client, run: Evaluation, visitor: Console
+) -> None:
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{run.id}/review")
+    visitor.field("Name of the rubric").fill("care")
+    visitor.field("Short name").fill("polite")
+    page.get_by_label("Question", exact=True).fill("Is it polite?")
+    visitor.field("Answered by").select_option("pass or fail")
+    visitor.button("Add a criterion").press("Enter")
+    second = page.get_by_role("group", name="Criterion 2")
+    second.get_by_label("Short name").fill("helpful")
+    second.get_by_label("Question", exact=True).fill("Does it help?")
+    visitor.field("Reviewers").fill("ann, ben")
+    _is_sound(visitor, "review-open")
+    page.get_by_role("checkbox", name="Show the expected answer").uncheck()
+    visitor.button("Open the review").press("Enter")
+    expect(visitor.heading(None)).to_contain_text("care")
+    (review,) = api.get("/evaluation/reviews", params={"evaluationId": str(run.id)}).json()["data"]
+    assert [it["kind"] for it in review["rubric"]["criteria"]] == ["pass_fail", "scale"]
+    assert [it["reviewer"] for it in review["reviewers"]] == ["ann", "ben"]
+    _is_sound(visitor, "review-opened")
+    visitor.open(f"/evaluation/runs/{run.id}/review")
+    visitor.field("Rubric").select_option(index=1)
+    visitor.button("Open the review").press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert len(visitor.refusals) == 1
+
+
+def _judged(platform: Platform, judging: UUID, work: Path) -> None:
+    """What the run in Dagster does."""
+    with platform.transaction(ACTOR) as tx:
+        task = runs.claim(tx, judging, attempt=1, run_id="run")
+    folder = work / str(uuid4())
+    folder.mkdir()
+    result = judge(platform, task.evaluation, folder, lambda _fraction, _message: None)
+    with platform.transaction(ACTOR) as tx:
+        judge_runs.finish(tx, judging, result, run_id="run")
+
+
+def _is_sound(visitor: Console, name: str) -> None:
+    """For axe in both themes, and on a phone."""
+    page = visitor.page
+    assert serious(page, iframes=False) == [], page.url
+    in_light(page)
+    for size in (NARROW, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
+        assert page.evaluate(KEYS) == []
+        if shots := os.environ.get("SHOTS"):
+            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)

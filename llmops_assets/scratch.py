@@ -1,17 +1,18 @@
 """Scratch folders of runs: one a row, cleared when its next attempt starts and when its work ends."""
 
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from llmops_resources.blobs import Blobs, Draft, Manifest
 from llmops_resources.catalog.versions import Version
 from llmops_resources.errors import Unavailable
+from llmops_resources.locking import take
 from llmops_resources.platform import Platform
 
 #: Seconds for a predecessor that lost its lease, because the database died, to notice and to end its program.
@@ -41,29 +42,19 @@ def folder(platform: Platform, row_id: UUID, *, keep: str | None = None) -> Iter
 def _alone_in(path: Path) -> Iterator[None]:
     """Make a folder and lock it; the kernel lets go of the lock when we die."""
     deadline = time.monotonic() + LEAVING
-    while True:
-        path.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # its owner has just removed it
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(handle), path.stat()):
-                    break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(handle)
-                    raise Unavailable(
-                        f"an earlier attempt still works in {path}", remedy="End its process, then retry."
-                    ) from None
-            except BaseException:
-                os.close(handle)
-                raise
-            os.close(handle)
+    while (handle := take(path, _opened)) is None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"an earlier attempt still works in {path}", remedy="End its process, then retry.")
         time.sleep(0.1)
     try:
         yield
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDONLY)
 
 
 def folders(platform: Platform) -> list[Path]:
@@ -93,6 +84,17 @@ def chunks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while piece := stream.read(size):
             yield piece
+
+
+def publish(blobs: Blobs, prefix: str, files: Mapping[str, Path]) -> Manifest:
+    """Publish files of this machine, by their names there, as the folder `prefix`; raises what `Blobs.publish` does."""
+    with Draft(blobs, prefix) as draft:
+        return draft.publish([draft.add(name, chunks(path), asked=_nothing) for name, path in files.items()])
+
+
+def _nothing(_beginning: bytes) -> int:
+    """How much of a file is read again before it is published."""
+    return 0
 
 
 def _root(platform: Platform) -> Path:

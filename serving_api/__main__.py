@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import uvicorn
 
+from llmops_resources.errors import PlatformError
 from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
 from serving_api import logs
@@ -20,7 +21,16 @@ def main() -> None:
     """Serve until told to stop; running requests get ten seconds to finish."""
     settings = Settings()
     logs.configure(settings.log_level)
+    try:
+        _serve(settings)
+    except PlatformError as error:
+        sys.exit(f"The API cannot start: {error.message}. {error.remedy}")
+
+
+def _serve(settings: Settings) -> None:
     with open_platform(settings, application="llmops-api") as platform:
+        if platform.blobs.composer is not None:
+            platform.blobs.composer.load()  # now, and not in somebody's first upload
         live = Live(platform)
         app = create_app(platform, live)
         gc.freeze()  # what start-up made lives for ever: keep the collector from walking it

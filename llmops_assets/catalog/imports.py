@@ -15,10 +15,11 @@ from llmops_assets import programs, scratch
 from llmops_assets.catalog import folders
 from llmops_assets.claims import ACTOR, Ask, Cancelled, claimed
 from llmops_assets.names import console_link
-from llmops_resources.blobs import Manifest, StoredFile
+from llmops_resources.blobs import Draft, Manifest, StoredFile
 from llmops_resources.catalog import airlock, imports
 from llmops_resources.catalog.airlock import AirlockReport
 from llmops_resources.catalog.airlock.names import Role, role_of
+from llmops_resources.catalog.airlock.safetensors import header_bytes
 from llmops_resources.catalog.airlock.selection import select
 from llmops_resources.catalog.imports import ImportTask, Source
 from llmops_resources.catalog.versions import Version
@@ -95,17 +96,14 @@ def _files(
     platform.blobs.delete(task.output_prefix)  # half of what a killed attempt was publishing
     progress = _Progress(context, platform, task)
     gathered = _gather(platform, task, work, progress)
-    staged = platform.blobs.stage(task.output_prefix)
-    try:
-        files = _store(platform, staged, gathered, progress)
-        report = airlock.inspect(files, scratch.reader(platform, staged))
+    with Draft(platform.blobs, task.output_prefix) as draft:
+        files = _store(draft, gathered, progress, platform.settings.max_upload_bytes)
+        report = airlock.inspect(files, draft.read)
         report = report.model_copy(update={"summary": {**report.summary, **gathered.notes}})
         with platform.transaction(ACTOR) as tx:
             imports.record_inspection(tx, task.id, report, run_id=context.run.run_id, resolved=gathered.commit)
         _demand_accepted(report)
-        return platform.blobs.publish(task.output_prefix, files, staged=staged), report, gathered.commit
-    finally:
-        platform.blobs.delete(staged)
+        return draft.publish(files), report, gathered.commit
 
 
 def _demand_accepted(report: AirlockReport) -> None:
@@ -194,16 +192,17 @@ def _convert(platform: Platform, gathered: Gathered, work: Path, progress: "_Pro
     return Gathered(files={**kept, **made}, notes=notes)
 
 
-def _store(platform: Platform, staged: str, gathered: Gathered, progress: "_Progress") -> list[StoredFile]:
-    left = platform.settings.max_upload_bytes
+def _store(draft: Draft, gathered: Gathered, progress: "_Progress", left: int) -> list[StoredFile]:
+    """Every file in the draft, `left` bytes of them at most."""
     stored = []
     for number, (path, chunks) in enumerate(sorted(gathered.files.items())):
         progress.show(number / len(gathered.files), f"storing {path}")
-        file = platform.blobs.write(f"{staged}/{path}", _watched(chunks(), progress), max_bytes=left)
+        asked = header_bytes if role_of(path) is Role.WEIGHTS else None
+        file = draft.add(path, _watched(chunks(), progress), max_bytes=left, asked=asked)
         if gathered.sha256.get(path, file.sha256) != file.sha256:
             raise Conflict(f"{path} is not what the Hub says it is: its SHA-256 differs", remedy="Import it again.")
         left -= file.size
-        stored.append(file.model_copy(update={"path": path}))
+        stored.append(file)
     return stored
 
 

@@ -139,13 +139,8 @@ def _run(
 def _publish(platform: Platform, prefix: str, output: Path) -> Manifest:
     if not output.is_dir():
         raise UpstreamFailed("the training program ended without a model", remedy="See the run's log in Dagster.")
-    staged = platform.blobs.stage(prefix)
-    files = [
-        platform.blobs.write(f"{staged}/{path.name}", scratch.chunks(path))
-        for path in sorted(output.iterdir())
-        if path.is_file()
-    ]
-    return platform.blobs.publish(prefix, files, staged=staged)
+    files = {path.name: path for path in sorted(output.iterdir()) if path.is_file()}
+    return scratch.publish(platform.blobs, prefix, files)
 
 
 def model_card(task: TrainingTask, summary: Mapping[str, Any], text: str) -> dict[str, Any]:

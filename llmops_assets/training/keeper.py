@@ -73,14 +73,8 @@ class Keeper:
         if self._blobs.manifest(prefix) is not None:
             return  # an earlier attempt came as far, with the same bits
         self._blobs.delete(prefix)  # half of what a killed attempt was publishing
-        staged = self._blobs.stage(prefix)
-        files = [
-            self._blobs.write(f"{staged}/{name}", scratch.chunks(path)).model_copy(update={"path": name})
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-            for name in [path.relative_to(folder).as_posix()]
-        ]
-        self._blobs.publish(prefix, files, staged=staged)
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        scratch.publish(self._blobs, prefix, {path.relative_to(folder).as_posix(): path for path in paths})
         for old in self._steps()[: -checkpoints.KEPT]:
             self._blobs.delete(f"{self._folder}/{old}")
 

@@ -13,9 +13,10 @@ from functools import cached_property, partial
 from itertools import count
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from llmops_resources.blobs.failures import store_errors
+from llmops_resources.errors import InvalidInput
 
 #: S3's own limits: every part but the last is at least so long, none is longer, and there are at most so many.
 SMALLEST_PART: Final = 5 * 1024**2
@@ -51,6 +52,14 @@ def _unless_refused() -> Iterator[None]:
         raise
 
 
+def not_to_be_opened(reason: str) -> InvalidInput:
+    """The error of settings no client can be made of."""
+    return InvalidInput(
+        f"the object store cannot be opened: {reason}",
+        remedy="Check OBJECT_STORE_ENDPOINT, AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    )
+
+
 @dataclass(frozen=True)
 class Composer:
     """Copies within one bucket; keys are relative to `prefix`, as those of `Objects` are."""
@@ -67,6 +76,22 @@ class Composer:
         """Whether objects of these sizes in bytes can be the parts of one."""
         long_enough = all(size >= SMALLEST_PART for size in sizes[:-1])
         return 0 < len(sizes) <= MOST_PARTS and long_enough and all(0 < size <= LARGEST_PART for size in sizes)
+
+    def load(self) -> None:
+        """Load the client of S3 (30 MB, a fifth of a second) and find out whether it can be made of the settings.
+
+        The store is not asked: one that is down may come back. Raises InvalidInput.
+        """
+        try:
+            credentials = self.access_key or self._session.get_credentials()
+            _ = self._client
+        except (BotoCoreError, ValueError) as error:
+            raise not_to_be_opened(str(error)) from error
+        if credentials is None:
+            raise InvalidInput(
+                f"there are no credentials for s3://{self.bucket}",
+                remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine or pod a role.",
+            )
 
     def compose(self, key: str, sources: Sequence[str]) -> bool:
         """Make the object `key` of the sources, one after another; it appears when it is whole.
@@ -153,11 +178,16 @@ class Composer:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     @cached_property
-    def _client(self) -> Any:
+    def _session(self) -> Any:
         from boto3.session import Session  # noqa: PLC0415  takes a moment, and most processes never compose
+
+        return Session()
+
+    @cached_property
+    def _client(self) -> Any:
         from botocore.config import Config  # noqa: PLC0415
 
-        return Session().client(
+        return self._session.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,

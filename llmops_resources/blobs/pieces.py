@@ -5,11 +5,10 @@ writer at the same time gets an object of its own, as every piece does in S3. Wh
 decide: bytes of a piece that does not count are overwritten by the next one at that offset, or never read.
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -21,6 +20,7 @@ from llmops_resources.blobs.failures import disk_errors
 from llmops_resources.blobs.objects import Objects, refuse_beyond
 from llmops_resources.blobs.values import StoredFile, check_key
 from llmops_resources.errors import Conflict, NotFound, ValidationFailed
+from llmops_resources.locking import NoLocksError, take
 
 
 @dataclass(frozen=True)
@@ -207,20 +207,11 @@ def _digest(chunks: Iterable[bytes], content: Gathered) -> str:
 
 def _locked(path: Path) -> int | None:
     """The file opened and locked, made if need be; None when somebody else has it, or the disk knows no locks."""
-    with disk_errors(path):
-        while True:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except FileNotFoundError:  # its folder was pruned in between
-                continue
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.stat().st_ino == os.fstat(handle).st_ino:
-                    return handle
-            except FileNotFoundError:  # removed before the lock was ours
-                pass
-            except OSError:
-                os.close(handle)
-                return None
-            os.close(handle)
+    with disk_errors(path), suppress(NoLocksError):
+        return take(path, _opened)
+    return None
+
+
+def _opened(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

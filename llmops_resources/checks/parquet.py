@@ -44,7 +44,7 @@ def read_parquet(
         types = {column.name: type_of_arrow(column.type) for column in schema}
         start = spool.rows
         readable = [column for column, kind in types.items() if kind not in _UNCHECKED]
-        texts = [field.name for field in schema if _is_text(field.type)]
+        texts = _folded(file.metadata, schema)
         with pq.ParquetFile(path, read_dictionary=texts, **limits) as folded, spool.overlapping():
             for group in range(file.num_row_groups):
                 rows = _rows_at_once(folded, group, texts)
@@ -99,6 +99,14 @@ def _rows_at_once(folded: pq.ParquetFile, group: int, texts: list[str]) -> int:
     first = next(folded.iter_batches(1, row_groups=[group], columns=stored, use_threads=False))
     longest = sum(pc.max(pc.binary_length(array.dictionary)).as_py() or 0 for array in first.columns)
     return max(1, min(_BATCH_ROWS, 8 * PART_BYTES // max(longest, 1)))
+
+
+def _folded(meta: pq.FileMetaData, schema: pa.Schema) -> list[str]:
+    """The columns of text whose values stand once in a dictionary: decoded, they may be far larger than the file."""
+    groups = [meta.row_group(position) for position in range(meta.num_row_groups)]
+    chunks = [group.column(position) for group in groups for position in range(group.num_columns)]
+    folded = {chunk.path_in_schema for chunk in chunks if chunk.has_dictionary_page}
+    return [field.name for field in schema if field.name in folded and _is_text(field.type)]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -21,6 +21,7 @@ MOST_ROWS = 10_000
 _BANDS, _BAND = 12, 4
 _CHARACTERS = 5_000
 _SHORTEST = 12  # words; shorter texts are alike by their form alone ("What is 7 plus 5?")
+_ROW = "\0row"  # no column is called so: names with control characters are refused
 _COMPARED = 4  # texts that a new one is held against, those with the most bands in common first
 
 
@@ -67,22 +68,12 @@ def _candidates(buckets: list[defaultdict[bytes, list[int]]], keys: list[bytes])
 
 
 def _texts(spool: Spool, columns: list[str]) -> list[str]:
-    step, before = max(1, -(-spool.rows // MOST_ROWS)), 0
-    pieces: list[pl.Series] = []
-    joined = pl.concat_str([pl.col(name).fill_null("") for name in columns], separator=" ").str.slice(0, _CHARACTERS)
-    for part in spool.parts():
-        rows = _as_text(pl.scan_parquet(part, glob=False), columns).collect()
-        pieces.append(rows.gather_every(step, -before % step).select(joined.alias("text"))["text"])
-        before += rows.height
-    texts = dict.fromkeys(text for piece in pieces for text in piece)
-    return [text for text in texts if len(text.split(None, _SHORTEST)) >= _SHORTEST]
-
-
-def _as_text(part: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
-    """Only `columns`, as text; one that the part lacks is empty."""
-    present = set(part.collect_schema())
-    values = (pl.col(name).cast(pl.String) if name in present else pl.lit(None, pl.String) for name in columns)
-    return part.select(value.alias(name) for value, name in zip(values, columns, strict=True))
+    """The texts that are compared, each once, in the order of their rows."""
+    step = max(1, -(-spool.rows // MOST_ROWS))
+    joined = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in columns], separator=" ")
+    sampled = spool.scan().with_row_index(_ROW).filter(pl.col(_ROW) % step == 0)
+    found = sampled.select(joined.str.slice(0, _CHARACTERS).alias("text")).collect(engine="streaming")["text"]
+    return [text for text in dict.fromkeys(found) if len(text.split(None, _SHORTEST)) >= _SHORTEST]
 
 
 def _runs(text: str) -> set[str]:

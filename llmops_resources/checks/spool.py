@@ -20,6 +20,7 @@ from llmops_resources.values import Value
 
 PART_BYTES = 16 * 1024**2
 PART_ROWS = 20_000
+_PLAIN_BYTES = 1024**3  # so much is written as it is, which takes a third of the time; beyond, room counts for more
 ROOM_REMEDY = "Free space in the temporary folder of the server, then try it again; the file was not judged."
 INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -179,17 +180,18 @@ class SpoolWriter:
     def _write(self, table: pa.Table) -> None:
         path = self.folder / f"part-{self._part:06d}.parquet"
         self._part += 1
+        compression = "none" if self.written <= _PLAIN_BYTES else "lz4"
         if self._pool is None:
-            _write_part(table, path)
+            _write_part(table, path, compression)
             return
         if self._underway:
             self._underway.result()  # never more than one part in waiting
-        self._underway = self._pool.submit(_write_part, table, path)
+        self._underway = self._pool.submit(_write_part, table, path, compression)
 
 
-def _write_part(table: pa.Table, path: Path) -> None:
+def _write_part(table: pa.Table, path: Path, compression: str) -> None:
     try:
-        pq.write_table(table, path, compression="lz4", use_dictionary=False, write_statistics=False)
+        pq.write_table(table, path, compression=compression, use_dictionary=False, write_statistics=False)
     except OSError as error:  # the disk's fault, where an OSError of reading is the file's
         path.unlink(missing_ok=True)
         raise Unavailable(

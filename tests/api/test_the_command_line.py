@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -102,6 +103,24 @@ def test_a_prompt_draft_is_written_again(llmops: Shell, tmp_path: Path) -> None:
     assert "approved" in llmops("prompts", "approve", "greeting")
     assert [entry["name"] for entry in llmops.json("prompts", "list", "--status", "approved")] == ["greeting"]
     assert "is deleted" in llmops("prompts", "delete", "greeting", "--yes")
+
+
+def test_the_lineage_of_a_prompt_is_shown_in_both_directions(
+    platform: Platform, llmops: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "greeting.json"
+    file.write_text(json.dumps({"messages": [{"role": "user", "content": "Hello."}], "variables": []}))
+    for name in ("greeting", "welcome"):
+        llmops("prompts", "create", name, str(file), "--purpose", "greets")
+    first, second = (llmops.json("prompts", "show", name)["id"] for name in ("greeting", "welcome"))
+    with platform.transaction(Actor("system:test")) as tx:
+        lineage.record(tx, parent=UUID(first), child=UUID(second), role=Role.INITIALIZED_FROM)
+    for name in ("greeting", "welcome"):
+        [row] = [line for line in llmops("prompts", "lineage", name).splitlines() if "initialized_from" in line]
+        assert row.index("greeting") < row.index("initialized_from") < row.index("welcome")
+    below = llmops.json("prompts", "lineage", "greeting", "--direction", "down")
+    assert [(edge["parentId"], edge["childId"]) for edge in below["edges"]] == [(first, second)]
+    assert llmops.json("prompts", "lineage", "greeting", "--direction", "up")["edges"] == []
 
 
 def test_an_evaluation_measures_what_was_asked_for(platform: Platform, llmops: Shell) -> None:

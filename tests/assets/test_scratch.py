@@ -1,5 +1,6 @@
 """A scratch folder is one attempt's at a time, even when the database has let go of its lease."""
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -8,8 +9,30 @@ from uuid import uuid4
 import pytest
 
 from llmops_assets import scratch
+from llmops_resources.blobs import open_blobs
+from llmops_resources.blobs.compose import Composer
+from llmops_resources.blobs.objects import STAGING
 from llmops_resources.errors import Unavailable
 from llmops_resources.platform import Platform
+from tests.blobs.conftest import s3_bucket, s3_endpoint
+
+__all__ = ["s3_bucket", "s3_endpoint"]
+
+
+def test_files_of_this_machine_are_published_in_s3_without_a_copy_and_read_as_they_were(
+    s3_endpoint: str, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = open_blobs(f"s3://{s3_bucket}/{uuid4().hex}", endpoint=s3_endpoint, access_key="test", secret_key="test")
+    contents = {"model.safetensors": os.urandom(20_000_000), "nested/state.json": b"{}", "empty": b""}
+    files = {name: tmp_path / str(number) for number, name in enumerate(contents)}
+    for name, path in files.items():
+        path.write_bytes(contents[name])
+    copied: list[str] = []
+    monkeypatch.setattr(Composer, "compose", lambda _self, key, _sources: copied.append(key) or False)
+    manifest = scratch.publish(blobs, "models/tiny/1", files)
+    assert {name: b"".join(blobs.read(f"models/tiny/1/{name}")) for name in contents} == contents
+    assert [file.path for file in manifest.files] == sorted(contents)
+    assert (copied, list(blobs.list(STAGING))) == ([], [])
 
 
 def test_what_a_killed_attempt_left_is_gone_and_so_is_the_folder_at_the_end(platform: Platform, tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_resources.checks import spool as spooling
 from llmops_resources.checks.options import CheckOptions
+from llmops_resources.checks.parquet import _folded
 from llmops_resources.checks.problems import Problems
 from llmops_resources.checks.readers import UnreadableError, read_csv
 from llmops_resources.checks.schema import ExpectedColumn, ExpectedSchema
@@ -293,6 +295,28 @@ def test_a_header_of_blank_lines_only_is_unreadable(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(UnreadableError):
         read_csv(path, "d.csv", SpoolWriter(tmp_path, budget=1), Problems(1), CheckOptions())
+
+
+def test_what_is_spooled_beyond_the_plain_bytes_takes_less_room_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spooling, "_PLAIN_BYTES", 1_000_000)
+    writer = SpoolWriter(tmp_path, budget=10**9)
+    rows = pa.table({"n": [1] * 50_000})
+    for _ in range(4):
+        writer.add_batch(rows)
+        writer.flush()
+    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
+    assert max(sizes[2:]) < 10_000
+    assert min(sizes[:2]) > 400_000
+    assert all(pl.read_parquet(path)["n"].to_list() == [1] * 50_000 for path in tmp_path.iterdir())
+
+
+def test_only_text_that_lies_in_a_dictionary_is_read_as_one(tmp_path: Path) -> None:
+    table = pa.table({"few": ["a", "b"] * 500, "many": [f"text {n}" for n in range(1_000)], "n": range(1_000)})
+    pq.write_table(table, tmp_path / "d.parquet", use_dictionary=["few", "n"], row_group_size=100)
+    with pq.ParquetFile(tmp_path / "d.parquet") as file:
+        assert _folded(file.metadata, file.schema_arrow) == ["few"]
 
 
 FULL = """

@@ -20,6 +20,8 @@ export class ApiError extends Error {
     readonly remedy = '',
     readonly details: FieldProblem[] = [],
     readonly requestId = '',
+    /** The code of what went wrong: an error kind of the API, or one of the console's own. */
+    readonly kind = '',
   ) {
     super(message);
     this.name = 'ApiError';
@@ -31,7 +33,7 @@ export const api = createClient<paths>({ baseUrl: '/' });
 api.use({
   onError: ({ error }) => {
     if (error instanceof DOMException && error.name === 'AbortError') return error;
-    return new ApiError(0, 'The API does not answer.', 'Check that it is running, then try again.');
+    return new ApiError(0, 'The API does not answer.', 'Check that it is running, then try again.', [], '', 'no_answer');
   },
 });
 
@@ -79,6 +81,7 @@ export function problemOf(response: Pick<Response, 'status' | 'statusText' | 'he
     remedy,
     details,
     response.headers.get('X-Request-Id') ?? '',
+    text(data['kind']),
   );
 }
 

@@ -74,7 +74,7 @@ async function standing(url: string, index: number, signal: AbortSignal): Promis
     if (error instanceof ApiError && error.status === 0) return undefined;
     throw error;
   });
-  if (state && state.status !== 'open') throw new ApiError(409, `The upload is ${state.status}.`, 'Upload the files again.');
+  if (state && state.status !== 'open') throw new ApiError(409, `The upload is ${state.status}.`, 'Upload the files again.', [], '', 'upload_over');
   return state?.files[index]?.offset;
 }
 
@@ -101,7 +101,7 @@ async function call<Data>(method: string, url: string, signal: AbortSignal, body
     response = await fetch(url, { method, signal, ...content });
   } catch {
     if (signal.aborted) throw new Paused();
-    throw new ApiError(0, 'The API does not answer.', 'Check that it is running, then try again.');
+    throw new ApiError(0, 'The API does not answer.', 'Check that it is running, then try again.', [], '', 'no_answer');
   }
   const envelope: unknown = await response.json().catch(() => undefined);
   if (!response.ok) throw problemOf(response, envelope);
@@ -146,7 +146,7 @@ function transmit(
       const answered = new Headers({ 'X-Request-Id': request.getResponseHeader('X-Request-Id') ?? '' });
       reject(problemOf({ status: request.status, statusText: request.statusText, headers: answered }, parse(request.responseText)));
     };
-    request.onerror = () => reject(new ApiError(0, 'The connection broke while uploading.', 'Upload the files again; it goes on where it stopped.'));
+    request.onerror = () => reject(new ApiError(0, 'The connection broke while uploading.', 'Upload the files again; it goes on where it stopped.', [], '', 'connection_broke'));
     request.onabort = () => reject(new Paused());
     signal.addEventListener('abort', () => request.abort(), { once: true });
     request.send(body);

@@ -1,7 +1,10 @@
+import ui from '@nuxt/ui/vue-plugin';
 import { mount } from '@vue/test-utils';
 import { describe, expect, it } from 'vitest';
 
 import { problemOf } from '../api/client';
+import { createMessages } from '../shell/i18n';
+import ErrorNotice from './ErrorNotice.vue';
 import { parseObject } from './json';
 import { parseBlocks, parseInline } from './markdown';
 import SafeMarkdown from './SafeMarkdown';
@@ -58,6 +61,15 @@ describe('an error of the API', () => {
     const error = problemOf(answer, { status: 'fail', message: 'It exists already. Choose another.', data: { remedy: 'Choose another.', errors } });
     expect([error.message, error.remedy, error.requestId]).toEqual(['It exists already.', 'Choose another.', 'r1']);
     expect(error.details).toEqual(errors);
+  });
+
+  it('is told in Korean by its kind, with the server’s own sentence marked as English', () => {
+    const error = problemOf(answer, { status: 'fail', message: 'It exists. Choose another.', data: { kind: 'conflict', remedy: 'Choose another.' } });
+    const shown = (locale: 'en' | 'ko') => mount(ErrorNotice, { props: { error }, global: { plugins: [createMessages(locale), ui] } });
+    expect(shown('ko').find('p').text()).toBe('지금 상태에서는 할 수 없습니다.');
+    expect(shown('ko').find('[lang=en]').text()).toBe('It exists. Choose another.');
+    expect(shown('en').find('p').text()).toBe('It exists.');
+    expect(shown('en').find('[lang=en]').exists()).toBe(false);
   });
 
   it('is understood without an envelope', () => {

@@ -6,6 +6,7 @@ import { createMessages } from '../../shell/i18n';
 import PiiSection from './PiiSection.vue';
 import QualityParts from './QualityParts.vue';
 import type { Report } from './queries';
+import ValidationReport from './ValidationReport.vue';
 
 const coverage = {
   totalRows: 500, rowsScannedRules: 500, rowsScannedNer: 200, unreadableRows: 0, columns: ['text'], recognizers: [], model: 'm',
@@ -65,5 +66,39 @@ describe('the parts of the quality score', () => {
 
   it('are told in Korean as well', () => {
     expect(rows('ko')[0]).toMatch(/결측값.*빈 셀을 채우거나.*셀의 1.23%.*25%/);
+  });
+});
+
+describe('a report that did not pass', () => {
+  const told = { message: 'Row 3 has 2 cells where the header has 4', remedy: 'Give every row as many cells.' };
+  const problem = { kind: 'ragged_row', ...told, file: 'a.csv', row: 3, column: null };
+  const other = { ...problem, kind: 'of_tomorrow', message: 'Row 4 is odd', remedy: 'Make it even.', row: 4 };
+  const report = {
+    format: 'csv', rowCount: 500, columnCount: 4, columns: [], pii, qualityThreshold: 70, passed: false,
+    structure: { passed: false, problems: [problem, other], counts: {}, problemCount: 2, unreadableRows: 1, compliantRows: null },
+    quality: { score: 65.25, parts: [] },
+    reasons: ['The structure has 2 problems', 'Personal data was found', 'The quality score is below'],
+    recommendations: ['Give every row as many cells.', 'Make it even.'],
+  } as unknown as Report;
+
+  function text(locale: 'en' | 'ko', changed: Partial<Report> = {}) {
+    const props = { report: { ...report, ...changed } };
+    return mount(ValidationReport, { props, global: { plugins: [createMessages(locale), ui] } }).text();
+  }
+
+  it('says why, and what is wrong, in Korean, beside the sentence of the server', () => {
+    const shown = text('ko');
+    expect(shown).toContain('구조에 문제가 2개 있습니다. 첫 번째: 행의 셀 수가 머리글과 다릅니다.');
+    expect(shown).toContain('개인정보가 발견되었습니다: EMAIL_ADDRESS (1)');
+    expect(shown).toContain('품질 점수 65.3점이 기준 70점보다 낮습니다.');
+    expect(shown).toContain('Row 3 has 2 cells where the header has 4');
+    expect(shown).not.toContain('Give every row as many cells.');
+  });
+
+  it('keeps the words of the server where no others are known', () => {
+    expect(text('ko').match(/Make it even\./g)).toHaveLength(2);
+    expect(text('ko', { reasons: ['Something else.'] })).toContain('Something else.');
+    expect(text('en')).toContain('The structure has 2 problems, first: Row 3 has 2 cells where the header has 4');
+    expect(text('en').match(/Give every row as many cells\./g)).toHaveLength(2);
   });
 });

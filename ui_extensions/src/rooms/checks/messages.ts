@@ -5,6 +5,12 @@ export default {
     again: 'Validate again',
     running: 'Validating',
     reasons: 'Why it did not pass',
+    why: {
+      structure: 'The structure has {count} problem, first: {first} | The structure has {count} problems, first: {first}',
+      pii: 'Personal data was found: {types}',
+      pending: 'The scan for personal data is not complete',
+      score: 'The quality score {score} is below {threshold}',
+    },
     place: 'Row {row}',
     structure: {
       title: 'Structure',
@@ -71,6 +77,12 @@ export default {
     again: '다시 검증',
     running: '검증 중',
     reasons: '통과하지 못한 이유',
+    why: {
+      structure: '구조에 문제가 {count}개 있습니다. 첫 번째: {first}',
+      pii: '개인정보가 발견되었습니다: {types}',
+      pending: '개인정보 검사가 끝나지 않았습니다.',
+      score: '품질 점수 {score}점이 기준 {threshold}점보다 낮습니다.',
+    },
     place: '{row}행',
     structure: {
       title: '구조',

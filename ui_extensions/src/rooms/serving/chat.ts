@@ -53,7 +53,7 @@ export async function* streamChat(route: string, messages: Message[], sampling: 
     }
     yield pieceOf(JSON.parse(data) as Chunk);
   }
-  if (!done) throw new ApiError(0, 'The answer broke off before its end.', 'Send the message again.');
+  if (!done) throw new ApiError(0, 'The answer broke off before its end.', 'Send the message again.', [], '', 'answer_broke_off');
 }
 
 /** The `data` of every server-sent event of a stream; several data lines of one event are one text. */

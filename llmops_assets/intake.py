@@ -27,10 +27,12 @@ from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError, ValidationFailed
 from llmops_resources.evaluation import runs as evaluations
+from llmops_resources.evaluation import schedules
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments
 from llmops_resources.training import jobs, mirroring, queueing
 from llmops_resources.training.capacity import capacity_of
+from llmops_resources.values import utc_now
 from llmops_resources.work import WorkItem, WorkStatus
 
 ACTOR: Final = Actor("system:intake")
@@ -89,13 +91,23 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
             return dg.SkipReason("MLFLOW_TRACKING_URI is not set")
         return _waiting(context, lambda: _mirror_experiments(platform))
 
+    def evaluate_on_time(context: dg.SensorEvaluationContext) -> Tick:
+        """Asks for the evaluations that their schedules make due; times that nobody saw pass count as one."""
+        return _waiting(context, lambda: _request_due(_platform(context)))
+
     return [
         *map(intake, ROOMS),
         sensor("catalog_mirror", follow_catalog),
         sensor("outgoing", go_out),
         sensor("mlflow_mirror", copy_experiments),
         sensor("automatic_evaluation", evaluate_models),
+        sensor("scheduled_evaluation", evaluate_on_time),
     ]
+
+
+def _request_due(platform: Platform) -> None:
+    with platform.transaction(ACTOR) as tx:
+        schedules.request_due(tx, utc_now())
 
 
 def _mirror_experiments(platform: Platform) -> None:

@@ -29,6 +29,7 @@ from llmops_cli.rooms import (
     models,
     prompts,
     reviews,
+    schedules,
     training,
 )
 from llmops_cli.supervision.state import read_state
@@ -54,6 +55,7 @@ app.add_typer(evaluations.app, name="evaluations")
 app.add_typer(gates.app, name="gates")
 app.add_typer(judges.app, name="judges")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)
 app.add_typer(governance.audit, name="audit")

@@ -42,6 +42,7 @@ from serving_api.routes import (
     observability,
     prompts,
     providers,
+    schedules,
     serving,
     training,
 )
@@ -101,7 +102,7 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, serving, governance, observability,
+        evaluation, gates, human_reviews, judges, schedules, serving, governance, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

@@ -33,6 +33,27 @@ class EvaluationRow(WorkRow, Base):
     result: Mapped[dict[str, Any] | None]
 
 
+class EvaluationScheduleRow(Base):
+    """An evaluation that is asked for at the times of a cron expression."""
+
+    __tablename__ = "evaluation_schedules"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    model_name: Mapped[str] = mapped_column(String(128), index=True)
+    benchmark_name: Mapped[str] = mapped_column(String(128))
+    suite: Mapped[dict[str, Any]]
+    cron: Mapped[str] = mapped_column(String(100))
+    timezone: Mapped[str] = mapped_column(String(64))
+    always: Mapped[bool]
+    paused: Mapped[bool]
+    next_due_at: Mapped[datetime] = mapped_column(index=True)
+    last_due_at: Mapped[datetime | None]
+    last_run_id: Mapped[UUID | None]
+    last_outcome: Mapped[str]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
 class GateRow(Base):
     """A declared gate; never changed: the newest row of a model, a benchmark and a name is in force."""
 

@@ -1483,6 +1483,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/evaluation/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Schedules
+         * @description The schedules in the order of their next time.
+         */
+        get: operations["list_schedules_llm_ops_v1_evaluation_schedules_get"];
+        put?: never;
+        /**
+         * Create Schedule
+         * @description Evaluate a model again and again: its version in use on the benchmark's, when one of them changed.
+         */
+        post: operations["create_schedule_llm_ops_v1_evaluation_schedules_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/schedules/{schedule_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Schedule
+         * @description Forget a schedule; the evaluations it asked for stay.
+         */
+        delete: operations["delete_schedule_llm_ops_v1_evaluation_schedules__schedule_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Pause Schedule
+         * @description Let a schedule rest, or take it up again.
+         */
+        patch: operations["pause_schedule_llm_ops_v1_evaluation_schedules__schedule_id__patch"];
+        trace?: never;
+    };
     "/llm-ops/v1/governance/approvals": {
         parameters: {
             query?: never;
@@ -3692,6 +3740,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[NoneType] */
+        Envelope_NoneType_: {
+            /** Data */
+            data: null;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Preview] */
         Envelope_Preview_: {
             data: components["schemas"]["Preview"];
@@ -3830,6 +3894,21 @@ export interface components {
         /** Envelope[Review] */
         Envelope_Review_: {
             data: components["schemas"]["Review"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Schedule] */
+        Envelope_Schedule_: {
+            data: components["schemas"]["Schedule"];
             /**
              * Message
              * @default
@@ -4238,6 +4317,22 @@ export interface components {
         Envelope_list_Review__: {
             /** Data */
             data: components["schemas"]["Review"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Schedule]] */
+        Envelope_list_Schedule__: {
+            /** Data */
+            data: components["schemas"]["Schedule"][];
             /**
              * Message
              * @default
@@ -6808,6 +6903,104 @@ export interface components {
          * @enum {string}
          */
         Scale: "nominal" | "ordinal" | "interval";
+        /**
+         * Schedule
+         * @description A standing evaluation. `cron` has five fields and is read in `timezone`.
+         *
+         *     The model's version in use is evaluated, else its newest with files, on the benchmark's version in use.
+         *     `always`: also when nothing changed since the last time. `last_outcome`: what came of the last due time.
+         */
+        Schedule: {
+            /** Always */
+            always: boolean;
+            /** Benchmark */
+            benchmark: string;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Cron */
+            cron: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Lastdueat */
+            lastDueAt: string | null;
+            /** Lastoutcome */
+            lastOutcome: string;
+            /** Lastrunid */
+            lastRunId: string | null;
+            /** Model */
+            model: string;
+            /**
+             * Nextdueat
+             * Format: date-time
+             */
+            nextDueAt: string;
+            /** Paused */
+            paused: boolean;
+            suite: components["schemas"]["Suite"];
+            /** Timezone */
+            timezone: string;
+        };
+        /**
+         * ScheduleCreate
+         * @description `cron`: minute, hour, day, month and weekday, read in `timezone`.
+         */
+        ScheduleCreate: {
+            /**
+             * Always
+             * @default false
+             */
+            always: boolean;
+            /**
+             * Answercolumn
+             * @default answer
+             */
+            answerColumn: string;
+            /** Benchmark */
+            benchmark: string;
+            /** Cron */
+            cron: string;
+            /**
+             * Maxnewtokens
+             * @default 48
+             */
+            maxNewTokens: number;
+            /** Metrics */
+            metrics?: string[];
+            /** Model */
+            model: string;
+            /**
+             * Promptcolumn
+             * @default question
+             */
+            promptColumn: string;
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Timezone
+             * @default UTC
+             */
+            timezone: string;
+            /** @default words */
+            tokenization: components["schemas"]["Tokenization"];
+        };
+        /** SchedulePause */
+        SchedulePause: {
+            /** Paused */
+            paused: boolean;
+        };
         /**
          * Score
          * @description A metric: its value, how many samples it stands on, and its 95 % bootstrap interval.
@@ -11616,6 +11809,176 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_GateVerdict__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_schedules_llm_ops_v1_evaluation_schedules_get: {
+        parameters: {
+            query?: {
+                /** @description Of this model's name. */
+                model?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Schedule__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_schedule_llm_ops_v1_evaluation_schedules_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduleCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Schedule_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    delete_schedule_llm_ops_v1_evaluation_schedules__schedule_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    pause_schedule_llm_ops_v1_evaluation_schedules__schedule_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SchedulePause"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Schedule_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

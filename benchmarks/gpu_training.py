@@ -33,6 +33,7 @@ from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.models import decoder
 from llmops_assets.training.sources import Packed, from_step
 from llmops_resources.training.architecture import Architecture, parameter_count
+from llmops_resources.training.memory import GIB, estimate
 from llmops_resources.training.recipe import Recipe
 
 WARM: Final = 5  # steps before the clock starts
@@ -124,6 +125,7 @@ def compare(steps: int, rounds: int, batch: int, *, compiled: bool) -> None:
     source = Packed(tokens.astype(np.uint16), architecture.context_length, batch)
     rates: dict[str, list[float]] = {"ours": [], "by hand": []}
     last: dict[str, float] = {}
+    peaks: dict[str, int] = {}
     ways: dict[str, Callable[[Recipe, Architecture, Packed], Clock]] = {
         "ours": ours, "by hand": partial(by_hand, steps=steps),
     }  # fmt: skip
@@ -132,7 +134,9 @@ def compare(steps: int, rounds: int, batch: int, *, compiled: bool) -> None:
             clock = run(recipe, architecture, source)
             rates[name].append((len(clock.at) - WARM) * batch * 1_024 / (clock.at[-1] - clock.at[WARM - 1]))
             last[name] = clock.losses[-1]
+            peaks[name] = torch.cuda.max_memory_reserved()
             torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
     gpu = torch.cuda.get_device_name()
     kind = "compiled" if compiled else "not compiled"
     print(f"{parameter_count(architecture) / 1e6:.0f}M parameters, {batch} x 1,024 tokens a step, {kind}, on one {gpu}")
@@ -140,6 +144,8 @@ def compare(steps: int, rounds: int, batch: int, *, compiled: bool) -> None:
         print(told(name, statistics.median(found), architecture, gpu))
     ratios = [own / other for own, other in zip(rates["ours"], rates["by hand"], strict=True)]
     print(f"  ours / by hand: {statistics.median(ratios):.3f}x ({min(ratios):.3f} to {max(ratios):.3f})")
+    need, (own, other) = estimate(recipe, architecture).total, (peaks["ours"], peaks["by hand"])
+    print(f"  memory: ours {own / GIB:.1f} GiB, by hand {other / GIB:.1f}, estimated for ours {need / GIB:.1f}")
     print(f"  loss of the last step: ours {last['ours']:.4f}, by hand {last['by hand']:.4f}")
 
 

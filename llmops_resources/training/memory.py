@@ -182,6 +182,9 @@ def _activations(recipe: Recipe, shape: Architecture | BaseModel) -> int:
     sequences = -(-recipe.batch_size // pieces)
     tokens = sequences * shape.context_length
     width = 2 if recipe.use_gpu else 4  # bytes a value: bfloat16 on GPUs, float32 elsewhere
-    layer = tokens * (16 * shape.hidden_size + 4 * shape.intermediate_size) * width
-    logits = tokens * shape.vocab_size * (width + 2 * 4)  # and in float32 with their gradient
+    # In mixed precision the residual stream and the norms stay in float32, beside their copies in bfloat16; on an H100
+    # 22 widths were taken, and half of everything where the step was compiled.
+    kept = 24 if recipe.use_gpu else 16
+    layer = tokens * (kept * shape.hidden_size + 4 * shape.intermediate_size) * width
+    logits = tokens * shape.vocab_size * 2 * (width + 4)  # and in float32, both with their gradients
     return shape.layers * layer + logits

@@ -18,6 +18,10 @@ from llmops_resources.values import Value, sha256_of
 #: From this many parameters on a model is cut over the processes by itself: with gradients and AdamW's state in float32
 #: it takes 16 GB, which a usual GPU has not left beside what a step keeps.
 SHARDED_FROM: Final = 1_000_000_000
+#: From this many parameters of blocks on a new model on a GPU is compiled by itself: a step of 124M takes about half
+#: the time (docs/benchmarks.md), which a run soon makes up for the minute that compiling takes. Texts that are packed
+#: have one shape; pairs of many lengths, which would be compiled again and again, are left as they are.
+COMPILED_FROM: Final = 20_000_000
 #: Decided by the job and its resources, never by a hyperparameter.
 NOT_DIALS = frozenset({"job_type", "use_gpu", "processes"})
 
@@ -102,7 +106,7 @@ class Recipe(Value):
     initialization: Initialization = Initialization.RANDOM
     lora: Lora | None = None
     precision: Precision = Precision.AUTO
-    compile: bool = False  # torch.compile, which has not been measured on a GPU
+    compile: bool = False  # torch.compile; by itself of new models on a GPU from COMPILED_FROM parameters on
     packing: bool = False  # of questions with answers: short pairs share a sequence; text is packed anyhow
     parallelism: Parallelism = Parallelism.AUTO
     checkpoint_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 10.0
@@ -137,7 +141,7 @@ class Recipe(Value):
             given.pop("architecture", None)
         decided = {"job_type": kind, "use_gpu": use_gpu, "processes": processes}
         try:
-            recipe = cls.model_validate(_defaults(kind, given) | given | decided)
+            recipe = cls.model_validate(_defaults(kind, given, use_gpu=use_gpu) | given | decided)
         except ValidationError as error:
             # What is derived from a field that is itself wrong is missing too: only the cause is worth saying.
             entries = [e for e in error.errors(include_url=False) if not (e["type"] == "missing" and _is_derived(e))]
@@ -162,7 +166,7 @@ class Recipe(Value):
         return self.job_type is JobType.FINETUNE or self.initialization is not Initialization.RANDOM
 
 
-def _defaults(kind: JobType, given: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(kind: JobType, given: Mapping[str, Any], *, use_gpu: bool) -> dict[str, Any]:
     # Orthogonalizing means little for an adapter's thin matrices.
     usual = OptimizerName.ADAMW if given.get("lora") is not None else OptimizerName.MUON
     optimizer = given.get("optimizer", usual)
@@ -176,7 +180,17 @@ def _defaults(kind: JobType, given: Mapping[str, Any]) -> dict[str, Any]:
         "learning_rate": peak,
         # Embeddings and norms take AdamW's usual rate, well below the one Muon's normalized steps need.
         "adamw_learning_rate": peak * 0.3 if muon and isinstance(peak, int | float) else peak,
+        "compile": use_gpu and not finetune and given.get("parallelism") != Parallelism.FSDP and _is_large(given),
     }
+
+
+def _is_large(given: Mapping[str, Any]) -> bool:
+    """Whether the blocks of the architecture are as large as a usual model's from `COMPILED_FROM` on."""
+    shape = given.get("architecture")
+    if not isinstance(shape, Mapping):
+        return False
+    width, layers = (shape.get(to_camel(name), shape.get(name)) for name in ("hidden_size", "layers"))
+    return isinstance(width, int) and isinstance(layers, int) and 12 * width**2 * layers >= COMPILED_FROM
 
 
 def _misplaced(kind: JobType, given: Mapping[str, Any]) -> list[FieldProblem]:

@@ -18,11 +18,12 @@ PAIRS = [{"question": f"What follows {n}?", "answer": f"It is {n + 1}."} for n i
 
 
 def prepare(
-    work: Path, job_type: str, rows: list[dict[str, Any]], base: Path | None = None, *, processes: int = 1, **dials: Any
-) -> Path:
+    work: Path, job_type: str, rows: list[dict[str, Any]], base: Path | None = None, *,
+    processes: int = 1, use_gpu: bool = False, **dials: Any,
+) -> Path:  # fmt: skip
     (work / "data").mkdir(parents=True)
     pl.DataFrame(rows).write_parquet(work / "data/rows.parquet")
-    recipe = Recipe.from_hyperparameters(job_type, dials, use_gpu=False, processes=processes)
+    recipe = Recipe.from_hyperparameters(job_type, dials, use_gpu=use_gpu, processes=processes)
     (work / "recipe.json").write_text(json.dumps(recipe.json_dict()))
     if base is not None:
         (work / "base").symlink_to(base)

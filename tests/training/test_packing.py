@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from llmops_assets.training import sft
-from llmops_assets.training.loop import loss_sum
+from llmops_assets.training.loop import Learner, loss_sum
 from llmops_assets.training.models import keeps_texts_apart
 from llmops_assets.training.sources import Pairs
 from llmops_assets.training.tokens import IGNORED, Pair
@@ -61,7 +61,7 @@ def test_packed_pairs_have_the_losses_and_gradients_of_padded_ones(kind: str) ->
     made, gradients, losses = model(kind).eval(), [], []
     for packing in (False, True):
         source = Pairs(pairs, len(pairs), pad=0, packing=packing)
-        loss = loss_sum(made, source.batch(rows), CPU) / source.learned(rows)
+        loss = loss_sum(Learner(made), source.batch(rows), CPU) / source.learned(rows)
         made.zero_grad()
         torch.autograd.backward(loss)
         losses.append(loss.item())

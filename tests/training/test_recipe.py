@@ -43,6 +43,19 @@ def test_the_digest_survives_a_round_trip_through_json() -> None:
     assert Recipe.model_validate(recipe.json_dict()).digest == recipe.digest
 
 
+def test_a_large_new_model_on_a_gpu_is_compiled_unless_somebody_says_no() -> None:
+    large = {"architecture": {**SMALL, "hiddenSize": 768, "heads": 12, "layers": 12}}
+
+    def compiled(use_gpu: bool, **dials: Any) -> bool:
+        return Recipe.from_hyperparameters("pretrain", large | dials, use_gpu=use_gpu, processes=2).compile
+
+    assert compiled(True)
+    assert not compiled(False)
+    assert not compiled(True, compile=False)
+    assert not compiled(True, architecture=SMALL)
+    assert not compiled(True, parallelism="fsdp")
+
+
 def test_adamw_has_its_own_usual_learning_rate() -> None:
     recipe = Recipe.from_hyperparameters("finetune", {"optimizer": "adamw"}, use_gpu=False)
     assert recipe.optimizer is OptimizerName.ADAMW

@@ -44,8 +44,9 @@ down: install
 # the fast ones first, so that a mistake shows within minutes
 test: fast slow journeys
 
-# A worker a core, each with a database server of its own; a file's tests stay together, as they share its fixtures.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+# More workers than two cores, as they wait a lot, each with a database server of its own; a file's tests stay together,
+# as they share its fixtures.
+PARALLEL := -n 3 --dist loadfile
 
 fast: install
 	@echo "== tests, 1 of 3: the fast ones"
@@ -59,10 +60,10 @@ slow: install console $(STAMPS)/chromium
 # by name, since looking for them among all tests loads everything first
 JOURNEYS = $(shell grep -rl --include='test_*.py' 'mark\.journey' tests)
 
-# one after the other: each runs a whole platform
+# two platforms at a time: one that is killed again and again, and one that is looked at; both wait most of the time
 journeys: install console $(STAMPS)/chromium
 	@echo "== tests, 3 of 3: the journeys through the whole platform"
-	$(PYTEST) --durations=10 -m journey $(JOURNEYS)
+	$(PYTEST) -n 2 --dist loadgroup --durations=10 -m journey $(JOURNEYS)
 
 # side by side, and each one's output in one piece
 check: install $(STAMPS)/node_modules

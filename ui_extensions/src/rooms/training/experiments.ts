@@ -60,8 +60,8 @@ export interface ExperimentFilters {
   order: string;
 }
 
-/** Experiments that match; by the last value of a metric where one is named and an order chosen. */
-export function useExperiments(filters: MaybeRefOrGetter<ExperimentFilters>) {
+/** Experiments that match; by the last value of a metric where one is named and an order chosen. `live` while a stream tells of changes. */
+export function useExperiments(filters: MaybeRefOrGetter<ExperimentFilters>, live: MaybeRefOrGetter<boolean> = false) {
   return useList<Summary>({
     key: () => ['experiments', 'list', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {
@@ -78,7 +78,7 @@ export function useExperiments(filters: MaybeRefOrGetter<ExperimentFilters>) {
       };
       return unwrapPage(await api.GET('/llm-ops/v1/training/experiments', { params: { query }, signal }));
     },
-    refreshAfter: (items) => (items.some((experiment) => isActive(experiment.status)) ? 10_000 : false),
+    refreshAfter: (items) => items.some((experiment) => isActive(experiment.status)) && paced(10_000, live),
   });
 }
 

@@ -56,8 +56,12 @@ export function useChangePriority() {
   );
 }
 
-/** The queue, or one job's place in it while `active`. */
-export function useQueue(jobId?: MaybeRefOrGetter<string>, active: MaybeRefOrGetter<boolean> = true) {
+/** The queue, or one job's place in it while `active`; `live` while a stream tells of changes. */
+export function useQueue(
+  jobId?: MaybeRefOrGetter<string>,
+  active: MaybeRefOrGetter<boolean> = true,
+  live: MaybeRefOrGetter<boolean> = false,
+) {
   return useQuery({
     queryKey: ['queue', jobId ?? 'all'],
     queryFn: async ({ signal }) => {
@@ -65,7 +69,7 @@ export function useQueue(jobId?: MaybeRefOrGetter<string>, active: MaybeRefOrGet
       return unwrap(await api.GET('/llm-ops/v1/training/queue', { params: { query }, signal }));
     },
     enabled: () => toValue(active),
-    refetchInterval: () => (toValue(active) ? 10_000 : false),
+    refetchInterval: () => toValue(active) && paced(10_000, live),
   });
 }
 

@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from transformers import LlamaForCausalLM
 
 from llmops_assets.training.loop import Training
 from llmops_assets.training.material import Material
 from llmops_assets.training.metrics import Reporter
 from llmops_assets.training.models import decoder
+from llmops_assets.training.sft import start
 from llmops_assets.training.sources import Packed
 from llmops_resources.training.recipe import Recipe
 
@@ -76,8 +76,7 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
     material = Material(training=source, evaluation=source, held_out=[], rows={})
     clock = Clock()
     with clock, contextlib.redirect_stdout(io.StringIO()):
-        accelerator = Accelerator(cpu=True)
-        assert accelerator.num_processes == processes
+        accelerator = start(recipe)
         Training(folder, recipe, accelerator, clock, None).run(model, material)  # type: ignore[arg-type]
         measured = {
             "wall": (clock.at[-1][0] - clock.at[WARM - 1][0]) / steps,
@@ -91,20 +90,20 @@ def child(folder: Path, shape: dict[str, int], batch: int, steps: int, processes
 def measure(shape: dict[str, int], batch: int, steps: int, processes: int) -> dict[str, Any]:
     """A step's wall seconds (of the slower process) and CPU seconds (of all), and the losses."""
     with tempfile.TemporaryDirectory() as folder:
-        assert start(Path(folder), shape, batch, steps, processes).wait() == 0
+        assert launch(Path(folder), shape, batch, steps, processes).wait() == 0
         return told(Path(folder), processes)
 
 
 def strangers(shape: dict[str, int], batch: int, steps: int) -> dict[str, Any]:
     """The same of two processes at once that do not know of each other."""
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        both = [start(Path(folder), shape, batch, steps, 1) for folder in (one, other)]
+        both = [launch(Path(folder), shape, batch, steps, 1) for folder in (one, other)]
         assert [process.wait() for process in both] == [0, 0]
         each = [told(Path(folder), 1) for folder in (one, other)]
     return {"wall": max(run["wall"] for run in each), "cpu": sum(run["cpu"] for run in each)}
 
 
-def start(folder: Path, shape: dict[str, int], batch: int, steps: int, processes: int) -> "subprocess.Popen[bytes]":
+def launch(folder: Path, shape: dict[str, int], batch: int, steps: int, processes: int) -> "subprocess.Popen[bytes]":
     """Start a training whose processes write what they measured into the folder."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [sys.executable, *(launcher if processes > 1 else []), __file__, "--child", str(folder)]

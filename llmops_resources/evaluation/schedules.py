@@ -108,12 +108,14 @@ def pause(tx: Transaction, schedule_id: UUID, *, paused: bool) -> Schedule:
     return _value(row)
 
 
-def remove(tx: Transaction, schedule_id: UUID) -> None:
-    """Forget a schedule; the evaluations it asked for stay. Raises NotFound."""
+def remove(tx: Transaction, schedule_id: UUID) -> Schedule:
+    """Forget a schedule, as it was; the evaluations it asked for stay. Raises NotFound."""
     require(tx.actor, Permission.EVALUATION_RUN)
     row = _load(tx, schedule_id)
+    gone = _value(row)
     tx.session.delete(row)
     tx.audit("evaluation.unschedule", "evaluation_schedule", row.id, model=row.model_name)
+    return gone
 
 
 def request_due(tx: Transaction, now: datetime) -> list[UUID]:

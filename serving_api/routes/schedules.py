@@ -88,8 +88,7 @@ def pause_schedule(platform: Doors, actor: Runner, schedule_id: UUID, body: Sche
 
 
 @router.delete("/{schedule_id}")
-def delete_schedule(platform: Doors, actor: Runner, schedule_id: UUID) -> Envelope[None]:
+def delete_schedule(platform: Doors, actor: Runner, schedule_id: UUID) -> Envelope[Schedule]:
     """Forget a schedule; the evaluations it asked for stay."""
     with platform.transaction(actor) as tx:
-        schedules.remove(tx, schedule_id)
-    return ok(None, "the schedule is gone")
+        return ok(schedules.remove(tx, schedule_id), "the schedule is gone")

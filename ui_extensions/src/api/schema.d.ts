@@ -3740,22 +3740,6 @@ export interface components {
              */
             status: "success";
         };
-        /** Envelope[NoneType] */
-        Envelope_NoneType_: {
-            /** Data */
-            data: null;
-            /**
-             * Message
-             * @default
-             */
-            message: string;
-            /**
-             * Status
-             * @default success
-             * @constant
-             */
-            status: "success";
-        };
         /** Envelope[Preview] */
         Envelope_Preview_: {
             data: components["schemas"]["Preview"];
@@ -11934,7 +11918,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                    "application/json": components["schemas"]["Envelope_Schedule_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -4,6 +4,7 @@ export default {
   group: 'evaluation.group',
   navigation: [
     { label: 'evaluation.list.title', icon: 'i-lucide-clipboard-check', to: '/evaluation/runs' },
+    { label: 'evaluation.schedules.title', icon: 'i-lucide-calendar-clock', to: '/evaluation/schedules' },
     { label: 'evaluation.review.title', icon: 'i-lucide-users', to: '/evaluation/reviews' },
   ],
   routes: [
@@ -42,6 +43,7 @@ export default {
       props: true,
       meta: { title: 'evaluation.judgings.people' },
     },
+    { path: '/evaluation/schedules', name: 'schedules', component: () => import('./SchedulesPage.vue'), meta: { title: 'evaluation.schedules.title' } },
     { path: '/evaluation/reviews', name: 'reviews', component: () => import('./ReviewListPage.vue'), meta: { title: 'evaluation.review.title' } },
     {
       path: '/evaluation/reviews/:id',

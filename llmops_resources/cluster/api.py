@@ -234,7 +234,7 @@ def _refusal(status: int, body: str, headers: Mapping[str, str]) -> Exception:
     message = _message(body) or f"HTTP {status}"
     remedies: Mapping[int, tuple[type[PlatformError], str]] = {
         401: (Unavailable, "Renew the credentials of the kubeconfig or the service account."),
-        403: (Unavailable, "Give the platform's service account the role in deploy/base/rbac.yaml or deploy/serving/rbac.yaml."),
+        403: (Unavailable, "Give the platform's service account the roles in deploy/*/rbac.yaml."),
         404: (NotFound, "It may have been removed; check KUBERNETES_NAMESPACE too."),
         409: (Conflict, "Read it again: it exists already, or has changed since."),
     }

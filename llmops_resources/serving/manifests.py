@@ -1,7 +1,7 @@
 """The objects of an endpoint, as pure functions of its placement: what is applied is exactly what these return.
 
 `kubernetes`: Deployment, Service, HorizontalPodAutoscaler and Ingress, the last two where they are asked for.
-`kserve`: one InferenceService, from which KServe makes the same (in its raw mode, which needs neither Knative nor Istio).
+`kserve`: one InferenceService, from which KServe makes the same (in its raw mode, without Knative and Istio).
 """
 
 from typing import Final

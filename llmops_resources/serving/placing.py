@@ -16,7 +16,7 @@ from llmops_resources.serving import options, runtimes
 from llmops_resources.serving.options import Options, Resources
 from llmops_resources.serving.reconcile import Desired
 from llmops_resources.serving.runtimes import MODEL_DIR, PORT, Probe, Runtime
-from llmops_resources.settings import Settings
+from llmops_resources.settings import ServingBackend, Settings
 from llmops_resources.values import Value
 
 #: What the namespace of every environment must hold; docs/rooms/serving-on-kubernetes.md says how it gets there.
@@ -24,6 +24,8 @@ STORE_SECRET: Final = "llm-ops-object-store-credentials"  # noqa: S105  - its na
 STORE_CONFIG: Final = "llm-ops-object-store-config"
 CONTAINER: Final = "kserve-container"  # KServe gives its defaults to the container of this name alone
 FETCHER: Final = "fetch"
+#: What every object and pod of every endpoint carries.
+MARKS: Final[Mapping[str, str]] = {NAME: "llmops-serving", MANAGED_BY: "llmops", ROLE: "serving"}
 REVISION: Final = "llmops/revision"
 ROUTE: Final = "llmops/route"
 DIGEST: Final = "llmops/digest"
@@ -71,13 +73,8 @@ class Placement(Value):
     @property
     def labels(self) -> dict[str, str]:
         """By which all of an endpoint's objects are found again; they never change."""
-        return {
-            "app": self.name,
-            NAME: "llmops-serving",
-            MANAGED_BY: "llmops",
-            ROLE: "serving",
-            ENDPOINT: str(self.endpoint_id),
-        }
+        app = {} if self.backend == ServingBackend.KSERVE else {"app": self.name}  # KServe gives its pods one itself
+        return {**app, **MARKS, ENDPOINT: str(self.endpoint_id)}
 
     @property
     def pod_labels(self) -> dict[str, str]:
@@ -223,7 +220,7 @@ def _server(placed: Placement, settings: Settings, wanted: Resources) -> Object:
 
 
 def sums(placed: Placement) -> str:
-    """The model's files as `sha256sum --check` reads them. Raises Conflict for names that are not plain, or too many."""
+    """The model's files as `sha256sum --check` reads them. Raises Conflict for odd names, or too many."""
     odd = next((file.path for file in placed.files if not _PATH.fullmatch(file.path)), None)
     if odd is not None:
         raise Conflict(

@@ -1,7 +1,7 @@
 """The step between what is wanted and what is observed: a pure function to a list of actions.
 
-`reconcile` is for backends that run processes on one machine, `converging.py` for those in a cluster. What may run is decided here too: only a digest whose approval
-is live, so withdrawing an approval stops its process at the next pass.
+`reconcile` is for backends that run processes on one machine; `converging.py` is the same step in a cluster. What may
+run is decided here too: only a digest whose approval is live, so withdrawing an approval stops it at the next pass.
 """
 
 from dataclasses import dataclass

@@ -129,8 +129,6 @@ def curated(settings: Settings) -> list[CuratedImage]:
     """The images that the console offers, the one we advise first."""
     lasting = "Advised: it is developed actively, and serves more models faster."
     ending = "In maintenance since December 2025: prefer vLLM for what is new."
-    own = [CuratedImage(image=settings.training_image, runtime=RuntimeKind.LLMOPS, use_gpu=False,
-                        note="The platform's own runtime, for small models on CPUs.")] if settings.training_image else []  # fmt: skip
     rows = (
         (VLLM_GPU_IMAGE, RuntimeKind.VLLM, True, lasting),
         (VLLM_CPU_IMAGE, RuntimeKind.VLLM, False, f"{lasting} It needs AVX-512 or AVX2."),
@@ -139,7 +137,8 @@ def curated(settings: Settings) -> list[CuratedImage]:
         (HUGGINGFACE_GPU_IMAGE, RuntimeKind.HUGGINGFACE, True, "KServe's runtime: vLLM, else Transformers."),
         (HUGGINGFACE_CPU_IMAGE, RuntimeKind.HUGGINGFACE, False, "KServe's runtime: Transformers on CPUs."),
     )
-    return [CuratedImage(image=i, runtime=k, use_gpu=g, note=n) for i, k, g, n in rows] + own
+    own = [(settings.training_image, RuntimeKind.LLMOPS, False, "The platform's own, for small models on CPUs.")]
+    return [CuratedImage(image=i, runtime=k, use_gpu=g, note=n) for i, k, g, n in (*rows, *own) if i]
 
 
 # -- the rows ------------------------------------------------------------------------------------------------------

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-from llmops_resources.cluster.hardening import CONTAINER_SECURITY as CONTAINER_SECURITY
-from llmops_resources.cluster.hardening import ON_GPU_NODES as ON_GPU_NODES
-from llmops_resources.cluster.hardening import POD_SECURITY as POD_SECURITY
 from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.values import Value
 

@@ -3,8 +3,8 @@
 Twice a second it reads the wanted endpoints, asks the pure reconciler what to do, starts and stops one runtime
 process per endpoint, probes them and writes down what it saw. Endpoints of external models have no process; their
 providers are asked now and then. With SERVING_BACKEND=kubernetes or kserve a second thread looks after the endpoints in
-the cluster (`cluster_agent.py`), whose pods live on without the agent. The database may go away and come back: what runs goes on running. Runtimes die
-with the agent; the next agent starts them again.
+the cluster (`cluster_agent.py`), whose pods live on without the agent. The database may go away and come back: what
+runs goes on running. Runtimes of this machine die with the agent; the next agent starts them again.
 """
 
 import logging

@@ -35,8 +35,8 @@ def converge(
 
     What has the fingerprint of its manifest is left alone, unless `again` asks to put right what others changed by
     hand. With `withdrawn`, pods of the endpoint hold bytes whose approval was taken back: what makes them goes first,
-    and comes back when they have gone. Otherwise new objects are applied before old ones are removed, and traffic is taken away
-    before what answers it.
+    and comes back when they have gone. Otherwise new objects are applied before old ones are removed, and traffic is
+    taken away before what answers it.
     """
     there = {(thing["kind"], thing["metadata"]["name"]): thing for thing in found}
     mine = {(thing["kind"], thing["metadata"]["name"]) for thing in wanted}

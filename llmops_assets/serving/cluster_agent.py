@@ -94,7 +94,7 @@ class ClusterAgent:
             self._remove(door, endpoint_id, held.objects[endpoint_id])
         for endpoint_id, endpoint in by_id.items():
             self._endpoint(door, endpoint, held, held.objects.get(endpoint_id, []), again)
-        (self._occupied.add if held.objects else self._occupied.discard)(environment)
+        (self._occupied.add if held.objects or wanted else self._occupied.discard)(environment)
 
     def _remove(self, door: Cluster, endpoint_id: str, found: list[Object]) -> None:
         """Take a deleted endpoint's objects away; what fails is tried again at the next pass."""

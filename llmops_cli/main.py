@@ -26,6 +26,7 @@ from llmops_cli.rooms import (
     governance,
     imports,
     judges,
+    keys,
     models,
     prompts,
     reviews,
@@ -59,6 +60,7 @@ app.add_typer(schedules.app, name="schedules")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)
 app.add_typer(governance.audit, name="audit")
+app.add_typer(keys.app, name="keys")
 app.command(name="chat")(chat.chat)
 
 Home = Annotated[Path | None, typer.Option(help="The state folder; LLMOPS_HOME or .llmops when left out.")]

@@ -18,9 +18,10 @@ from llmops_resources import outbound
 from llmops_resources.catalog.providers import Provider
 from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput, NotFound, PlatformError, TooManyRequests, Unavailable, UpstreamFailed
-from llmops_resources.gateway import chat, routes, usage
+from llmops_resources.gateway import chat, fresh, routes, rules, usage
 from llmops_resources.gateway.drain import Drainer
 from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
+from llmops_resources.gateway.rules import Rules, RuleTable
 from llmops_resources.gateway.spool import Spool
 from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.governance.permissions import Permission
@@ -28,10 +29,11 @@ from llmops_resources.inference import Inference, Patience, open_inference
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from serving_api.chat import metrics
+from serving_api.chat.callers import Caller, caller_of
 from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.relay import Call, Relay
 from serving_api.chat.surfaces import Enveloped, OpenAI, Surface
-from serving_api.identity import permitted
+from serving_api.identity import demanded, denied
 
 GATEWAY = Actor("system:gateway")
 SERVE = "/llm-ops/v1/serve/"
@@ -57,7 +59,7 @@ class Request:
 
     exchange: Exchange
     id: UUID
-    actor: Actor
+    caller: Caller
     name: str
     surface: Surface
 
@@ -70,6 +72,7 @@ class ChatGateway:
         self._patience = patience
         self._spool = Spool(platform.settings.home / "spool")
         self._routes = RouteTable(self._read_routes, conninfo(platform))
+        self._rules = RuleTable(self._read_rules, conninfo(platform))
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
@@ -81,8 +84,9 @@ class ChatGateway:
         return path.startswith((SERVE, OPENAI + "/")) or path == OPENAI
 
     def freshness(self) -> str:
-        """`ok`, or why the routes may be out of date."""
-        return f"not confirmed for {routes.STALE_AFTER:.0f} s" if self._routes.stale else "ok"
+        """`ok`, or why the routes or the rules may be out of date."""
+        stale = self._routes.stale or self._rules.stale
+        return f"not confirmed for {fresh.STALE_AFTER:.0f} s" if stale else "ok"
 
     async def start(self) -> None:
         """Read the routes and begin to keep them fresh, and to move usage into the database."""
@@ -93,6 +97,7 @@ class ChatGateway:
         drainer = Drainer(self._spool, self._deliver)
         drainer.start()
         self._open.push_async_callback(asyncio.to_thread, drainer.stop)
+        await self._open.enter_async_context(self._rules.kept_fresh())
         await self._open.enter_async_context(self._routes.kept_fresh())
 
     async def stop(self) -> None:
@@ -134,8 +139,9 @@ class ChatGateway:
         for rule, match in fitting:
             if rule.method == exchange.method:
                 name = match.groupdict().get("name", "")
-                actor = await permitted(self._platform, exchange.headers, rule.permission, name or exchange.path)
-                return await rule.handler(self, Request(exchange, number, actor, name, surface))
+                caller = caller_of(self._platform.settings, self._rules.snapshot, exchange.headers)
+                await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
+                return await rule.handler(self, Request(exchange, number, caller, name, surface))
         allowed = ", ".join(sorted({rule.method for rule, _ in fitting}))
         error = InvalidInput(f"{exchange.method[:20]} is not possible here", remedy=f"Use {allowed}.")
         _status, body = surface.failure(error)
@@ -143,7 +149,7 @@ class ChatGateway:
 
     async def chat(self, request: Request) -> None:
         """`POST /llm-ops/v1/serve/{route}/chat`."""
-        target = self._routes.snapshot.serving(request.name)
+        target = await self._target(request, request.name)
         asked = chat.read_chat(await request.exchange.json_body())
         newer = target.external is not None and target.external.config.provider is Provider.OPENAI
         body = chat.upstream_chat(asked, target.served_name, counts_reasoning=newer)
@@ -151,7 +157,7 @@ class ChatGateway:
 
     async def health(self, request: Request) -> None:
         """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
-        target = self._routes.snapshot.serving(request.name)
+        target = await self._target(request, request.name)
         if target.external is None and not await self._door(target).healthy(target.base_url or ""):
             raise Unavailable(f"the model server of {target.route} does not answer", remedy="Try again in a moment.")
         data = {
@@ -170,7 +176,7 @@ class ChatGateway:
         """`POST /openai/v1/chat/completions` and `/openai/v1/completions`: `model` names the route."""
         raw = await request.exchange.json_body()
         asked = chat.read_openai(raw)
-        target = self._routes.snapshot.serving(asked.model)
+        target = await self._target(request, asked.model)
         body = chat.upstream_openai(raw, asked, target.served_name)
         path = request.exchange.path.removeprefix("/openai")
         surface = OpenAI(wants_usage=asked.wants_usage)
@@ -178,19 +184,30 @@ class ChatGateway:
 
     async def models(self, request: Request) -> None:
         """`GET /openai/v1/models`: the routes that can answer."""
-        serving = [_model(target) for target in self._routes.snapshot.targets.values() if target.refusal is None]
+        targets = self._routes.snapshot.targets.values()
+        serving = [_model(each) for each in targets if each.refusal is None and request.caller.opens(each.route)]
         await request.exchange.answer(200, orjson.dumps({"object": "list", "data": serving}))
 
     async def model(self, request: Request) -> None:
         """`GET /openai/v1/models/{route}`."""
-        await request.exchange.answer(200, orjson.dumps(_model(self._routes.snapshot.serving(request.name))))
+        await request.exchange.answer(200, orjson.dumps(_model(await self._target(request, request.name))))
 
     async def _carry(
         self, request: Request, target: Target, surface: Surface, path: str, body: bytes, streamed: bool
     ) -> None:
-        call = Call(request.id, request.actor, target, surface, path, body, streamed)
+        call = Call(request.id, request.caller, target, surface, path, body, streamed)
         request.exchange.route = target.route
-        await Relay(self._door(target), self._spool).carry(request.exchange, call)
+        relay = Relay(self._door(target), self._spool, lambda key: self._rules.snapshot.holds(key))
+        await relay.carry(request.exchange, call)
+
+    async def _target(self, request: Request, route: str) -> Target:
+        """The target of a route that can answer the caller now. A route that is not theirs is, to them, not there."""
+        target = self._routes.snapshot.find(route)
+        if not request.caller.opens(target.route):
+            reason = f"the API key is not for the route {target.route}"
+            await denied(self._platform, request.caller.actor, Permission.CHAT, target.route, reason)
+            raise routes.unknown(route)
+        return self._routes.snapshot.serving(route)
 
     def _door(self, target: Target) -> Inference:
         door = self._inside if target.external is None else self._outside
@@ -201,6 +218,10 @@ class ChatGateway:
     def _read_routes(self) -> Snapshot:
         with self._platform.transaction(GATEWAY) as tx:
             return routes.load(tx, self._platform.settings)
+
+    def _read_rules(self) -> Rules:
+        with self._platform.transaction(GATEWAY) as tx:
+            return rules.load(tx)
 
     def _deliver(self, records: Sequence[UsageRecord]) -> None:
         with self._platform.transaction(GATEWAY) as tx:

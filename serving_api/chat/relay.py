@@ -3,21 +3,22 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
-from llmops_resources.database import Actor
-from llmops_resources.errors import PlatformError
+from llmops_resources.errors import NotAuthenticated, PlatformError
 from llmops_resources.gateway import completions, external, sse
 from llmops_resources.gateway.completions import ChunkFacts, Tokens
 from llmops_resources.gateway.routes import Target
 from llmops_resources.gateway.spool import Spool
 from llmops_resources.gateway.usage import Outcome, UsageRecord
+from llmops_resources.governance.api_keys import Bearer
 from llmops_resources.inference import Answer, Inference
 from llmops_resources.values import utc_now
 from serving_api.chat import metrics
+from serving_api.chat.callers import Caller
 from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.surfaces import Surface
 
@@ -29,7 +30,7 @@ class Call:
     """One permitted request on its way to a model server; `id` is the idempotency key of its usage record."""
 
     id: UUID
-    actor: Actor
+    caller: Caller
     target: Target
     surface: Surface
     path: str
@@ -89,7 +90,7 @@ class Meter:
                 endpoint_id=call.target.endpoint_id,
                 model_id=call.target.model_id,
                 model_digest=call.target.model_digest,
-                actor_id=call.actor.id,
+                actor_id=call.caller.actor.id,
                 prompt_tokens=tokens.prompt,
                 completion_tokens=tokens.completion,
                 estimated=tokens.estimated,
@@ -105,9 +106,10 @@ class Meter:
 class Relay:
     """The way to the model servers and back."""
 
-    def __init__(self, inference: Inference, spool: Spool) -> None:
+    def __init__(self, inference: Inference, spool: Spool, still_valid: Callable[[Bearer | None], bool]) -> None:
         self._inference = inference
         self._spool = spool
+        self._still_valid = still_valid
 
     async def carry(self, exchange: Exchange, call: Call) -> None:
         """Answer the exchange with what the model server says to the call.
@@ -153,6 +155,8 @@ class Relay:
                 raise completions.garbage("a stream was asked for, and the answer is not one")
             async with aclosing(_events(upstream)) as batches:
                 async for events in batches:
+                    if not self._still_valid(call.caller.key):
+                        raise NotAuthenticated("the API key was revoked or has expired", remedy="Use another one.")
                     done = events[-1] == sse.DONE
                     kept: list[bytes] = []
                     try:

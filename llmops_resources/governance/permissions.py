@@ -47,6 +47,7 @@ class Permission(StrEnum):
     SERVING_DEPLOY = "serving:deploy"
     CHAT = "serving:chat"
     USAGE_READ = "usage:read"
+    BUDGET_WRITE = "budget:write"
     KEY_WRITE = "key:write"
     KEY_MANAGE = "key:manage"
     AUDIT_READ = "audit:read"
@@ -85,6 +86,7 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.SERVING_DEPLOY: frozenset({Role.ADMIN, Role.SERVICE_DEVELOPER, Role.OPERATOR}),
     Permission.CHAT: _EVERYONE - {Role.VIEWER},
     Permission.USAGE_READ: frozenset({Role.ADMIN, Role.OPERATOR, Role.SECURITY_ADMIN}),
+    Permission.BUDGET_WRITE: frozenset({Role.ADMIN, Role.OPERATOR}),
     Permission.KEY_WRITE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN, Role.SERVICE_DEVELOPER}),
     Permission.KEY_MANAGE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN}),
     Permission.AUDIT_READ: frozenset({Role.ADMIN, Role.SECURITY_ADMIN}),

@@ -57,3 +57,13 @@ class TeamLimitRow(Base):
     tokens_per_minute: Mapped[int | None]
     updated_by: Mapped[str]
     updated_at: Mapped[datetime]
+
+
+class ProcessRow(Base):
+    """A process that answers calls, as last heard of; telemetry by which processes share their limits."""
+
+    __tablename__ = "gateway_processes"
+    __audited__: ClassVar[bool] = False
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]

@@ -58,6 +58,12 @@ def upgrade() -> None:
         _at("updated_at"),
         sa.PrimaryKeyConstraint("team", name=op.f("pk_gateway_team_limits")),
     )
+    op.create_table(
+        "gateway_processes",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        _at("seen_at"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_gateway_processes")),
+    )
     _costs()
 
 

@@ -28,6 +28,7 @@ from serving_api.routes import (
     api_keys,
     approvals,
     comparisons,
+    cost,
     datasets,
     evaluation,
     experiments,
@@ -41,6 +42,7 @@ from serving_api.routes import (
     live,
     models,
     observability,
+    policies,
     prompts,
     providers,
     schedules,
@@ -104,7 +106,7 @@ def create_api(
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
         evaluation, gates, human_reviews, judges, schedules, serving, governance,
-        api_keys, observability,
+        api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

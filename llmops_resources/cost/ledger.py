@@ -135,8 +135,9 @@ def spending(
         func.sum(LedgerRow.amount).label("amount"),
         func.count().filter(usage, LedgerRow.price_id.is_(None)).label("unpriced"),
     ).group_by(*groups, LedgerRow.currency)
-    exact = {"team": team, "route": route, "model": model}
-    query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    for column, wanted in ((LedgerRow.team, team), (LedgerRow.route, route), (LedgerRow.model, model)):
+        if wanted is not None:
+            query = query.where(column == wanted)
     if since is not None:
         query = query.where(LedgerRow.at >= since)
     if until is not None:

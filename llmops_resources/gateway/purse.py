@@ -104,8 +104,8 @@ class Purse:
                     account.largest = max(account.largest, amount)
                     account.used_at, account.changed = time.monotonic(), True
                 return Reservation(accounts, amount)
-            if any(account.spent + amount > account.budget.amount for account in short):
-                break
+            if over := [account for account in short if account.spent + amount > account.budget.amount]:
+                raise _exhausted(over[0], amount, now or utc_now())
             await self._refill(short, amount)
         raise _exhausted(short[0], amount, now or utc_now())
 

@@ -67,8 +67,11 @@ class ModelServer:
             "id": "cmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
             "choices": [{"index": 0, "finish_reason": "stop", **text}],
         }  # fmt: skip
+        counted = (0, 0) if self.mood == "counts nothing" else (7, 2)
         if self.mood != "silent about usage":
-            answer["usage"] = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+            answer["usage"] = {
+                "prompt_tokens": counted[0], "completion_tokens": counted[1], "total_tokens": sum(counted),
+            }  # fmt: skip
         return web.json_response(answer)
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

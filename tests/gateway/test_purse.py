@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 

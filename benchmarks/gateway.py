@@ -126,7 +126,7 @@ async def _serve(app: Callable[..., object], told: Connection) -> None:
     )  # type: ignore[arg-type]  # fmt: skip
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn tells it in no other way
         await asyncio.sleep(0.01)
     told.send(server.servers[0].sockets[0].getsockname()[1])
     await task
@@ -209,7 +209,7 @@ def main() -> None:
                 _pin(1)
                 contestants = {"pass-through": (bare, {}), "gateway, no key": (ours, {}), "gateway, key": (ours, key)}
                 rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
-                for name, (server, headers) in contestants.items():
+                for server, headers in contestants.values():
                     measure(server, headers, chosen.connections, 1.0)  # to warm up
                 for _ in range(chosen.rounds):
                     for name, (server, headers) in contestants.items():
@@ -232,7 +232,9 @@ def _tell(rounds: dict[str, list[Figures]]) -> None:
             f"  {median(name, 'p50'):7.1f}  {median(name, 'p95'):7.1f}"
         )
     reached = median("gateway, key", "rate") / median("pass-through", "rate")
-    print(f"goal: with every rule at least {GOAL:.2f} of the pass-through: {'reached' if reached >= GOAL else 'missed'}")
+    print(
+        f"goal: with every rule at least {GOAL:.2f} of the pass-through: {'reached' if reached >= GOAL else 'missed'}"
+    )
     if reached < GOAL:
         raise SystemExit(1)
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Date, cast, func, select
+from sqlalchemy import Date, SQLColumnExpression, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from llmops_resources.cost.tables import LedgerRow
@@ -74,12 +74,12 @@ class Spending(Value):
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 _DAY: Final = cast(func.timezone("UTC", LedgerRow.at), Date)
-_COLUMNS: Final[dict[Dimension, ColumnElement[object]]] = {
+_COLUMNS: Final[dict[Dimension, SQLColumnExpression[Any]]] = {
     Dimension.TEAM: LedgerRow.team,
     Dimension.ROUTE: LedgerRow.route,
     Dimension.MODEL: LedgerRow.model,
     Dimension.DAY: _DAY,
-}  # type: ignore[dict-item]
+}
 
 
 def append(tx: Transaction, entries: Sequence[Entry]) -> int:

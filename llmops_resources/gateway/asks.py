@@ -34,8 +34,13 @@ class Bounds:
 class Ask(Protocol):
     """One call, before it is known who answers it."""
 
-    path: str
-    streamed: bool
+    @property
+    def path(self) -> str:
+        """Where the model server takes it: `/v1/…`."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer is a stream."""
 
     @property
     def size(self) -> int:

@@ -110,14 +110,29 @@ class StreamMask:
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self._held: dict[tuple[Any, ...], Held] = {}
+        self._shape: dict[str, Any] = {}
 
     async def feed(self, data: bytes) -> bytes:
         """The chunk with what may be let go of its texts. Raises UpstreamFailed when it is no chunk."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._masker._thread, self._feed, data)  # noqa: SLF001  its own stream
 
+    async def rest(self) -> bytes | None:
+        """A chunk with what is still held of choices that never said they had finished."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._masker._thread, self._rest)  # noqa: SLF001
+
+    def _rest(self) -> bytes | None:
+        choices: dict[Any, dict[str, Any]] = {}
+        for (number, *place), held in self._held.items():
+            if told := held.release(self._masker._spans, last=True):  # noqa: SLF001
+                _put(choices.setdefault(number, {"index": number, "finish_reason": None}), tuple(place), told)
+        self._held.clear()
+        return msgspec.json.encode({**self._shape, "choices": list(choices.values())}) if choices else None
+
     def _feed(self, data: bytes) -> bytes:
         chunk = _object(data)
+        self._shape = {name: value for name, value in chunk.items() if name not in {"choices", "usage"}}
         for choice in chunk.get("choices") or []:
             if isinstance(choice, dict):
                 self._choice(choice)

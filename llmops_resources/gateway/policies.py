@@ -109,9 +109,7 @@ def _fallback(tx: Transaction, route: str, wanted: str) -> str:
 
 
 def _bad_fallback(problem: str, remedy: str) -> ValidationFailed:
-    return ValidationFailed(
-        "the fallback is not usable", details=[field_problem("fallbackRoute", problem, remedy)]
-    )
+    return ValidationFailed("the fallback is not usable", details=[field_problem("fallbackRoute", problem, remedy)])
 
 
 def _limits(row: TeamLimitRow) -> TeamLimits:

@@ -21,6 +21,7 @@ from serving_api.chat.call import Call
 TRIES: Final = 2
 #: Seconds before asking again, at random so that callers do not come back together.
 PAUSE: Final = (0.05, 0.2)
+_MANY: Final = 1000
 _NOT_READY: Final = frozenset({503, 529})
 _FAULTS: Final = (Unavailable, UpstreamFailed, UpstreamTimeout)
 
@@ -34,7 +35,10 @@ class Attempts:
 
     def breaker(self, target: Target) -> Breaker:
         """The breaker of the server behind a target."""
-        return self._breakers.setdefault((target.endpoint_id, target.url("")), Breaker())
+        key = target.endpoint_id, target.url("")
+        if key not in self._breakers and len(self._breakers) >= _MANY:  # servers come and go with their addresses
+            self._breakers = {each: found for each, found in self._breakers.items() if found != Breaker()}
+        return self._breakers.setdefault(key, Breaker())
 
     @asynccontextmanager
     async def open(self, calls: Sequence[Call]) -> AsyncIterator[tuple[Call, Answer]]:

@@ -74,7 +74,6 @@ class Meter:
         self.call = call
         self.usage: Tokens | None = None
         self.pieces = 0
-        self.reached = False
         self.tokens = Counted(0, 0, estimated=False)
 
     @property

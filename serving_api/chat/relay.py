@@ -106,7 +106,8 @@ class Relay:
         if not finished:
             raise completions.garbage("the stream ended in the middle of the answer")
         meter.book(Outcome.SUCCEEDED)
-        await exchange.stream(sse.event(sse.DONE), last=True)
+        rest = await mask.rest() if mask else None
+        await exchange.stream((sse.event(rest) if rest else b"") + sse.event(sse.DONE), last=True)
 
     def _book_anyway(self, meter: Meter, outcome: Outcome) -> None:
         """Book a call that went wrong; a full disk must not hide why it did."""

@@ -1,5 +1,6 @@
 """Personal data masked in what is sent and answered, and answers that are remembered, never across tenants."""
 
+import asyncio
 import json
 import random
 import re
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmops_resources.gateway.cache import Cache, key_of
-from llmops_resources.gateway.masking import Held, apart, replaced
+from llmops_resources.gateway.masking import Held, Masker, StreamMask, apart, replaced
 from llmops_resources.platform import Platform
 from tests.gateway.conftest import ModelServer, eventually
 from tests.gateway.test_api_keys import CHAT, HELLO, issued, works
@@ -71,6 +72,39 @@ def test_personal_data_is_masked_on_its_way_in_and_out_streamed_or_not(
     by_parts = {"model": "support", "messages": [{"role": "user", "content": parts}]}
     client.post("/openai/v1/chat/completions", json=by_parts)
     assert model_server.seen[-1]["messages"][0]["content"][0]["text"] == "call <EMAIL_ADDRESS>"
+
+
+def test_a_stream_that_ends_without_saying_so_still_gives_up_what_was_held() -> None:
+    async def scenario() -> None:
+        masker = Masker(lambda: finds)
+        mask = StreamMask(masker)
+        chunk = {"id": "c", "choices": [{"index": 1, "finish_reason": None, "delta": {"content": "it is #abc#"}}]}
+        told = json.loads(await mask.feed(json.dumps(chunk).encode()))
+        assert told["choices"][0]["delta"]["content"] == ""
+        rest = json.loads(await mask.rest() or b"")
+        assert (rest["id"], rest["choices"]) == (
+            "c", [{"index": 1, "finish_reason": None, "delta": {"content": "it is <SECRET>"}}],
+        )  # fmt: skip
+        assert await mask.rest() is None
+        masker.close()
+
+    asyncio.run(scenario())
+
+
+def test_arguments_of_tools_are_masked_and_token_probabilities_left_out() -> None:
+    async def scenario() -> None:
+        masker = Masker(lambda: finds)
+        mask, told = StreamMask(masker), []
+        for arguments, finish in (('{"to": "#ab', None), ('c#"}', None), (None, "tool_calls")):
+            tools = [{"index": 0, "function": {"arguments": arguments}}] if arguments else []
+            choice = {"index": 0, "finish_reason": finish, "delta": {"tool_calls": tools}, "logprobs": {"content": []}}
+            chunk = json.loads(await mask.feed(json.dumps({"choices": [choice]}).encode()))
+            assert "logprobs" not in chunk["choices"][0]
+            told += [tool["function"]["arguments"] for tool in chunk["choices"][0]["delta"]["tool_calls"]]
+        assert "".join(told) == '{"to": "<SECRET>"}'
+        masker.close()
+
+    asyncio.run(scenario())
 
 
 def cached(client: httpx.Client, body: dict[str, Any] | None = None, **headers: str) -> bool:

@@ -17,6 +17,7 @@ from llmops_cli.demo.command import run_demo
 from llmops_cli.output import ago, console, show_error, show_json, show_table
 from llmops_cli.rooms import (
     chat,
+    cost,
     datasets,
     endpoints,
     evaluations,
@@ -26,6 +27,7 @@ from llmops_cli.rooms import (
     governance,
     imports,
     judges,
+    keys,
     models,
     prompts,
     reviews,
@@ -59,6 +61,8 @@ app.add_typer(schedules.app, name="schedules")
 app.add_typer(endpoints.app, name="endpoints")
 app.command(name="approvals")(governance.approvals)
 app.add_typer(governance.audit, name="audit")
+app.add_typer(keys.app, name="keys")
+app.add_typer(cost.app, name="cost")
 app.command(name="chat")(chat.chat)
 
 Home = Annotated[Path | None, typer.Option(help="The state folder; LLMOPS_HOME or .llmops when left out.")]

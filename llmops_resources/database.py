@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 import orjson
 from psycopg.errors import DeadlockDetected, SerializationFailure
@@ -43,11 +44,12 @@ class Base(DeclarativeBase):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: a person, a key, or a part of the platform itself (`system:<part>`)."""
+    """Who acts: a person, an API key (`key:<id>`), a job, or a part of the platform itself (`system:<part>`)."""
 
     id: str
     roles: frozenset[str] = frozenset()
     job_id: str | None = None
+    key_id: UUID | None = None
 
     @property
     def is_system(self) -> bool:

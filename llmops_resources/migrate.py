@@ -11,7 +11,9 @@ from sqlalchemy import Engine, text
 
 from llmops_resources.errors import Conflict
 
-ROOMS_WITH_TABLES = ("governance", "catalog", "prompts", "checks", "training", "evaluation", "serving", "gateway")
+ROOMS_WITH_TABLES = (
+    "governance", "cost", "catalog", "prompts", "checks", "training", "evaluation", "serving", "gateway",
+)  # fmt: skip
 _LOCK = 7_265_002
 
 

@@ -25,8 +25,10 @@ from serving_api.live import Live
 from serving_api.local_guard import LocalGuard
 from serving_api.requests import RequestLog
 from serving_api.routes import (
+    api_keys,
     approvals,
     comparisons,
+    cost,
     datasets,
     evaluation,
     experiments,
@@ -40,6 +42,7 @@ from serving_api.routes import (
     live,
     models,
     observability,
+    policies,
     prompts,
     providers,
     schedules,
@@ -102,7 +105,8 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, schedules, serving, governance, observability,
+        evaluation, gates, human_reviews, judges, schedules, serving, governance,
+        api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

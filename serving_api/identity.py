@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from llmops_resources.database import Actor
 from llmops_resources.errors import Forbidden, InvalidInput, PlatformError
-from llmops_resources.governance import audit, keys
+from llmops_resources.governance import api_keys, audit, keys
 from llmops_resources.governance.permissions import Permission, Role, require
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
@@ -35,17 +35,28 @@ def header_map(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def actor_of(settings: Settings, headers: Mapping[str, str]) -> Actor:
     """The caller behind a request's headers (looked up in lower case).
 
-    A bearer that looks like a JSON Web Token must be a valid job token. Any other bearer is ignored in local mode,
-    since the OpenAI SDKs cannot be stopped from sending one. Raises NotAuthenticated, or InvalidInput for an id or a
-    role that cannot be.
+    A bearer that looks like a JSON Web Token must be a valid job token. An API key is refused: it is for the gateway,
+    which knows them. Any other bearer is ignored in local mode, since the OpenAI SDKs cannot be stopped from sending
+    one. Raises NotAuthenticated, Forbidden, or InvalidInput for an id or a role that cannot be.
     """
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and _JWT.fullmatch(token.strip()):
-        return keys.job_actor(settings.signing_key(), token.strip())
+    token = bearer(headers)
+    if _JWT.fullmatch(token):
+        return keys.job_actor(settings.signing_key(), token)
+    if api_keys.looks_like_one(token):
+        raise Forbidden(
+            "an API key opens the chat routes only",
+            remedy="Use it below /llm-ops/v1/serve/ and /openai/v1; for everything else sign in as a person.",
+        )
     user, roles = headers.get("x-user-id"), headers.get("x-user-roles")
     if user is None and roles is None:
         return Actor(LOCAL_ADMIN, frozenset({Role.ADMIN.value}))
     return Actor(_user_id(user), _roles(roles or ""))
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The token of `Authorization: Bearer …`, or nothing."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def permitted(platform: Platform, headers: Mapping[str, str], permission: Permission, resource: str) -> Actor:
@@ -54,12 +65,22 @@ async def permitted(platform: Platform, headers: Mapping[str, str], permission: 
     A denial is written to the audit log, in a thread, before Forbidden is raised.
     """
     actor = actor_of(platform.settings, headers)
+    await demanded(platform, actor, permission, resource)
+    return actor
+
+
+async def demanded(platform: Platform, actor: Actor, permission: Permission, resource: str) -> None:
+    """Raises Forbidden, after auditing it in a thread, unless the permission is the actor's."""
     try:
         require(actor, permission)
     except Forbidden as error:
-        await asyncio.to_thread(_record_denial, platform, actor, permission, resource, error.message)
+        await denied(platform, actor, permission, resource, error.message)
         raise
-    return actor
+
+
+async def denied(platform: Platform, actor: Actor, permission: Permission, resource: str, reason: str) -> None:
+    """Write a denial to the audit log, in a thread."""
+    await asyncio.to_thread(_record_denial, platform, actor, permission, resource, reason)
 
 
 def _record_denial(platform: Platform, actor: Actor, permission: Permission, resource: str, reason: str) -> None:

@@ -1,9 +1,10 @@
-"""What a spreadsheet gets of an experiment or an evaluation: rows of text, none of which is a formula."""
+"""What a spreadsheet gets of an experiment, an evaluation or a review: rows of text, none of which is a formula."""
 
 import csv
 import io
 
 from llmops_resources.checks.display import in_spreadsheet
+from llmops_resources.evaluation.review_export import Said
 from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.training.comparing import flat
 from llmops_resources.training.experiments import Metric
@@ -52,5 +53,22 @@ def evaluation_csv(run: Evaluation) -> str:
     for sample in run.result.samples if run.result else ():
         scores = (sample.scores.get(name) for name in names)
         cells = (sample.index, sample.input, sample.expected, sample.actual, *scores)
+        writer.writerow([in_spreadsheet(cell) for cell in cells])
+    return out.getvalue()
+
+
+def review_csv(said: list[Said]) -> str:
+    """One line a judgement, every cell in quotes; a column for each criterion."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
+    criteria = sorted({name for each in said for name in each.values})
+    most = max((len(each.answers) for each in said), default=1)
+    answers = [f"answer {number}" for number in range(1, most + 1)] if most > 1 else ["answer"]
+    about = ("unit", "row", "input", "expected", *answers)
+    writer.writerow([*about, "reviewer", "revision", "adjudication", "counts", *criteria, "reason", "at"])
+    for each in said:
+        shown = (each.unit, each.sample, each.input, each.expected, *each.answers)
+        who = (each.reviewer, each.revision, each.adjudication, each.counts)
+        cells = (*shown, *who, *map(each.values.get, criteria), each.reason, each.at.isoformat())
         writer.writerow([in_spreadsheet(cell) for cell in cells])
     return out.getvalue()

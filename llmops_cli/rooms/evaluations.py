@@ -137,15 +137,43 @@ def compare(
 def export(
     run: str,
     to: Annotated[Path, typer.Argument(help="The file to write: .csv or .json.")],
+    force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
     user: User = None,
     roles: Roles = None,
 ) -> None:
     """Write an evaluation with all its samples into a file; no cell of a CSV is a formula to a spreadsheet."""
+    write_export(f"/evaluation/runs/{run}/export", to, force, user, roles)
+
+
+def write_export(path: str, to: Path, force: bool, user: str | None, roles: str | None) -> None:
+    """What the API exports under a path, in a file whose ending names the form; none is written over unasked."""
     if to.suffix not in {".csv", ".json"}:
         raise typer.BadParameter("name a file that ends in .csv or .json")
+    if to.exists() and not force:
+        raise typer.BadParameter(f"{to} is there already; name another file, or --force to write over it")
     with open_api(user, roles) as api:
-        to.write_bytes(api.fetch(f"/evaluation/runs/{run}/export", format=to.suffix[1:]))
+        to.write_bytes(api.fetch(path, format=to.suffix[1:]))
     console.print(f"It is in {to}.")
+
+
+@app.command()
+def trend(
+    model: Annotated[str, typer.Argument(help="A model's name.")],
+    benchmark: Annotated[str, typer.Argument(help="A benchmark's name.")],
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Show how a model's versions did on a benchmark, oldest first, each beside the one before."""
+    with open_api(user, roles) as api:
+        found = api.get("/evaluation/runs/trend", model=model, benchmark=benchmark)
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        console.print("There are no two finished evaluations of it on this benchmark.")
+    for comparison in found:
+        show_comparison(comparison)
 
 
 def show_comparison(comparison: Any) -> None:

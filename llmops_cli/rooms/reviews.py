@@ -9,7 +9,7 @@ from rich.markup import escape
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.documents import read_document
 from llmops_cli.output import console, show_json, show_table
-from llmops_cli.rooms.evaluations import figure
+from llmops_cli.rooms.evaluations import figure, write_export
 
 app = typer.Typer(help="Reviews: people judge the answers of an evaluation.", no_args_is_help=True)
 Review = Annotated[str, typer.Argument(help="The id of a review.")]
@@ -82,6 +82,18 @@ def show(review: Review, as_json: Json = False, user: User = None, roles: Roles 
     console.print(f"{told['disagreements']} disagreements, {told['unresolved']} of them not settled.")
     for warning in told["warnings"]:
         console.print(escape(f"{warning['reviewer']}: {warning['sign']} ({warning['detail']})"))
+
+
+@app.command()
+def export(
+    review: Review,
+    to: Annotated[Path, typer.Argument(help="The file to write: .csv or .json.")],
+    force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Write every judgement of a review into a file; no cell of a CSV is a formula to a spreadsheet."""
+    write_export(f"/evaluation/reviews/{review}/export", to, force, user, roles)
 
 
 @app.command()

@@ -4,7 +4,7 @@ Shapes and names are OpenAI's chat completions API. The typed decoder is the fas
 the body looked at field by field, so that the answer can list everything that is wrong with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -60,6 +60,11 @@ class OpenAIRequest(msgspec.Struct):
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
+    best_of: Annotated[int, Meta(ge=1, le=8)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    messages: msgspec.Raw | UnsetType = UNSET
+    prompt: msgspec.Raw | UnsetType = UNSET
 
     @property
     def wants_usage(self) -> bool:
@@ -85,6 +90,8 @@ REMEDIES = {
     "model": "Name a route, as GET /openai/v1/models lists them.",
     "stream_options": 'Send an object such as {"include_usage": true}.',
     "n": "Use a whole number from 1 to 8.",
+    "best_of": "Use a whole number from 1 to 8.",
+    "max_completion_tokens": "Use a whole number from 1 to 1000000.",
 }
 
 
@@ -134,9 +141,15 @@ def upstream_chat(request: ChatRequest, served_name: str, *, counts_reasoning: b
     )
 
 
-def upstream_openai(body: bytes, request: OpenAIRequest, served_name: str) -> bytes:
-    """An OpenAI body for the model server: every field's bytes as they came, but the model's name and the usage."""
+def upstream_openai(
+    body: bytes, request: OpenAIRequest, served_name: str, extra: Mapping[str, int] | None = None
+) -> bytes:
+    """An OpenAI body for the model server: every field's bytes as they came, but the model's name and the usage.
+
+    `extra` are fields to set beside them.
+    """
     fields = _RAW_FIELDS.decode(body)
+    fields.update({name: msgspec.Raw(b"%d" % value) for name, value in (extra or {}).items()})
     fields["model"] = msgspec.Raw(msgspec.json.encode(served_name))
     if request.stream:
         options = {**(request.stream_options or {}), "include_usage": True}

@@ -90,8 +90,12 @@ _PROBLEM = msgspec.json.Decoder(dict[str, Any])
 
 
 def count(usage: Tokens | None, *, prompt_bytes: int, completion: int) -> Counted:
-    """The tokens of a call; without the server's count, four bytes of prompt or one piece of answer are a token."""
-    if usage is None:
+    """The tokens of a call; without the server's count, four bytes of prompt or one piece of answer are a token.
+
+    A server that answered and says it took nothing has not counted.
+    """
+    uncounted = usage is not None and usage.prompt_tokens <= 0 and usage.completion_tokens <= 0 and completion > 0
+    if usage is None or uncounted:
         return Counted(min(-(-prompt_bytes // _BYTES_PER_TOKEN), MOST_TOKENS), min(completion, MOST_TOKENS), True)
     return Counted(_within(usage.prompt_tokens), _within(usage.completion_tokens), False)
 

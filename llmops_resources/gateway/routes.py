@@ -1,31 +1,21 @@
 """Routes: an immutable snapshot of who serves what, kept fresh in memory so that no request asks the database."""
 
-import asyncio
 import contextlib
-import logging
-import math
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
-import psycopg
-
 from llmops_resources.catalog import approvals, providers, versions
 from llmops_resources.catalog.providers import Connection
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, ValidationFailed
+from llmops_resources.gateway.fresh import Fresh
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import CHANNEL, EXTERNAL, Endpoint, EndpointStatus, Environment
 from llmops_resources.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-#: Seconds: between two looks at the database without a notification; and when an old snapshot counts as stale.
-POLL_EVERY = 1.0
-STALE_AFTER = 30.0
 _PAGE = 500
 #: When a route is served in several environments and all are well, the most serious one answers.
 _PREFERENCE = {Environment.PROD: 0, Environment.STG: 1, Environment.DEV: 2}
@@ -109,10 +99,7 @@ class Snapshot:
             with contextlib.suppress(ValidationFailed):
                 target = self.targets.get(endpoints.normalize_route(route))
         if target is None:
-            shown = "".join(c for c in route[:80] if c.isprintable())
-            raise NotFound(
-                f"there is no route {shown!r}", remedy="GET /openai/v1/models lists the routes; deploy a model to one."
-            )
+            raise unknown(route)
         return target
 
     def serving(self, route: str) -> Target:
@@ -121,6 +108,13 @@ class Snapshot:
         if refusal := target.refusal:
             raise refusal
         return target
+
+
+def unknown(route: str) -> NotFound:
+    """The error for a route that is not there, or not there for the caller."""
+    shown = "".join(c for c in route[:80] if c.isprintable())
+    remedy = "GET /openai/v1/models lists the routes; deploy a model to one."
+    return NotFound(f"there is no route {shown!r}", remedy=remedy)
 
 
 def load(tx: Transaction, settings: Settings) -> Snapshot:
@@ -180,70 +174,8 @@ def _rank(target: Target) -> tuple[bool, bool, int]:
     return (target.refusal is not None, target.status is not EndpointStatus.HEALTHY, _PREFERENCE[target.environment])
 
 
-class RouteTable:
-    """The current snapshot, and the task that replaces it within a second of a change.
-
-    `read` loads a snapshot in a transaction of its own (it runs in a thread); `conninfo` is where to LISTEN. With the
-    database away the last snapshot stays in use, and counts as stale after STALE_AFTER seconds.
-    """
+class RouteTable(Fresh[Snapshot]):
+    """The current routes, replaced within a second of a change."""
 
     def __init__(self, read: Callable[[], Snapshot], conninfo: str) -> None:
-        self._read = read
-        self._conninfo = conninfo
-        self._snapshot: Snapshot | None = None
-        self._refreshed_at = -math.inf
-        self._failing = False
-        self._wake = asyncio.Event()
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The routes to answer by. Raises Unavailable before they were read for the first time."""
-        if self._snapshot is None:
-            raise Unavailable("the routes have not been read yet", remedy="Check that the database is up: GET /ready.")
-        return self._snapshot
-
-    @property
-    def stale(self) -> bool:
-        """Whether the routes have not been confirmed for STALE_AFTER seconds."""
-        return time.monotonic() - self._refreshed_at > STALE_AFTER
-
-    @contextlib.asynccontextmanager
-    async def kept_fresh(self) -> AsyncIterator[None]:
-        """Read the routes once, then keep them fresh while the block runs."""
-        await self.refresh()
-        tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._listen())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def refresh(self) -> None:
-        """Read the routes now; when that fails, keep what there is."""
-        asked_at = time.monotonic()
-        try:
-            self._snapshot = await asyncio.to_thread(self._read)
-        except Exception as error:  # noqa: BLE001  whatever the database says, the old routes stay
-            if not self._failing:
-                logger.warning("the routes could not be read, the last ones stay in use: %r", error)
-            self._failing = True
-        else:
-            self._refreshed_at, self._failing = asked_at, False
-
-    async def _poll(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_EVERY)
-            self._wake.clear()
-            await self.refresh()
-
-    async def _listen(self) -> None:
-        while True:
-            with contextlib.suppress(psycopg.Error, OSError):
-                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
-                    self._wake.set()  # what changed while nobody listened
-                    async for _ in connection.notifies():
-                        self._wake.set()
-            await asyncio.sleep(POLL_EVERY)
+        super().__init__("routes", read, conninfo, CHANNEL)

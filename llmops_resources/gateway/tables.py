@@ -1,7 +1,7 @@
 """Rows of the gateway."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import Index, String
@@ -34,3 +34,36 @@ class UsageRow(Base):
     latency_ms: Mapped[float]
     status: Mapped[str] = mapped_column(String(16))
     streamed: Mapped[bool]
+
+
+class PolicyRow(Base):
+    """How calls to a route are treated; it stays when the endpoint goes, and holds for the next one of this name."""
+
+    __tablename__ = "gateway_policies"
+
+    route: Mapped[str] = mapped_column(String(64), primary_key=True)
+    settings: Mapped[dict[str, Any]]
+    updated_by: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
+class TeamLimitRow(Base):
+    """What a team may take in a minute; NULL is without a limit."""
+
+    __tablename__ = "gateway_team_limits"
+
+    team: Mapped[str] = mapped_column(String(128), primary_key=True)
+    requests_per_minute: Mapped[int | None]
+    tokens_per_minute: Mapped[int | None]
+    updated_by: Mapped[str]
+    updated_at: Mapped[datetime]
+
+
+class ProcessRow(Base):
+    """A process that answers calls, as last heard of; telemetry by which processes share their limits."""
+
+    __tablename__ = "gateway_processes"
+    __audited__: ClassVar[bool] = False
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]

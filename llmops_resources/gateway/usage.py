@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
@@ -25,7 +26,11 @@ class Outcome(StrEnum):
 
 
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `id` is the idempotency key; tokens are the model server's own count unless `estimated`."""
+    """One call. `id` is the idempotency key; tokens are the model server's own count unless `estimated`.
+
+    What it cost was fixed when it ended: `amount` by the price that held when it began, None without one. `holder` is
+    the process whose part of a budget paid. Records of earlier versions have none of it.
+    """
 
     id: UUID
     request_id: str
@@ -41,6 +46,13 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float
     status: Outcome
     streamed: bool
+    team: str = ""
+    key_id: UUID | None = None
+    model: str = ""
+    amount: Decimal | None = None
+    currency: str = ""
+    price_id: UUID | None = None
+    holder: UUID | None = None
 
 
 class Usage(Value):
@@ -76,11 +88,15 @@ class UsageSummary(Value):
     last_call_at: datetime
 
 
+#: What the table has of a record; what it cost is the ledger's.
+_COLUMNS = tuple(Usage.model_fields)
+
+
 def record_batch(tx: Transaction, records: Sequence[UsageRecord]) -> int:
     """Book records; one that is booked already changes nothing. Returns how many were new."""
     if not records:
         return 0
-    rows = [msgspec.structs.asdict(record) for record in records]
+    rows = [{name: getattr(record, name) for name in _COLUMNS} for record in records]
     statement = insert(UsageRow).on_conflict_do_nothing(index_elements=["id"]).returning(UsageRow.id)
     return len(tx.session.execute(statement, rows).all())
 

@@ -47,11 +47,15 @@ class Permission(StrEnum):
     SERVING_DEPLOY = "serving:deploy"
     CHAT = "serving:chat"
     USAGE_READ = "usage:read"
+    BUDGET_WRITE = "budget:write"
+    KEY_WRITE = "key:write"
+    KEY_MANAGE = "key:manage"
     AUDIT_READ = "audit:read"
     PIPELINES_VIEW = "pipelines:view"
 
 
 _EVERYONE = frozenset(Role)
+_OF_KEYS = frozenset({Permission.CHAT, Permission.SERVING_READ})
 _BUILDERS = frozenset({Role.RESEARCHER, Role.ML_ENGINEER, Role.DATA_ENGINEER})
 _MODELLERS = frozenset({Role.ADMIN, Role.RESEARCHER, Role.ML_ENGINEER})
 _PROMPTERS = frozenset({Role.ADMIN, Role.PROMPT_DESIGNER, Role.SERVICE_DEVELOPER})
@@ -82,6 +86,9 @@ ROLES: dict[Permission, frozenset[Role]] = {
     Permission.SERVING_DEPLOY: frozenset({Role.ADMIN, Role.SERVICE_DEVELOPER, Role.OPERATOR}),
     Permission.CHAT: _EVERYONE - {Role.VIEWER},
     Permission.USAGE_READ: frozenset({Role.ADMIN, Role.OPERATOR, Role.SECURITY_ADMIN}),
+    Permission.BUDGET_WRITE: frozenset({Role.ADMIN, Role.OPERATOR}),
+    Permission.KEY_WRITE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN, Role.SERVICE_DEVELOPER}),
+    Permission.KEY_MANAGE: frozenset({Role.ADMIN, Role.SECURITY_ADMIN}),
     Permission.AUDIT_READ: frozenset({Role.ADMIN, Role.SECURITY_ADMIN}),
     Permission.PIPELINES_VIEW: frozenset({Role.ADMIN, Role.OPERATOR, Role.ML_ENGINEER, Role.DATA_ENGINEER}),
 }
@@ -90,10 +97,13 @@ ROLES: dict[Permission, frozenset[Role]] = {
 def may(actor: Actor, permission: Permission) -> bool:
     """Whether one of the actor's roles grants the permission; parts of the platform itself may do their work.
 
-    A job's token grants nothing but recording the metrics of its own job, which the route checks beside this.
+    A job's token grants nothing but recording the metrics of its own job, which the route checks beside this. An API
+    key chats, on the routes that are its own, and asks whether they are well.
     """
     if actor.job_id is not None:
         return permission is Permission.METRICS_WRITE
+    if actor.key_id is not None:
+        return permission in _OF_KEYS
     return actor.is_system or bool(actor.roles & {role.value for role in ROLES.get(permission, frozenset())})
 
 

@@ -1,6 +1,5 @@
 """The chat gateway: a pure ASGI callable that answers from memory, without a database in the request."""
 
-import asyncio
 import itertools
 import logging
 import os
@@ -15,25 +14,27 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from llmops_resources import outbound
-from llmops_resources.catalog.providers import Provider
-from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput, NotFound, PlatformError, TooManyRequests, Unavailable, UpstreamFailed
-from llmops_resources.gateway import chat, routes, usage
-from llmops_resources.gateway.drain import Drainer
+from llmops_resources.gateway import chat, fresh, personal, routes, rules
+from llmops_resources.gateway.asks import Ask, ChatAsk, OpenAIAsk
+from llmops_resources.gateway.masking import Masker
 from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
-from llmops_resources.gateway.spool import Spool
-from llmops_resources.gateway.usage import UsageRecord
+from llmops_resources.gateway.rules import Rules, RuleTable
+from llmops_resources.governance.api_keys import Bearer
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.inference import Inference, Patience, open_inference
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from serving_api.chat import metrics
+from serving_api.chat.attempts import Attempts
+from serving_api.chat.bookkeeping import GATEWAY, Bookkeeping
+from serving_api.chat.callers import Caller, caller_of
 from serving_api.chat.exchange import ClientGone, Exchange
-from serving_api.chat.relay import Call, Relay
+from serving_api.chat.passage import Passage, Passenger
+from serving_api.chat.relay import Relay
 from serving_api.chat.surfaces import Enveloped, OpenAI, Surface
-from serving_api.identity import permitted
+from serving_api.identity import demanded, denied
 
-GATEWAY = Actor("system:gateway")
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -57,7 +58,7 @@ class Request:
 
     exchange: Exchange
     id: UUID
-    actor: Actor
+    caller: Caller
     name: str
     surface: Surface
 
@@ -68,8 +69,12 @@ class ChatGateway:
     def __init__(self, platform: Platform, *, patience: Patience | None = None) -> None:
         self._platform = platform
         self._patience = patience
-        self._spool = Spool(platform.settings.home / "spool")
+        self._books = Bookkeeping(platform)
         self._routes = RouteTable(self._read_routes, conninfo(platform))
+        self._rules = RuleTable(self._read_rules, conninfo(platform))
+        self._masker = Masker(lambda: personal.finder(platform.check_options()))
+        self._relay = Relay(Attempts(self._door), self._still_valid)
+        self._passage = Passage(self._books, self._relay, self._masker)
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
@@ -81,8 +86,9 @@ class ChatGateway:
         return path.startswith((SERVE, OPENAI + "/")) or path == OPENAI
 
     def freshness(self) -> str:
-        """`ok`, or why the routes may be out of date."""
-        return f"not confirmed for {routes.STALE_AFTER:.0f} s" if self._routes.stale else "ok"
+        """`ok`, or why the routes or the rules may be out of date."""
+        stale = self._routes.stale or self._rules.stale
+        return f"not confirmed for {fresh.STALE_AFTER:.0f} s" if stale else "ok"
 
     async def start(self) -> None:
         """Read the routes and begin to keep them fresh, and to move usage into the database."""
@@ -90,9 +96,9 @@ class ChatGateway:
         self._open.push_async_callback(self._inside.close)
         self._outside = _open_outside(self._platform.settings, self._patience or Patience())
         self._open.push_async_callback(self._outside.close)
-        drainer = Drainer(self._spool, self._deliver)
-        drainer.start()
-        self._open.push_async_callback(asyncio.to_thread, drainer.stop)
+        self._open.callback(self._masker.close)
+        await self._open.enter_async_context(self._books.kept())
+        await self._open.enter_async_context(self._rules.kept_fresh())
         await self._open.enter_async_context(self._routes.kept_fresh())
 
     async def stop(self) -> None:
@@ -134,8 +140,9 @@ class ChatGateway:
         for rule, match in fitting:
             if rule.method == exchange.method:
                 name = match.groupdict().get("name", "")
-                actor = await permitted(self._platform, exchange.headers, rule.permission, name or exchange.path)
-                return await rule.handler(self, Request(exchange, number, actor, name, surface))
+                caller = caller_of(self._platform.settings, self._rules.snapshot, exchange.headers)
+                await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
+                return await rule.handler(self, Request(exchange, number, caller, name, surface))
         allowed = ", ".join(sorted({rule.method for rule, _ in fitting}))
         error = InvalidInput(f"{exchange.method[:20]} is not possible here", remedy=f"Use {allowed}.")
         _status, body = surface.failure(error)
@@ -143,15 +150,13 @@ class ChatGateway:
 
     async def chat(self, request: Request) -> None:
         """`POST /llm-ops/v1/serve/{route}/chat`."""
-        target = self._routes.snapshot.serving(request.name)
-        asked = chat.read_chat(await request.exchange.json_body())
-        newer = target.external is not None and target.external.config.provider is Provider.OPENAI
-        body = chat.upstream_chat(asked, target.served_name, counts_reasoning=newer)
-        await self._carry(request, target, request.surface, "/v1/chat/completions", body, asked.stream)
+        targets = await self._targets(request, request.name)
+        raw = await request.exchange.json_body()
+        await self._carry(request, targets, request.surface, ChatAsk(chat.read_chat(raw), len(raw)))
 
     async def health(self, request: Request) -> None:
         """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
-        target = self._routes.snapshot.serving(request.name)
+        target = await self._serving(request, request.name)
         if target.external is None and not await self._door(target).healthy(target.base_url or ""):
             raise Unavailable(f"the model server of {target.route} does not answer", remedy="Try again in a moment.")
         data = {
@@ -170,27 +175,53 @@ class ChatGateway:
         """`POST /openai/v1/chat/completions` and `/openai/v1/completions`: `model` names the route."""
         raw = await request.exchange.json_body()
         asked = chat.read_openai(raw)
-        target = self._routes.snapshot.serving(asked.model)
-        body = chat.upstream_openai(raw, asked, target.served_name)
+        targets = await self._targets(request, asked.model)
         path = request.exchange.path.removeprefix("/openai")
-        surface = OpenAI(wants_usage=asked.wants_usage)
-        await self._carry(request, target, surface, path, body, bool(asked.stream))
+        await self._carry(request, targets, OpenAI(wants_usage=asked.wants_usage), OpenAIAsk(raw, asked, path))
 
     async def models(self, request: Request) -> None:
         """`GET /openai/v1/models`: the routes that can answer."""
-        serving = [_model(target) for target in self._routes.snapshot.targets.values() if target.refusal is None]
+        targets = self._routes.snapshot.targets.values()
+        serving = [_model(each) for each in targets if each.refusal is None and request.caller.opens(each.route)]
         await request.exchange.answer(200, orjson.dumps({"object": "list", "data": serving}))
 
     async def model(self, request: Request) -> None:
         """`GET /openai/v1/models/{route}`."""
-        await request.exchange.answer(200, orjson.dumps(_model(self._routes.snapshot.serving(request.name))))
+        await request.exchange.answer(200, orjson.dumps(_model(await self._serving(request, request.name))))
 
-    async def _carry(
-        self, request: Request, target: Target, surface: Surface, path: str, body: bytes, streamed: bool
-    ) -> None:
-        call = Call(request.id, request.actor, target, surface, path, body, streamed)
-        request.exchange.route = target.route
-        await Relay(self._door(target), self._spool).carry(request.exchange, call)
+    async def _carry(self, request: Request, targets: Sequence[Target], surface: Surface, ask: Ask) -> None:
+        request.exchange.route = targets[0].route
+        who = Passenger(request.id, request.exchange, request.caller, surface, ask, targets)
+        await self._passage.take(who, self._rules.snapshot)
+
+    async def _target(self, request: Request, route: str) -> Target:
+        """The target of a route, if it is the caller's; one that is not is, to them, not there."""
+        target = self._routes.snapshot.find(route)
+        if not request.caller.opens(target.route):
+            reason = f"the API key is not for the route {target.route}"
+            await denied(self._platform, request.caller.actor, Permission.CHAT, target.route, reason)
+            raise routes.unknown(route)
+        return target
+
+    async def _serving(self, request: Request, route: str) -> Target:
+        target = await self._target(request, route)
+        if refusal := target.refusal:
+            raise refusal
+        return target
+
+    async def _targets(self, request: Request, route: str) -> list[Target]:
+        """Who can answer for a route now: itself, then its fallback if the caller may use that too.
+
+        Raises what keeps the route from answering when nobody can; a model that lost its approval has no stand-in.
+        """
+        target = await self._target(request, route)
+        fallback = self._rules.snapshot.policy(target.route).fallback_route
+        stand_in = self._routes.snapshot.targets.get(fallback) if fallback else None
+        if stand_in and (stand_in.refusal is not None or not request.caller.opens(stand_in.route)):
+            stand_in = None
+        if (refusal := target.refusal) and (stand_in is None or not isinstance(refusal, Unavailable)):
+            raise refusal
+        return [each for each in (target, stand_in) if each is not None and each.refusal is None]
 
     def _door(self, target: Target) -> Inference:
         door = self._inside if target.external is None else self._outside
@@ -202,9 +233,12 @@ class ChatGateway:
         with self._platform.transaction(GATEWAY) as tx:
             return routes.load(tx, self._platform.settings)
 
-    def _deliver(self, records: Sequence[UsageRecord]) -> None:
+    def _still_valid(self, key: Bearer | None) -> bool:
+        return self._rules.snapshot.holds(key)
+
+    def _read_rules(self) -> Rules:
         with self._platform.transaction(GATEWAY) as tx:
-            usage.record_batch(tx, records)
+            return rules.load(tx)
 
 
 #: Every route of the gateway with its permission; the route census reads this.

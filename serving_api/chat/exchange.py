@@ -30,8 +30,14 @@ class Exchange:
         self.request_id = request_id
         self.status: int | None = None
         self.route: str | None = None
+        self.extra: list[tuple[bytes, bytes]] = []
         self._receive = receive
         self._send = send
+
+    def answered_by(self, route: str) -> None:
+        """Name the route that answers in a header; to be called before the answer."""
+        self.route = route
+        self.extra.append((b"x-llmops-route", route.encode()))
 
     async def json_body(self) -> bytes:
         """The whole body.
@@ -115,7 +121,7 @@ class Exchange:
     async def _start(self, status: int, media: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
         own = [(b"content-type", media), (b"x-request-id", self.request_id.encode()), (b"cache-control", b"no-store")]
-        await self._send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*own, *self.extra, *headers]})
 
 
 def _too_large() -> TooLarge:

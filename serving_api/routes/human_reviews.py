@@ -1,8 +1,9 @@
 """Reviews of answers by people: for those who set them up, for reviewers, and for the adjudicator."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Forbidden
 from llmops_resources.evaluation import (
     review_adjudication,
+    review_export,
     review_rubrics,
     review_submissions,
     review_tasks,
@@ -27,6 +29,7 @@ from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, audited_refusal, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.schemas import Body
+from serving_api.spreadsheets import review_csv
 
 router = APIRouter(prefix="/evaluation", tags=["evaluation"])
 Reader = Annotated[Actor, Depends(Requires(Permission.REVIEW_MANAGE, Permission.REVIEW_SCORE))]
@@ -171,6 +174,25 @@ def get_review(platform: Doors, actor: Reader, review_id: UUID) -> Envelope[Revi
 def get_summary(platform: Doors, actor: Reader, review_id: UUID) -> Envelope[Summary]:
     with platform.transaction(actor) as tx:
         return ok(review_tasks.summary(tx, review_id))
+
+
+@router.get("/reviews/{review_id}/export", response_class=Response)
+def export_review(
+    platform: Doors,
+    actor: Reader,
+    review_id: UUID,
+    format: Literal["csv", "json"] = "json",  # noqa: A002  the query's name
+) -> Response:
+    """Every judgement as it was given, as a file; in CSV no cell is a formula to a spreadsheet."""
+    with platform.transaction(actor) as tx:
+        said = review_export.everything(tx, review_id)
+    csv = format == "csv"
+    content = review_csv(said).encode() if csv else orjson.dumps([each.json_dict() for each in said])
+    headers = {
+        "Content-Disposition": f'attachment; filename="review-{review_id}.{format}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type="text/csv; charset=utf-8" if csv else "application/json", headers=headers)
 
 
 @router.post("/reviews/{review_id}/join")

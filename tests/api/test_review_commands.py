@@ -48,4 +48,10 @@ def test_a_review_is_opened_staffed_shown_and_closed(
     assert [it["scored"] for it in shell.json("list")] == [1]
     with pytest.raises(Refused, match="judgements are missing"):
         shell("close", review)
+    table = tmp_path / "said.csv"
+    shell("export", review, str(table))
+    assert '"ben"' in table.read_text()
+    with pytest.raises(AssertionError, match="is there"):
+        shell("export", review, str(table))
+    shell("export", review, str(table), "--force")
     assert shell("close", review, "--reason", "enough for a test").startswith("closed: 1 judged")

@@ -1,5 +1,7 @@
 """Reviews by people through HTTP: set up, joined, judged, adjudicated, closed; permissions, blindness and the log."""
 
+import csv
+import io
 from typing import Any
 
 import httpx
@@ -67,6 +69,26 @@ def test_a_review_from_the_rubric_to_the_result(api: httpx.Client, run: Evaluati
     actions = {it["action"] for it in api.get("/audit/logs", params={"resourceType": "review"}).json()["data"]}
     assert actions == {"review.open", "review.score", "review.adjudicate", "review.close"}
     assert api.get("/audit/verify").json()["data"]["intact"]
+
+
+def test_every_judgement_is_exported_with_what_counts_and_no_formula(api: httpx.Client, run: Evaluation) -> None:
+    path = _opened(api, run)
+    for _unit in range(3):
+        assert _judge(api, path, ANN, 5, "=1+1").status_code == 200
+    assert _judge(api, path, BEN, 2).status_code == 200
+    first = api.get(f"{path}/task", params={"place": 1}, headers=ANN).json()["data"]
+    again = {"values": {"helpful": 1, "safe": "fail"}, "reason": "read again", "shown": first["digest"], "revision": 1}
+    assert api.post(f"{path}/units/{first['number']}/scores", json=again, headers=ANN).status_code == 200
+    said = api.get(f"{path}/export").json()
+    mine = [(it["revision"], it["values"]["helpful"], it["counts"]) for it in said if it["unit"] == first["number"]
+            and it["reviewer"] == "ann"]  # fmt: skip
+    assert mine == [(1, 5.0, False), (2, 1.0, True)]
+    assert len(said) == 5
+    table = list(csv.DictReader(io.StringIO(api.get(f"{path}/export", params={"format": "csv"}).text)))
+    assert len(table) == 5
+    assert not any(str(cell).startswith(("=", "+", "-", "@")) for line in table for cell in line.values())
+    assert {line["answer"].lstrip("'") for line in table} == {"a", "=SUM(A1)", "c"}
+    assert api.get(f"{path}/export", headers=ANN).status_code == 403
 
 
 def test_the_same_request_under_a_key_opens_one_review(api: httpx.Client, run: Evaluation) -> None:

@@ -35,6 +35,7 @@ class ModelServer:
 
     url: str = ""
     mood: str = "well"
+    says: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
     freed: threading.Event = field(default_factory=threading.Event)
     asked: threading.Event = field(default_factory=threading.Event)
@@ -48,6 +49,9 @@ class ModelServer:
                 await asyncio.sleep(60)
             finally:
                 self.freed.set()
+        if self.mood.startswith("not ready"):
+            self.mood = "well" if self.mood == "not ready once" else self.mood
+            return web.Response(status=503)
         if body.get("stream"):
             return await self._stream(request, body)
         return self._whole(body, completion="prompt" in body)
@@ -62,13 +66,17 @@ class ModelServer:
             return web.Response(status=500, text="secret stack trace")
         if self.mood == "redirects":
             return web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
-        text = {"text": "hello world"} if completion else {"message": {"role": "assistant", "content": "hello world"}}
+        said = self.says or "hello world"
+        text = {"text": said} if completion else {"message": {"role": "assistant", "content": said}}
         answer = {
             "id": "cmpl-1", "object": "chat.completion", "created": 1, "model": body["model"],
             "choices": [{"index": 0, "finish_reason": "stop", **text}],
         }  # fmt: skip
+        counted = (0, 0) if self.mood == "counts nothing" else (7, 2)
         if self.mood != "silent about usage":
-            answer["usage"] = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+            answer["usage"] = {
+                "prompt_tokens": counted[0], "completion_tokens": counted[1], "total_tokens": sum(counted),
+            }  # fmt: skip
         return web.json_response(answer)
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
@@ -86,7 +94,7 @@ class ModelServer:
             return {"index": 0, "finish_reason": None, **content}
 
         await response.write(b": a comment\n\n")
-        for word in ("hello", " world"):
+        for word in list(self.says) or ("hello", " world"):  # every character a chunk of its own
             await send(choices=[piece(word)])
         if self.mood != "well":
             return await self._misbehave(request, response, lambda: send(choices=[piece("!")]))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from llmops_resources.errors import NotFound, Unavailable
-from llmops_resources.gateway import routes
+from llmops_resources.gateway import fresh, routes
 from llmops_resources.gateway.routes import RouteTable, Snapshot
 from llmops_resources.platform import Platform
 from llmops_resources.serving.endpoints import EndpointStatus, Environment
@@ -54,7 +54,7 @@ def test_a_name_that_is_not_a_route_is_not_found(platform: Platform, name: str) 
 
 
 def test_a_change_wakes_the_table_long_before_the_poll(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "POLL_EVERY", 30.0)
+    monkeypatch.setattr(fresh, "POLL_EVERY", 30.0)
 
     async def scenario() -> None:
         table = RouteTable(lambda: snapshot_of(platform), conninfo(platform))
@@ -70,8 +70,8 @@ def test_a_change_wakes_the_table_long_before_the_poll(platform: Platform, monke
 
 
 def test_without_the_database_the_last_routes_stay_and_turn_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "POLL_EVERY", 0.02)
-    monkeypatch.setattr(routes, "STALE_AFTER", 0.2)
+    monkeypatch.setattr(fresh, "POLL_EVERY", 0.02)
+    monkeypatch.setattr(fresh, "STALE_AFTER", 0.2)
     away = False
 
     def read() -> Snapshot:

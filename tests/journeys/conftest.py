@@ -38,14 +38,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The kill tests, each with a platform of its own, go to one worker and come first where there is one only.
 
     Everything that looks at the finished journey goes to another, since a worker walks it once.
     """
     folder = Path(__file__).parent
-    for item in items:
+    for item in items:  # before xdist looks for the marks
         if item.path.parent == folder:
             item.add_marker(pytest.mark.xdist_group("kills" if item.path.stem == "test_kills" else "journey"))
     items.sort(key=lambda item: (item.path.parent == folder, item.path.stem != "test_kills"))

@@ -990,6 +990,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/cost/entries/{entry_id}/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Correct Entry
+         * @description Restate an entry of the ledger by one that is added to it.
+         */
+        post: operations["correct_entry_llm_ops_v1_cost_entries__entry_id__corrections_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/cost/prices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Prices
+         * @description Every price there was, is and will be, by model, the newest first.
+         */
+        get: operations["list_prices_llm_ops_v1_cost_prices_get"];
+        put?: never;
+        /**
+         * Declare Price
+         * @description Set a model's price from a moment on; what was booked before stays.
+         */
+        post: operations["declare_price_llm_ops_v1_cost_prices_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/cost/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sum Spending
+         * @description Calls, tokens and money, summed by team, route, model and day as asked, corrections included.
+         */
+        get: operations["sum_spending_llm_ops_v1_cost_usage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/evaluation/gates": {
         parameters: {
             query?: never;
@@ -1162,6 +1226,26 @@ export interface paths {
         put?: never;
         /** Exclude Reviewer */
         post: operations["exclude_reviewer_llm_ops_v1_evaluation_reviews__review_id__exclude_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/reviews/{review_id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Review
+         * @description Every judgement as it was given, as a file; in CSV no cell is a formula to a spreadsheet.
+         */
+        get: operations["export_review_llm_ops_v1_evaluation_reviews__review_id__export_get"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1531,6 +1615,50 @@ export interface paths {
         patch: operations["pause_schedule_llm_ops_v1_evaluation_schedules__schedule_id__patch"];
         trace?: never;
     };
+    "/llm-ops/v1/governance/api-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Keys
+         * @description Keys, newest first, revoked ones too; without `key:manage` one's own.
+         */
+        get: operations["list_keys_llm_ops_v1_governance_api_keys_get"];
+        put?: never;
+        /**
+         * Create Key
+         * @description Issue a key. Keep its secret: this answer alone has it, and a repeat under an Idempotency-Key is a 409.
+         */
+        post: operations["create_key_llm_ops_v1_governance_api_keys_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/governance/api-keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Key
+         * @description Revoke a key for good; calls with it are refused within seconds, and its open streams end.
+         */
+        delete: operations["revoke_key_llm_ops_v1_governance_api_keys__key_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/governance/approvals": {
         parameters: {
             query?: never;
@@ -1551,6 +1679,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/governance/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Budgets
+         * @description Every budget with what is spent and held of its present period.
+         */
+        get: operations["list_budgets_llm_ops_v1_governance_budgets_get"];
+        put?: never;
+        /**
+         * Declare Budget
+         * @description Set a budget; calls that could overspend it are refused from within a second on.
+         */
+        post: operations["declare_budget_llm_ops_v1_governance_budgets_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/governance/budgets/{budget_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Withdraw Budget */
+        delete: operations["withdraw_budget_llm_ops_v1_governance_budgets__budget_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/governance/me": {
         parameters: {
             query?: never;
@@ -1561,6 +1730,43 @@ export interface paths {
         /** Get Me */
         get: operations["get_me_llm_ops_v1_governance_me_get"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/governance/team-limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Team Limits */
+        get: operations["list_team_limits_llm_ops_v1_governance_team_limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/governance/team-limits/{team}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Limit Team
+         * @description Set what all keys of a team together may take in a minute.
+         */
+        put: operations["limit_team_llm_ops_v1_governance_team_limits__team__put"];
         post?: never;
         delete?: never;
         options?: never;
@@ -2015,6 +2221,27 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/routes/{route}/policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Policy */
+        get: operations["get_policy_llm_ops_v1_serving_routes__route__policy_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Policy
+         * @description Change how calls to a route are treated; it holds within a second, and for the next endpoint of this name too.
+         */
+        patch: operations["change_policy_llm_ops_v1_serving_routes__route__policy_patch"];
         trace?: never;
     };
     "/llm-ops/v1/training/experiments": {
@@ -2520,6 +2747,47 @@ export interface components {
             size: number;
         };
         /**
+         * ApiKey
+         * @description A key as people see it; no answer has its secret. `routes`: None is every route. Times are UTC.
+         */
+        ApiKey: {
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /**
+             * Expiresat
+             * Format: date-time
+             */
+            expiresAt: string;
+            /** Hint */
+            hint: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Requestsperminute */
+            requestsPerMinute: number | null;
+            /** Revokedat */
+            revokedAt: string | null;
+            /** Revokedby */
+            revokedBy: string | null;
+            /** Routes */
+            routes: string[] | null;
+            /** Team */
+            team: string;
+            /** Tokensperminute */
+            tokensPerMinute: number | null;
+        };
+        /**
          * Approval
          * @description One decision.
          */
@@ -2678,6 +2946,67 @@ export interface components {
             remedy: string;
             /** Type */
             type: string;
+        };
+        /**
+         * Budget
+         * @description A budget in force.
+         */
+        Budget: {
+            /** Amount */
+            amount: string;
+            /** Currency */
+            currency: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Keyid */
+            keyId: string | null;
+            period: components["schemas"]["Period"];
+            /** Team */
+            team: string;
+            /**
+             * Updatedat
+             * Format: date-time
+             */
+            updatedAt: string;
+            /** Updatedby */
+            updatedBy: string;
+        };
+        /**
+         * BudgetCreate
+         * @description A team's budget, or one of its keys'. The same scope and period again changes the amount.
+         */
+        BudgetCreate: {
+            /** Amount */
+            amount: number | string;
+            /**
+             * Currency
+             * @default USD
+             */
+            currency: string;
+            /** Keyid */
+            keyId?: string | null;
+            period: components["schemas"]["Period"];
+            /** Team */
+            team: string;
+        };
+        /**
+         * BudgetStanding
+         * @description A budget and its present period: `spent` as booked, `held` as booked or set aside for calls under way.
+         */
+        BudgetStanding: {
+            budget: components["schemas"]["Budget"];
+            /** Held */
+            held: string;
+            /** Spent */
+            spent: string;
+            /**
+             * Starts
+             * Format: date
+             */
+            starts: string;
         };
         /** CardChange */
         CardChange: {
@@ -2986,6 +3315,16 @@ export interface components {
          * @enum {string}
          */
         ControlTokens: "refuse" | "neutralise" | "allow";
+        /**
+         * CorrectionCreate
+         * @description `amount` is added to the entry: negative when too much was booked.
+         */
+        CorrectionCreate: {
+            /** Amount */
+            amount: number | string;
+            /** Reason */
+            reason: string;
+        };
         /** Counts */
         Counts: {
             /** Scored */
@@ -3316,6 +3655,12 @@ export interface components {
             weights: string | null;
         };
         /**
+         * Dimension
+         * @description What spending can be summed by; days are UTC's.
+         * @enum {string}
+         */
+        Dimension: "team" | "route" | "model" | "day";
+        /**
          * Direction
          * @enum {string}
          */
@@ -3470,6 +3815,95 @@ export interface components {
          * @enum {string}
          */
         EndpointStatus: "deploying" | "healthy" | "degraded" | "failed" | "stopped";
+        /**
+         * Entry
+         * @description One amount. `at` is when the call began, UTC; `holder` the process whose lease of a budget it was spent from.
+         *
+         *     A call of a model without a price has the amount 0 and no `price_id`.
+         */
+        Entry: {
+            /** Actorid */
+            actorId: string;
+            /** Amount */
+            amount: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Completiontokens */
+            completionTokens: number;
+            /** Corrects */
+            corrects?: string | null;
+            /** Currency */
+            currency: string;
+            /** Holder */
+            holder?: string | null;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Keyid */
+            keyId: string | null;
+            /** @default usage */
+            kind: components["schemas"]["EntryKind"];
+            /** Model */
+            model: string;
+            /**
+             * Modelid
+             * Format: uuid
+             */
+            modelId: string;
+            /** Priceid */
+            priceId: string | null;
+            /** Prompttokens */
+            promptTokens: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Route */
+            route: string;
+            /** Team */
+            team: string;
+        };
+        /**
+         * EntryKind
+         * @enum {string}
+         */
+        EntryKind: "usage" | "correction";
+        /** Envelope[ApiKey] */
+        Envelope_ApiKey_: {
+            data: components["schemas"]["ApiKey"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Budget] */
+        Envelope_Budget_: {
+            data: components["schemas"]["Budget"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[ChainVerdict] */
         Envelope_ChainVerdict_: {
             data: components["schemas"]["ChainVerdict"];
@@ -3548,6 +3982,21 @@ export interface components {
         /** Envelope[Endpoint] */
         Envelope_Endpoint_: {
             data: components["schemas"]["Endpoint"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Entry] */
+        Envelope_Entry_: {
+            data: components["schemas"]["Entry"];
             /**
              * Message
              * @default
@@ -3665,6 +4114,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[IssuedKey] */
+        Envelope_IssuedKey_: {
+            data: components["schemas"]["IssuedKey"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Job] */
         Envelope_Job_: {
             data: components["schemas"]["Job"];
@@ -3743,6 +4207,36 @@ export interface components {
         /** Envelope[Preview] */
         Envelope_Preview_: {
             data: components["schemas"]["Preview"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Price] */
+        Envelope_Price_: {
+            data: components["schemas"]["Price"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Price] */
+        Envelope_Price_: {
+            data: components["schemas"]["Price"];
             /**
              * Message
              * @default
@@ -3890,6 +4384,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[RoutePolicy] */
+        Envelope_RoutePolicy_: {
+            data: components["schemas"]["RoutePolicy"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Schedule] */
         Envelope_Schedule_: {
             data: components["schemas"]["Schedule"];
@@ -3938,6 +4447,21 @@ export interface components {
         /** Envelope[Task] */
         Envelope_Task_: {
             data: components["schemas"]["Task"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[TeamLimits] */
+        Envelope_TeamLimits_: {
+            data: components["schemas"]["TeamLimits"];
             /**
              * Message
              * @default
@@ -4025,6 +4549,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[ApiKey]] */
+        Envelope_list_ApiKey__: {
+            /** Data */
+            data: components["schemas"]["ApiKey"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Approval]] */
         Envelope_list_Approval__: {
             /** Data */
@@ -4061,6 +4601,22 @@ export interface components {
         Envelope_list_Blocker__: {
             /** Data */
             data: components["schemas"]["Blocker"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[BudgetStanding]] */
+        Envelope_list_BudgetStanding__: {
+            /** Data */
+            data: components["schemas"]["BudgetStanding"][];
             /**
              * Message
              * @default
@@ -4297,6 +4853,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Price]] */
+        Envelope_list_Price__: {
+            /** Data */
+            data: components["schemas"]["Price"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Review]] */
         Envelope_list_Review__: {
             /** Data */
@@ -4317,6 +4889,38 @@ export interface components {
         Envelope_list_Schedule__: {
             /** Data */
             data: components["schemas"]["Schedule"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Spending]] */
+        Envelope_list_Spending__: {
+            /** Data */
+            data: components["schemas"]["Spending"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[TeamLimits]] */
+        Envelope_list_TeamLimits__: {
+            /** Data */
+            data: components["schemas"]["TeamLimits"][];
             /**
              * Message
              * @default
@@ -4954,6 +5558,49 @@ export interface components {
          */
         Initialization: "random" | "pretrained_embeddings" | "custom_weights";
         /**
+         * IssuedKey
+         * @description A new key with its secret: `Authorization: Bearer <secret>`.
+         */
+        IssuedKey: {
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /**
+             * Expiresat
+             * Format: date-time
+             */
+            expiresAt: string;
+            /** Hint */
+            hint: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Requestsperminute */
+            requestsPerMinute: number | null;
+            /** Revokedat */
+            revokedAt: string | null;
+            /** Revokedby */
+            revokedBy: string | null;
+            /** Routes */
+            routes: string[] | null;
+            /** Secret */
+            secret: string;
+            /** Team */
+            team: string;
+            /** Tokensperminute */
+            tokensPerMinute: number | null;
+        };
+        /**
          * Job
          * @description A training job; `output_version_id` names a catalog entry once the job succeeded.
          *
@@ -5292,6 +5939,29 @@ export interface components {
             digest: string;
             rubric: components["schemas"]["Rubric"];
         };
+        /**
+         * KeyCreate
+         * @description `routes` left out: every route. Limits are per minute; left out, only the team's hold.
+         */
+        KeyCreate: {
+            /**
+             * Expiresindays
+             * @default 90
+             */
+            expiresInDays: number;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner?: string | null;
+            /** Requestsperminute */
+            requestsPerMinute?: number | null;
+            /** Routes */
+            routes?: string[] | null;
+            /** Team */
+            team: string;
+            /** Tokensperminute */
+            tokensPerMinute?: number | null;
+        };
         /** KeyInput */
         KeyInput: {
             /**
@@ -5358,6 +6028,16 @@ export interface components {
              * @default
              */
             notes: string;
+        };
+        /**
+         * LimitsInput
+         * @description Null, or left out, is without a limit.
+         */
+        LimitsInput: {
+            /** Requestsperminute */
+            requestsPerMinute?: number | null;
+            /** Tokensperminute */
+            tokensPerMinute?: number | null;
         };
         /**
          * LineChange
@@ -5729,6 +6409,11 @@ export interface components {
             values: (string | number | boolean | null)[];
         };
         /**
+         * Period
+         * @enum {string}
+         */
+        Period: "day" | "month";
+        /**
          * PiiCount
          * @description How often a type was found in a column, repeated cells counted each time.
          */
@@ -5844,6 +6529,32 @@ export interface components {
          */
         "PiiStatus-Input": "pending" | "clean" | "failed";
         /**
+         * PolicyChange
+         * @description What is left out stays; null takes a setting away.
+         */
+        PolicyChange: {
+            /** Cacheseconds */
+            cacheSeconds?: number | null;
+            /** Fallbackroute */
+            fallbackRoute?: string | null;
+            /**
+             * Maskinput
+             * @default false
+             */
+            maskInput: boolean;
+            /**
+             * Maskoutput
+             * @default false
+             */
+            maskOutput: boolean;
+            /** Maxpromptbytes */
+            maxPromptBytes?: number | null;
+            /** Maxtokens */
+            maxTokens?: number | null;
+            /** Timeoutseconds */
+            timeoutSeconds?: number | null;
+        };
+        /**
          * PoolUsage
          * @description A type of GPU, or `cpu`: how much there is, how much is held, and how many jobs wait for it.
          */
@@ -5914,6 +6625,63 @@ export interface components {
             format: components["schemas"]["DatasetFormat"];
             /** Rows */
             rows: number | null;
+        };
+        /**
+         * Price
+         * @description A dated price, in money per million tokens.
+         */
+        Price: {
+            /** Completion */
+            completion: string;
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            /** Currency */
+            currency: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Model */
+            model: string;
+            /** Prompt */
+            prompt: string;
+            /** Provider */
+            provider: string;
+            /**
+             * Validfrom
+             * Format: date-time
+             */
+            validFrom: string;
+        };
+        /**
+         * PriceCreate
+         * @description Money per million tokens; a model of our own has the provider `internal`. `validFrom` left out: now.
+         */
+        PriceCreate: {
+            /** Completion */
+            completion: number | string;
+            /**
+             * Currency
+             * @default USD
+             */
+            currency: string;
+            /** Model */
+            model: string;
+            /** Prompt */
+            prompt: number | string;
+            /**
+             * Provider
+             * @default internal
+             */
+            provider: string;
+            /** Validfrom */
+            validFrom?: string | null;
         };
         /** PriorityChange */
         PriorityChange: {
@@ -6769,6 +7537,37 @@ export interface components {
          */
         RootCause: "out_of_memory" | "nan_loss" | "data_error" | "preemption" | "image_pull" | "unschedulable" | "timeout" | "user_code" | "cancelled" | "infrastructure" | "unknown";
         /**
+         * RoutePolicy
+         * @description How calls to a route are treated; what is None or False does not apply.
+         *
+         *     `fallback_route` answers when this route cannot, for those who may use it too. `timeout_seconds` bounds a whole
+         *     call. `max_prompt_bytes` and `max_tokens` bound what is sent and what is asked for; a call that names no
+         *     `max_tokens` gets the route's. Personal data is masked in what is sent (`mask_input`) and answered (`mask_output`).
+         *     Equal calls of one team get a remembered answer for `cache_seconds`.
+         */
+        RoutePolicy: {
+            /** Cacheseconds */
+            cacheSeconds?: number | null;
+            /** Fallbackroute */
+            fallbackRoute?: string | null;
+            /**
+             * Maskinput
+             * @default false
+             */
+            maskInput: boolean;
+            /**
+             * Maskoutput
+             * @default false
+             */
+            maskOutput: boolean;
+            /** Maxpromptbytes */
+            maxPromptBytes?: number | null;
+            /** Maxtokens */
+            maxTokens?: number | null;
+            /** Timeoutseconds */
+            timeoutSeconds?: number | null;
+        };
+        /**
          * RowChange
          * @description One row of the sample: row numbers from 1, its cells before and after, and the columns that differ.
          */
@@ -7050,6 +7849,32 @@ export interface components {
          */
         "Source-Input": "huggingface" | "directory" | "conversion";
         /**
+         * Spending
+         * @description Sums of one group; dimensions that were not asked for are None. `unpriced` calls had no price to be booked at.
+         */
+        Spending: {
+            /** Amount */
+            amount: string;
+            /** Calls */
+            calls: number;
+            /** Completiontokens */
+            completionTokens: number;
+            /** Currency */
+            currency: string;
+            /** Day */
+            day?: string | null;
+            /** Model */
+            model?: string | null;
+            /** Prompttokens */
+            promptTokens: number;
+            /** Route */
+            route?: string | null;
+            /** Team */
+            team?: string | null;
+            /** Unpriced */
+            unpriced: number;
+        };
+        /**
          * Status
          * @enum {string}
          */
@@ -7221,6 +8046,25 @@ export interface components {
             values: {
                 [key: string]: number | string;
             } | null;
+        };
+        /**
+         * TeamLimits
+         * @description What all keys of a team together may take in a minute; None is without a limit.
+         */
+        TeamLimits: {
+            /** Requestsperminute */
+            requestsPerMinute?: number | null;
+            /** Team */
+            team: string;
+            /** Tokensperminute */
+            tokensPerMinute?: number | null;
+            /** Updatedat */
+            updatedAt?: string | null;
+            /**
+             * Updatedby
+             * @default
+             */
+            updatedBy: string;
         };
         /**
          * TeamQuota
@@ -10481,6 +11325,185 @@ export interface operations {
             };
         };
     };
+    correct_entry_llm_ops_v1_cost_entries__entry_id__corrections_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                entry_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CorrectionCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Entry_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_prices_llm_ops_v1_cost_prices_get: {
+        parameters: {
+            query?: {
+                provider?: string | null;
+                model?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Price__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    declare_price_llm_ops_v1_cost_prices_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriceCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Price_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    sum_spending_llm_ops_v1_cost_usage_get: {
+        parameters: {
+            query?: {
+                /** @description repeat it */
+                groupBy?: components["schemas"]["Dimension"][] | null;
+                team?: string | null;
+                route?: string | null;
+                model?: string | null;
+                since?: string | null;
+                until?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Spending__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_gates_llm_ops_v1_evaluation_gates_get: {
         parameters: {
             query?: {
@@ -10971,6 +11994,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Envelope_Review_"];
                 };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    export_review_llm_ops_v1_evaluation_reviews__review_id__export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "json";
+            };
+            header?: never;
+            path: {
+                review_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {
@@ -11985,6 +13048,136 @@ export interface operations {
             };
         };
     };
+    list_keys_llm_ops_v1_governance_api_keys_get: {
+        parameters: {
+            query?: {
+                team?: string | null;
+                owner?: string | null;
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_ApiKey__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_key_llm_ops_v1_governance_api_keys_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_IssuedKey_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    revoke_key_llm_ops_v1_governance_api_keys__key_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ApiKey_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_approvals_llm_ops_v1_governance_approvals_get: {
         parameters: {
             query?: {
@@ -12032,6 +13225,129 @@ export interface operations {
             };
         };
     };
+    list_budgets_llm_ops_v1_governance_budgets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_BudgetStanding__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    declare_budget_llm_ops_v1_governance_budgets_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Budget_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    withdraw_budget_llm_ops_v1_governance_budgets__budget_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                budget_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Budget_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_me_llm_ops_v1_governance_me_get: {
         parameters: {
             query?: never;
@@ -12048,6 +13364,88 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Me_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_team_limits_llm_ops_v1_governance_team_limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_TeamLimits__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    limit_team_llm_ops_v1_governance_team_limits__team__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LimitsInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_TeamLimits_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -13287,6 +14685,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_policy_llm_ops_v1_serving_routes__route__policy_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RoutePolicy_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    change_policy_llm_ops_v1_serving_routes__route__policy_patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RoutePolicy_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

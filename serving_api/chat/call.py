@@ -1,0 +1,125 @@
+"""One call on its way to a model server, and the meter of what it takes."""
+
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from llmops_resources.cost.prices import INTERNAL, Price
+from llmops_resources.errors import PlatformError
+from llmops_resources.gateway import completions, external
+from llmops_resources.gateway.completions import ChunkFacts, Counted, Tokens
+from llmops_resources.gateway.routes import Target
+from llmops_resources.gateway.spool import Spool
+from llmops_resources.gateway.usage import Outcome, UsageRecord
+from llmops_resources.inference import Answer
+from llmops_resources.values import utc_now
+from serving_api.chat import metrics
+from serving_api.chat.callers import Caller
+from serving_api.chat.exchange import Exchange
+from serving_api.chat.surfaces import Surface
+
+
+@dataclass(frozen=True)
+class Call:
+    """One permitted request on its way to one model server; `id` is the idempotency key of its usage record.
+
+    The calls of one request, to a route and to its fallback, have the same id: at most one of them is answered.
+    """
+
+    id: UUID
+    caller: Caller
+    target: Target
+    surface: Surface
+    path: str
+    body: bytes
+    streamed: bool
+    price: Price | None = None
+
+    @property
+    def url(self) -> str:
+        return self.target.url(self.path)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What identifies us to a provider; a model server of ours asks for nothing."""
+        return self.target.external.headers() if self.target.external else {}
+
+    def refusal(self, upstream: Answer, body: bytes) -> PlatformError:
+        """What the other side's HTTP error means to our client."""
+        if self.target.external:
+            return external.refusal(upstream.status, body, upstream.retry_after)
+        return completions.refusal(upstream.status, body)
+
+    def received(self, data: bytes) -> bytes:
+        """An answer, or a chunk of one, as our client may see it. Raises UpstreamFailed."""
+        provider = self.target.external
+        return external.renamed(data, self.target.route, provider) if provider else data
+
+
+def priced_as(target: Target) -> tuple[str, str]:
+    """The provider and the model under which a target's price is found."""
+    if target.external:
+        return target.external.config.provider.value, target.external.config.model_name
+    return INTERNAL, target.model_name
+
+
+class Meter:
+    """What one request took so far; `book` writes it down, once, under the route of `call`, which answered."""
+
+    def __init__(self, spool: Spool, exchange: Exchange, call: Call, holder: UUID) -> None:
+        self._spool, self._exchange, self._holder = spool, exchange, holder
+        self._at, self._started = utc_now(), time.perf_counter()
+        self._booked = False
+        self.call = call
+        self.usage: Tokens | None = None
+        self.pieces = 0
+        self.tokens = Counted(0, 0, estimated=False)
+
+    @property
+    def cost(self) -> Decimal:
+        """What the booked tokens cost."""
+        price = self.call.price
+        return price.of(self.tokens.prompt, self.tokens.completion) if price else Decimal(0)
+
+    def read(self, facts: ChunkFacts) -> None:
+        """Take note of a streamed chunk."""
+        self.usage = facts.usage or self.usage
+        self.pieces += facts.pieces
+
+    def book(self, outcome: Outcome) -> None:
+        """Write the usage record to the spool. Raises Unavailable when the disk does not take it."""
+        if self._booked:
+            return
+        call, seconds = self.call, time.perf_counter() - self._started
+        worked = outcome is not Outcome.FAILED or self.pieces > 0
+        prompt_bytes = len(call.body) if worked else 0
+        self.tokens = tokens = completions.count(self.usage, prompt_bytes=prompt_bytes, completion=self.pieces)
+        key = call.caller.key
+        self._spool.append(
+            UsageRecord(
+                id=call.id,
+                request_id=self._exchange.request_id,
+                at=self._at,
+                route=call.target.route,
+                endpoint_id=call.target.endpoint_id,
+                model_id=call.target.model_id,
+                model_digest=call.target.model_digest,
+                actor_id=call.caller.actor.id,
+                prompt_tokens=tokens.prompt,
+                completion_tokens=tokens.completion,
+                estimated=tokens.estimated,
+                latency_ms=seconds * 1000,
+                status=outcome,
+                streamed=call.streamed,
+                team=call.caller.team,
+                key_id=key.id if key else None,
+                model=call.target.model_name,
+                amount=self.cost if call.price else None,
+                currency=call.price.currency if call.price else "",
+                price_id=call.price.id if call.price else None,
+                holder=self._holder,
+            )
+        )
+        self._booked = True
+        metrics.count_call(call.target.route, seconds, tokens)

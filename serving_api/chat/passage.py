@@ -1,0 +1,133 @@
+"""How a call passes: size, limits, remembered answers, budget, then out to the model and back, and settled."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import cast
+from uuid import UUID
+
+from llmops_resources.cost.budgets import Budget
+from llmops_resources.cost.prices import Price
+from llmops_resources.errors import Conflict, InvalidInput
+from llmops_resources.gateway import asks, cache
+from llmops_resources.gateway.asks import USUAL_MOST, Ask
+from llmops_resources.gateway.cache import Cache
+from llmops_resources.gateway.limits import Limiter
+from llmops_resources.gateway.masking import Masker
+from llmops_resources.gateway.policies import RoutePolicy
+from llmops_resources.gateway.purse import Reservation
+from llmops_resources.gateway.routes import Target
+from llmops_resources.gateway.rules import Rules
+from llmops_resources.values import utc_now
+from serving_api.chat.bookkeeping import Bookkeeping
+from serving_api.chat.call import Call, Meter, priced_as
+from serving_api.chat.callers import Caller
+from serving_api.chat.exchange import Exchange
+from serving_api.chat.relay import Relay
+from serving_api.chat.surfaces import Surface
+
+
+@dataclass(frozen=True)
+class Passenger:
+    """A permitted request: who asks, what, and who can answer it, the route's own target first."""
+
+    id: UUID
+    exchange: Exchange
+    caller: Caller
+    surface: Surface
+    ask: Ask
+    targets: Sequence[Target]
+
+
+class Passage:
+    """What every call of a process goes through; use it inside one event loop."""
+
+    def __init__(self, books: Bookkeeping, relay: Relay, masker: Masker) -> None:
+        self._books, self._relay, self._masker = books, relay, masker
+        self._limiter = Limiter()
+        self._cache = Cache()
+
+    async def take(self, who: Passenger, rules: Rules) -> None:
+        """Answer the request. Raises PlatformError as long as nothing was answered, and ClientGone."""
+        policy = rules.policy(who.targets[0].route)
+        asks.within(who.ask, policy)
+        ask = await self._masked(who.ask) if policy.mask_input else who.ask
+        budgets = rules.budgets_of(who.caller.key)
+        most = policy.max_tokens or (USUAL_MOST if budgets else None)
+        calls = [_call(who, ask, target, rules, most) for target in who.targets]
+        remembered = _cache_key(who, calls[0], policy) if policy.cache_seconds and not ask.streamed else None
+        if remembered and (body := self._cache.find(remembered, time.monotonic())) is not None:
+            self._limiter.admit(rules.limits(who.caller.key, 0), time.monotonic(), rules.processes)
+            who.exchange.extra.append((b"x-llmops-cache", b"hit"))
+            who.exchange.answered_by(calls[0].target.route)
+            return await who.exchange.answer(200, body)
+        async with self._admitted(who, ask, calls, rules, budgets) as meter:
+            masker = self._masker if policy.mask_output else None
+            body = await self._relay.carry(who.exchange, calls, meter, masker, policy.timeout_seconds)
+        if remembered and body is not None and policy.cache_seconds and meter.call is calls[0]:
+            self._cache.keep(remembered, body, time.monotonic(), policy.cache_seconds)
+        return None
+
+    async def _masked(self, ask: Ask) -> Ask:
+        try:
+            return cast("Ask", await self._masker.run(ask.masked))
+        except RecursionError as error:
+            raise InvalidInput("the body is nested too deeply", remedy="Send plain messages.") from error
+
+    @contextlib.asynccontextmanager
+    async def _admitted(
+        self, who: Passenger, ask: Ask, calls: Sequence[Call], rules: Rules, budgets: Sequence[Budget]
+    ) -> AsyncIterator[Meter]:
+        """Hold the upper bound of the call in its limits and budgets while the block runs, then settle."""
+        bounds = ask.bounds(ask.max_tokens or rules.policy(calls[0].target.route).max_tokens or USUAL_MOST)
+        demands = rules.limits(who.caller.key, bounds.expected_prompt + bounds.completion)
+        money = _most_money(calls, budgets, bounds) if budgets else None
+        self._limiter.admit(demands, time.monotonic(), rules.processes)
+        meter = Meter(self._books.spool, who.exchange, calls[0], self._books.holder)
+        reservation: Reservation | None = None
+        try:
+            if money is not None:
+                reservation = await self._books.purse.reserve(budgets, money)
+            yield meter
+        finally:
+            self._limiter.settle(demands, "tokens", meter.tokens.prompt + meter.tokens.completion)
+            if reservation is not None:
+                self._books.purse.settle(reservation, meter.cost)
+
+
+def _call(who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None) -> Call:
+    price = rules.prices.at(*priced_as(target), utc_now())
+    body = ask.body(target, most)
+    return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price)
+
+
+def _most_money(calls: Sequence[Call], budgets: Sequence[Budget], bounds: asks.Bounds) -> Decimal:
+    """What the dearest of the models could take. Raises Conflict where that cannot be told."""
+    return max(_price(call, budgets).of(bounds.prompt, bounds.completion) for call in calls)
+
+
+def _price(call: Call, budgets: Sequence[Budget]) -> Price:
+    provider, model = priced_as(call.target)
+    if call.price is None:
+        raise Conflict(
+            f"the model {model} of {provider} has no price, so no budget can be kept for it",
+            remedy="Declare its price: POST /llm-ops/v1/cost/prices; a price of 0 is one.",
+        )
+    for budget in budgets:
+        if budget.currency != call.price.currency:
+            raise Conflict(
+                f"the model {model} is priced in {call.price.currency}, and the budget is in {budget.currency}",
+                remedy="Declare both in the same currency.",
+            )
+    return call.price
+
+
+def _cache_key(who: Passenger, call: Call, policy: RoutePolicy) -> bytes:
+    """Equal for equal calls of one tenant to the same bytes of a model, treated in the same way."""
+    target = call.target
+    return cache.key_of(
+        who.caller.tenant, who.surface.name, target.route, str(target.endpoint_id), str(target.revision),
+        target.model_digest, call.path, call.body, f"{policy.mask_input}{policy.mask_output}",
+    )  # fmt: skip

@@ -19,7 +19,7 @@ from llmops_resources.cluster import Cluster, Object
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import NotFound, PlatformError, Unavailable
 from llmops_resources.platform import Platform
-from llmops_resources.serving import converging, deployments, endpoints, manifests, pod_status
+from llmops_resources.serving import converging, deployments, endpoints, events, manifests, pod_status
 from llmops_resources.serving.converging import Step
 from llmops_resources.serving.endpoints import EndpointStatus, Environment, Observation
 from llmops_resources.serving.options import IN_A_CLUSTER
@@ -170,6 +170,8 @@ class ClusterAgent:
         )
         with self.platform.transaction(ACTOR) as tx:
             endpoints.observe(tx, seen)
+            if self._seen.get(wanted.endpoint_id) != seen:
+                events.forget(tx, wanted.endpoint_id)
         if self._seen.get(wanted.endpoint_id) != seen:
             log.info("%s is %s %s", wanted.route, seen.status, seen.detail)
             self._seen[wanted.endpoint_id] = seen

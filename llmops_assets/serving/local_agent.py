@@ -19,7 +19,7 @@ from llmops_assets.serving.runtimes import Runtimes
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
 from llmops_resources.platform import Platform, open_platform
-from llmops_resources.serving import endpoints, reconcile
+from llmops_resources.serving import endpoints, events, reconcile
 from llmops_resources.serving.endpoints import Observation
 from llmops_resources.serving.options import IN_A_CLUSTER
 from llmops_resources.serving.reconcile import Desired
@@ -87,6 +87,8 @@ def _write_down(platform: Platform, runtimes: Runtimes, wanted: list[Desired], s
 def _note(platform: Platform, route: str, observation: Observation, seen: dict[object, Observation]) -> None:
     with platform.transaction(ACTOR) as tx:
         endpoints.observe(tx, observation)
+        if seen.get(observation.endpoint_id) != observation:
+            events.forget(tx, observation.endpoint_id)
     if seen.get(observation.endpoint_id) != observation:
         log.info("%s is %s %s", route, observation.status, observation.detail)
         seen[observation.endpoint_id] = observation

@@ -78,6 +78,10 @@ def decide(settings: Settings, backend: str, asked: Options) -> Options:
     """
     check_backend(settings, backend)
     if backend not in IN_A_CLUSTER:
+        if asked.serving_runtime_image is not None:
+            remedy = "Leave it out, or deploy to a cluster with backend kubernetes or kserve."
+            problem = field_problem("servingRuntimeImage", "a process of this machine runs in no image", remedy)
+            raise ValidationFailed("the deployment request cannot be met", details=[problem])
         return asked
     use_gpu = settings.use_gpu if asked.use_gpu is None else asked.use_gpu
     image = asked.serving_runtime_image or runtimes.default_image(settings, use_gpu=use_gpu)

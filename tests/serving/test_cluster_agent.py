@@ -1,13 +1,10 @@
 """The cluster's agent against a server that speaks Kubernetes and misbehaves on request, on a real database."""
 
 import time
-from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from llmops_assets.serving import cluster_agent
 from llmops_assets.serving.cluster_agent import ClusterAgent
@@ -22,30 +19,11 @@ from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments, endpoints
 from llmops_resources.serving.endpoints import Endpoint, Environment
 from llmops_resources.serving.options import Options, decide
-from llmops_resources.settings import ServingBackend, Settings
 from tests.cluster.conftest import api, cluster, served  # noqa: F401  - fixtures
 from tests.cluster.kube_api import Fault, KubeApi
 from tests.factories import approved
 from tests.serving.cluster_things import container, ready, start_pods, workload_pods
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[dict[str, Any]]:
-    """Settings of an S3 that pods could read too."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint, keys = f"http://{host}:{port}", {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys).create_bucket(Bucket="llmops")
-    yield {"object_store_endpoint": endpoint, **keys}
-    server.stop()
-
-
-@pytest.fixture
-def settings(settings: Settings, store: dict[str, Any]) -> Settings:
-    return settings.model_copy(update={
-        "serving_backend": ServingBackend.KUBERNETES, "use_gpu": False,
-        "object_store_url": f"s3://llmops/{uuid4().hex}", **store})  # fmt: skip
+from tests.serving.in_a_store import settings, store  # noqa: F401  - fixtures
 
 
 @pytest.fixture
@@ -219,7 +197,7 @@ def test_a_passing_failure_while_applying_is_overcome_in_one_pass(
 
 @pytest.mark.parametrize(("fault", "said"), [
     (Fault("PATCH .*services", status=409, message="the object has been modified"), "been modified"),
-    (Fault("PATCH .*services", status=403, message='services "x" is forbidden: exceeded quota: services'), "quota raised"),
+    (Fault("PATCH .*services", status=403, message='"x" is forbidden: exceeded quota: services'), "quota raised"),
     (Fault("PATCH .*services", status=422, message="spec.ports: required"), "Correct the manifest"),
 ])  # fmt: skip
 def test_a_refusal_is_shown_with_its_remedy_and_tried_again_after_a_pause(
@@ -366,7 +344,7 @@ def test_a_deployment_that_the_quota_leaves_without_pods_says_so(
     endpoint = _deploy(platform, approved(platform, Kind.MODEL, "tiny"))
     agent.step()
     (name,) = api.names("Deployment")
-    api.patch("Deployment", name, {"status": {"conditions": [
-        {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: requests.memory"}]}}, make=False)  # fmt: skip
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: requests.memory"}
+    api.patch("Deployment", name, {"status": {"conditions": [refused]}}, make=False)
     agent.step()
     assert "quota raised" in _get(platform, endpoint.id).status_detail

@@ -1,6 +1,11 @@
 """What an endpoint is in a cluster: whole values, the schemas of Kubernetes and KServe, and that no text bends them."""
 
+import hashlib
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -8,16 +13,15 @@ from hypothesis import strategies as st
 
 from llmops_resources.blobs import StoredFile
 from llmops_resources.errors import Conflict, ValidationFailed
-from llmops_resources.serving import manifests, runtimes
+from llmops_resources.serving import manifests, reference, runtimes
 from llmops_resources.serving.options import AutoscalePolicy, Options, decide
-from llmops_resources.serving.placing import Placement, image_of, sums
+from llmops_resources.serving.placing import MISMATCH, image_of, sums
 from llmops_resources.serving.runtimes import RuntimeKind
 from llmops_resources.settings import Settings
 from tests.cluster import kserve_schema
 from tests.cluster.jobs import check, unsafe
 from tests.serving.cluster_things import DIGEST, ENDPOINT_ID, GPU_IMAGE, cluster_settings, place
 
-NAME = "serve-support-chat-6f0a3a5a"
 HARD = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "privileged": False,
         "readOnlyRootFilesystem": True, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
 
@@ -101,7 +105,7 @@ def test_a_vllm_endpoint_on_a_gpu_is_exactly_this() -> None:
                         "image": GPU_IMAGE,
                         "imagePullPolicy": "IfNotPresent",
                         "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-                        "args": ["--model", "/models", "--host", "0.0.0.0", "--port", "8000",
+                        "args": ["--model", "/models", "--host", runtimes.HOST, "--port", "8000",
                                  "--served-model-name", "support-chat"],
                         "env": [*store, *({"name": name, "value": value} for name, value in {
                             "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": "/tmp",
@@ -134,9 +138,9 @@ def test_a_vllm_endpoint_on_a_gpu_is_exactly_this() -> None:
 
 
 def test_the_service_the_autoscaler_and_the_ingress_beside_it_are_exactly_these() -> None:
+    guarded = {"nginx.ingress.kubernetes.io/auth-url": "https://a/b"}
     settings = cluster_settings(serving_ingress_host="models.example.com", serving_ingress_class="nginx",
-                                serving_ingress_tls_secret="tls",
-                                serving_ingress_annotations={"nginx.ingress.kubernetes.io/auth-url": "https://a/b"})  # fmt: skip
+                                serving_ingress_tls_secret="tls", serving_ingress_annotations=guarded)  # fmt: skip
     policy = AutoscalePolicy(cpu_utilization=60, gpu_utilization=85, target_latency_ms=900)
     placed = place(settings, options={"autoscale_policy": policy}, min_replicas=2, max_replicas=5)
     made = manifests.build(placed, settings)
@@ -189,7 +193,8 @@ def test_an_inference_service_holds_the_same_pod_and_is_accepted_by_kserve() -> 
     assert {key: predictor[key] for key in ("minReplicas", "maxReplicas", "scaleMetric", "scaleTarget")} == {
         "minReplicas": 1, "maxReplicas": 3, "scaleMetric": "cpu", "scaleTarget": 80}  # fmt: skip
     said = made["metadata"]["annotations"]
-    assert (said["serving.kserve.io/route"], said["serving.kserve.io/deploymentMode"]) == ("/support-chat", "RawDeployment")
+    assert said["serving.kserve.io/route"] == "/support-chat"
+    assert said["serving.kserve.io/deploymentMode"] == "RawDeployment"
     assert (said["serving.kserve.io/stop"], said["llmops/huggingface-model-id"]) == ("false", "example/model")
     assert kserve_schema.problem(made) is None
     assert manifests.address(placed, settings) == f"http://{placed.name}-predictor.llm-ops-dev.svc.cluster.local"
@@ -255,7 +260,7 @@ def test_tgi_has_the_patience_and_the_environment_that_it_needs() -> None:
     settings = cluster_settings()
     container = _container(manifests.build(place(settings, options={
         "serving_runtime_image": runtimes.TGI_CPU_IMAGE, "use_gpu": False}), settings))  # fmt: skip
-    assert container["args"] == ["--model-id", "/models", "--hostname", "0.0.0.0", "--port", "8000"]
+    assert container["args"] == ["--model-id", "/models", "--hostname", runtimes.HOST, "--port", "8000"]
     assert {"HF_HUB_DOWNLOAD_TIMEOUT": "1800", "HF_HOME": "/tmp/hf_cache", "HF_HUB_ENABLE_HF_TRANSFER": "1",
             "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:512", "DISABLE_TRITON": "1", "MAMBA_DISABLE_TRITON": "1",
             "TORCH_COMPILE_DISABLE": "1"}.items() <= _environment(container).items()  # fmt: skip
@@ -309,7 +314,8 @@ def test_a_backend_that_is_not_set_up_is_refused_with_the_way_to_set_it_up() -> 
     assert cluster_settings(use_kserve=True).endpoint_backend == "kserve"
 
 
-@pytest.mark.parametrize("image", ["x y", "x;y", "https://x/y", "$(X)", "x:y:z", "-x", "X/Y", "x\n", "x@sha256:12", "../x"])
+@pytest.mark.parametrize("image", [
+    "x y", "x;y", "https://x/y", "$(X)", "x:y:z", "-x", "X/Y", "x\n", "x@sha256:12", "../x"])  # fmt: skip
 def test_an_image_that_is_no_reference_is_refused(image: str) -> None:
     with pytest.raises(ValueError, match="serving"):
         Options(serving_runtime_image=image)
@@ -333,6 +339,59 @@ def test_names_stay_short_enough_for_what_kserve_adds_and_differ_by_endpoint() -
     placed = place(settings, route="9" + "x" * 62)
     assert placed.name.startswith("serve-9")
     assert len(f"{placed.name}-predictor-llm-ops-prod") <= 63
-    other = placed.model_copy(update={"endpoint_id": placed.digest and __import__("uuid").uuid4()})
-    assert isinstance(other, Placement)
-    assert other.name != placed.name
+    assert placed.model_copy(update={"endpoint_id": uuid4()}).name != placed.name
+
+
+def test_the_reference_of_manifests_is_what_the_builders_say_and_has_every_runtime_twice() -> None:
+    assert reference.stale() == [], "run: python -m llmops_resources.serving.reference"
+    kinds = {(kind, use_gpu) for kind, use_gpu, _ in reference.images()}
+    assert {kind for kind, _ in kinds} == set(RuntimeKind)
+    assert kinds == {(kind, g) for kind in RuntimeKind for g in (True, False)} - {(RuntimeKind.LLMOPS, True)}
+    assert len(reference.files()) == 2 * len(kinds)
+
+
+AWS = """#!/bin/sh
+# s3 cp --only-show-errors FROM TO
+cp "$STORE/${4#s3://llmops/}" "$5"
+"""
+
+
+def _fetch(tmp_path: Path, files: dict[str, bytes], *, listed: dict[str, bytes]) -> tuple[int, dict[str, bytes], str]:
+    """Runs the fetcher's own script, its folders moved, against a store that is a folder."""
+    store, models, programs = (tmp_path / name for name in ("store", "models", "programs"))
+    for folder in (store, models, programs):
+        folder.mkdir()
+    (programs / "aws").write_text(AWS)
+    (programs / "aws").chmod(0o755)
+    for name, content in files.items():
+        (store / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / "m" / name).write_bytes(content)
+    entries = tuple(StoredFile(path=n, size=len(c), sha256=hashlib.sha256(c).hexdigest()) for n, c in listed.items())
+    settings = cluster_settings()
+    placed = place(settings, files=entries, storage_uri="s3://llmops/m")
+    (container,) = manifests.deployment(placed, settings)["spec"]["template"]["spec"]["initContainers"]
+    given = {name: value for name, value in _environment(container).items() if isinstance(value, str)}
+    shell, option, script = container["command"]
+    moved = script.replace("/models", str(models)).replace("/tmp/sums", str(tmp_path / "sums"))
+    path = f"{programs}:{os.environ['PATH']}"
+    done = subprocess.run([shell, option, moved], env={**given, "PATH": path, "STORE": str(store)},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    there = {str(p.relative_to(models)): p.read_bytes() for p in models.rglob("*") if p.is_file()}
+    return done.returncode, there, done.stderr
+
+
+def test_the_fetcher_takes_exactly_the_approved_files(tmp_path: Path) -> None:
+    wanted = {"config.json": b"{}", "tokenizer/vocab.txt": b"a"}
+    code, there, _ = _fetch(tmp_path, {**wanted, "planted.py": b"evil"}, listed=wanted)
+    assert (code, there) == (0, wanted)
+
+
+def test_the_fetcher_refuses_bytes_that_are_not_the_approved_ones_with_a_status_of_their_own(tmp_path: Path) -> None:
+    code, _, said = _fetch(tmp_path, {"config.json": b"changed"}, listed={"config.json": b"{}"})
+    assert code == MISMATCH
+    assert "config.json" in said
+
+
+def test_the_fetcher_ends_with_another_status_when_a_file_is_not_there(tmp_path: Path) -> None:
+    code, _, _ = _fetch(tmp_path, {"config.json": b"{}"}, listed={"config.json": b"{}", "gone.json": b"{}"})
+    assert code not in {0, MISMATCH}

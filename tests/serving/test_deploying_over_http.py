@@ -1,4 +1,4 @@
-"""What a deployment to a cluster may ask for, over HTTP: decided once, refused with the field, kept with the endpoint."""
+"""What a deployment to a cluster may ask for, over HTTP: decided once, refused by field, kept with the endpoint."""
 
 from typing import Any
 

@@ -377,7 +377,7 @@ def _fetch(tmp_path: Path, files: dict[str, bytes], *, listed: dict[str, bytes])
     done = subprocess.run([shell, option, moved], env={**given, "PATH": path, "STORE": str(store)},
                           capture_output=True, text=True, check=False)  # fmt: skip
     there = {str(p.relative_to(models)): p.read_bytes() for p in models.rglob("*") if p.is_file()}
-    return done.returncode, there, done.stderr
+    return done.returncode, there, done.stdout + done.stderr
 
 
 def test_the_fetcher_takes_exactly_the_approved_files(tmp_path: Path) -> None:

@@ -65,17 +65,22 @@ class ClusterAgent:
     _seen: dict[object, Observation] = field(default_factory=dict)
 
     def step(self) -> None:
-        """One pass. Raises Unavailable when the database is away, or, once withdrawals are noted, the cluster."""
+        """One pass. Raises Unavailable when the database is away; and at its end when a namespace could not be seen."""
         with self.platform.transaction(ACTOR) as tx:
             wanted = desired(tx, *IN_A_CLUSTER)
         for endpoint in wanted:
             if not endpoint.approved:
                 self._note(endpoint, _withdrawn())
-        again = time.monotonic() - self._synced >= RESYNC
+        again, failed = time.monotonic() - self._synced >= RESYNC, None
         for environment in Environment:
             here = [endpoint for endpoint in wanted if endpoint.environment == environment]
             if here or again or environment in self._occupied:
-                self._environment(environment, here, again)
+                try:
+                    self._environment(environment, here, again)
+                except Unavailable as error:  # a namespace that is closed to us is no reason to leave the next
+                    failed = error
+        if failed is not None:
+            raise failed
         if again:
             self._synced = time.monotonic()
 

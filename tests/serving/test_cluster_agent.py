@@ -1,12 +1,13 @@
 """The cluster's agent against a server that speaks Kubernetes and misbehaves on request, on a real database."""
 
+import threading
 import time
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from llmops_assets.serving import cluster_agent
+from llmops_assets.serving import cluster_agent, local_agent
 from llmops_assets.serving.cluster_agent import ClusterAgent
 from llmops_resources.catalog import approvals
 from llmops_resources.catalog.lifecycle import Kind, Status
@@ -348,3 +349,41 @@ def test_a_deployment_that_the_quota_leaves_without_pods_says_so(
     api.patch("Deployment", name, {"status": {"conditions": [refused]}}, make=False)
     agent.step()
     assert "quota raised" in _get(platform, endpoint.id).status_detail
+
+
+def test_a_namespace_that_is_closed_to_us_does_not_keep_the_others_from_their_due(
+    platform: Platform, agent: ClusterAgent, api: KubeApi  # noqa: F811
+) -> None:
+    model = approved(platform, Kind.MODEL, "tiny")
+    closed, fine = _deploy(platform, model), _deploy(platform, model, environment=Environment.PROD)
+    api.faults.append(Fault("/llm-ops-dev/", times=99, status=403, message="deployments is forbidden"))
+    with pytest.raises(Unavailable, match="forbidden"):
+        agent.step()
+    start_pods(api, **ready())
+    with pytest.raises(Unavailable, match="forbidden"):
+        agent.step()
+    assert str(_get(platform, fine.id).status) == "healthy"
+    assert "deploy/*/rbac.yaml" in _get(platform, closed.id).status_detail
+
+
+def test_the_agents_process_looks_after_a_cluster_when_one_is_set_up_and_ends_when_told(
+    platform: Platform, api: KubeApi, served: tuple[KubeApi, str]  # noqa: F811
+) -> None:
+    endpoint = _deploy(platform, approved(platform, Kind.MODEL, "tiny"))
+    stop = threading.Event()
+    own = platform.settings.model_copy(update={"kubernetes_server": served[1]})
+    thread = threading.Thread(target=local_agent.run, args=(own, stop))
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not api.names("Deployment") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        start_pods(api, **ready())
+        while str(_get(platform, endpoint.id).status) != "healthy" and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        thread.join(20)
+    assert str(_get(platform, endpoint.id).status) == "healthy"
+    assert not thread.is_alive()
+    assert api.names("Deployment")  # it lives on without its agent

@@ -16,6 +16,7 @@ from typing import Final
 
 from llmops_resources.catalog import approvals
 from llmops_resources.cluster import Cluster, Object
+from llmops_resources.cluster.values import ENDPOINT
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import NotFound, PlatformError, Unavailable
 from llmops_resources.platform import Platform
@@ -210,14 +211,19 @@ def _look(door: Cluster) -> _Held:
             if kind != "InferenceService":
                 raise
             kserve = False  # its definition is not installed, or not ours to see
+    return _Held(converging.by_endpoint(objects), _pods(door), kserve)
+
+
+def _pods(door: Cluster) -> dict[str, list[Object]] | None:
+    """The pods of each endpoint; None when they cannot be seen."""
+    found: dict[str, list[Object]] = {}
     try:
-        pods: dict[str, list[Object]] | None = {}
         for pod in door.select("Pod", MARKS):
-            pods.setdefault(pod["metadata"]["labels"].get(converging.ENDPOINT, ""), []).append(pod)
+            found.setdefault(pod["metadata"]["labels"].get(ENDPOINT, ""), []).append(pod)
     except PlatformError as error:
         log.warning("pods cannot be seen: %s", error)
-        pods = None
-    return _Held(converging.by_endpoint(objects), pods, kserve)
+        return None
+    return found
 
 
 def _carry_out(door: Cluster, steps: Sequence[Step]) -> None:

@@ -73,15 +73,15 @@ def autoscaler(placed: Placement) -> Object:
     policy = placed.options.autoscale_policy
     metrics: list[Object] = []
     if policy and policy.gpu_utilization:
-        target = {"type": "AverageValue", "averageValue": str(policy.gpu_utilization)}
-        metrics.append({"type": "Pods", "pods": {"metric": {"name": GPU_METRIC}, "target": target}})
+        average = {"type": "AverageValue", "averageValue": str(policy.gpu_utilization)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": GPU_METRIC}, "target": average}})
     if policy and policy.target_latency_ms:
         metric = {"name": LATENCY_METRIC, "selector": {"matchLabels": {"route": placed.route}}}
-        target = {"type": "Value", "value": str(policy.target_latency_ms)}
-        metrics.append({"type": "External", "external": {"metric": metric, "target": target}})
+        longest = {"type": "Value", "value": str(policy.target_latency_ms)}
+        metrics.append({"type": "External", "external": {"metric": metric, "target": longest}})
     if (policy and policy.cpu_utilization) or not metrics:
-        target = {"type": "Utilization", "averageUtilization": _cpu(placed)}
-        metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": target}})
+        share = {"type": "Utilization", "averageUtilization": _cpu(placed)}
+        metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": share}})
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": placed.name},
         "minReplicas": placed.min_replicas,

@@ -89,7 +89,7 @@ def _rendered(backend: ServingBackend, kind: RuntimeKind, use_gpu: bool, image: 
     return head + str(yaml.dump_all(plain, Dumper=_Readable, sort_keys=False, width=110))
 
 
-class _Readable(yaml.SafeDumper):
+class _Readable(yaml.SafeDumper):  # type: ignore[misc]  # yaml has no types
     """YAML in which a script and a list of files stand line by line."""
 
 

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--slots", type=int, default=16, help="requests in the model at once")
     parser.add_argument("--queue", type=int, default=256, help="requests that may wait for a slot")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the model; 0: as many as cores")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not (arguments.model / "config.json").is_file():

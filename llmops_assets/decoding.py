@@ -208,10 +208,12 @@ class DecodingBatch:
     def _bring(self, row: int, ids: tuple[int, ...], shared: int) -> int:
         """Copy the kept keys and values of a prompt's beginning into its row; how many tokens that were."""
         kept = self._prefixes.get(ids[:shared]) if shared >= WORTHWHILE else None
-        if kept is None or self._cache.layers[0].keys is None:
+        if kept is None:
             return 0
         start = self._end - len(ids)
         for layer, (keys, values) in zip(self._cache.layers, kept, strict=True):
+            if layer.keys is None:
+                layer.lazy_initialization(keys[None], values[None])
             layer.keys[row, :, start : start + shared] = keys
             layer.values[row, :, start : start + shared] = values
         self._prefixes.move_to_end(ids[:shared])

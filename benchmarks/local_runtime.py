@@ -27,6 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import LlamaForCausalLM
+
+from llmops_assets.training.models import decoder
+from llmops_assets.training.tokens import prepare_for_chat, train_tokenizer
+from llmops_resources.training.architecture import Architecture
+
 TICK = os.sysconf("SC_CLK_TCK")
 SERVE = [str(Path(sys.executable).with_name("transformers")), "serve"]
 WORDS = ("What follows {0}?", "Say what number {0} is called, and why it is {0}.", "Is {0} more than {1}? Explain it.")
@@ -64,13 +71,6 @@ class Server:
 
 def write_model(folder: Path, hidden: int, layers: int) -> Path:
     """A Llama-style model with random weights, and a tokenizer trained on this project's sources."""
-    import torch
-    from transformers import LlamaForCausalLM
-
-    from llmops_assets.training.models import decoder
-    from llmops_assets.training.tokens import prepare_for_chat, train_tokenizer
-    from llmops_resources.training.architecture import Architecture
-
     torch.manual_seed(3)
     sources = sorted(Path("llmops_assets").rglob("*.py"))
     tokenizer = train_tokenizer([path.read_text() for path in sources], 2048, 512)
@@ -193,9 +193,9 @@ def main() -> None:
                 for chats in arguments.chats:
                     load = asyncio.run(_load(server, chats, arguments.rounds, arguments.tokens, seed=1000))
                     found[kind, chats], peaks[kind] = load, server.peak
-                    told = f"{load.tokens / load.cpu:7,.0f} tokens per CPU second, {load.tokens / load.wall:7,.0f} a second"
+                    done = f"{load.tokens / load.cpu:7,.0f} tokens per CPU second, {load.tokens / load.wall:7,.0f} a second"
                     first = 1000 * statistics.median(load.first)
-                    print(f"  {chats:3} chats: {told}, first token {first:7,.1f} ms, {load.tokens} tokens")
+                    print(f"  {chats:3} chats: {done}, first token {first:7,.1f} ms, {load.tokens} tokens")
                 print(f"  most memory {peaks[kind] / 2**20:,.0f} MiB")
     _compare(found, peaks, arguments.servers, arguments.chats)
 

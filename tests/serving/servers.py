@@ -30,7 +30,7 @@ def start(model: Path, port: int, *more: str) -> "subprocess.Popen[str]":
 def wait_until_ready(process: "subprocess.Popen[str]", url: str) -> list[int]:
     """Waits for `/ready`; the statuses that `/ready` had on the way."""
     statuses: list[int] = []
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
             statuses.append(httpx.get(f"{url}/ready").status_code)

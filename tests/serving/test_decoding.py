@@ -60,9 +60,7 @@ def together(model: Any, jobs: list[Job], slots: int, draw: random.Random, share
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    jobs=st.lists(
-        st.tuples(st.lists(TOKENS, min_size=1, max_size=40), st.integers(1, 60)), min_size=1, max_size=8
-    ),
+    jobs=st.lists(st.tuples(st.lists(TOKENS, min_size=1, max_size=40), st.integers(1, 60)), min_size=1, max_size=8),
     slots=st.integers(1, 5),
     seed=st.integers(0, 9),
 )

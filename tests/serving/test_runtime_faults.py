@@ -35,7 +35,10 @@ def chunks(answer: httpx.Response) -> Iterator[dict[str, Any]]:
 
 
 def test_sigterm_lets_the_running_answer_end_takes_no_new_one_and_exits_with_0(folder: Path) -> None:
-    with served(folder) as (process, url), httpx.stream("POST", f"{url}/v1/completions", json=ASK, timeout=60) as answer:
+    with (
+        served(folder) as (process, url),
+        httpx.stream("POST", f"{url}/v1/completions", json=ASK, timeout=60) as answer,
+    ):
         found = chunks(answer)
         first = next(found)
         process.send_signal(signal.SIGTERM)
@@ -54,9 +57,10 @@ def test_sigterm_lets_the_running_answer_end_takes_no_new_one_and_exits_with_0(f
 
 def test_sigterm_ends_an_answer_that_takes_longer_than_the_drain(folder: Path) -> None:
     ask = ASK | {"max_tokens": 4000, "n": 16, "temperature": 1.0}
-    with served(folder, "--drain", "1") as (process, url), httpx.stream(
-        "POST", f"{url}/v1/completions", json=ask, timeout=60
-    ) as answer:
+    with (
+        served(folder, "--drain", "1") as (process, url),
+        httpx.stream("POST", f"{url}/v1/completions", json=ask, timeout=60) as answer,
+    ):
         next(chunks(answer))
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)

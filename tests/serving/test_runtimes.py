@@ -46,7 +46,7 @@ def endpoint(platform: Platform, admin: Actor, agent: None, tmp_path: Path) -> E
 
 
 def becomes(platform: Platform, endpoint: Endpoint, true: Callable[[Endpoint], bool]) -> Endpoint:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         with platform.transaction(ACTOR) as tx:
             seen = endpoints.get(tx, endpoint.id)

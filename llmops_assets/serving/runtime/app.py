@@ -129,7 +129,9 @@ class _Served:
                 shared=shared,
                 max_tokens=limit,
                 sampling=Sampling(
-                    temperature, body.top_p, random.Random(None if body.seed is None else body.seed + index)  # noqa: S311
+                    temperature,
+                    body.top_p,
+                    random.Random(None if body.seed is None else body.seed + index),  # noqa: S311
                 ),
                 audience=audience,
                 index=index,

@@ -193,9 +193,9 @@ def main() -> None:
                 for chats in arguments.chats:
                     load = asyncio.run(_load(server, chats, arguments.rounds, arguments.tokens, seed=1000))
                     found[kind, chats], peaks[kind] = load, server.peak
-                    done = f"{load.tokens / load.cpu:7,.0f} tokens per CPU second, {load.tokens / load.wall:7,.0f} a second"
+                    spent = f"{load.tokens / load.cpu:7,.0f} tokens per CPU second"
                     first = 1000 * statistics.median(load.first)
-                    print(f"  {chats:3} chats: {done}, first token {first:7,.1f} ms, {load.tokens} tokens")
+                    print(f"  {chats:3} chats: {spent}, {load.tokens / load.wall:7,.0f} a second, first token {first:7,.1f} ms")
                 print(f"  most memory {peaks[kind] / 2**20:,.0f} MiB")
     _compare(found, peaks, arguments.servers, arguments.chats)
 

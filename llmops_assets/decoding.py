@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from llmops_assets.llama import plain
+
 SPARE: Final = 64  # columns, at least, that a buffer has beyond what it was made for
 PREFIXES: Final = 8  # beginnings of prompts that are kept
 WORTHWHILE: Final = 16  # tokens; a shorter beginning is read again in less time than it takes to look it up
@@ -85,7 +87,7 @@ class DecodingBatch:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self._model, self._plain = model, plain(model)
         self._window = _Window()
         self._cache: Any = Cache(layer_class_to_replicate=partial(_Layer, self._window))  # type: ignore[arg-type]
         self._prefixes: OrderedDict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = OrderedDict()
@@ -165,13 +167,17 @@ class DecodingBatch:
         first = min(starts)
         at = self._window
         at.rows, at.first, at.write, at.end = slice(rows, len(self)), first, self._end - width, self._end
-        begin = torch.tensor(starts, device=device)[:, None]
-        # Rows of one length need no mask, and attention is faster without.
-        mask = None if max(starts) == first else torch.arange(first, self._end, device=device) >= begin
+        read = torch.tensor(ids, device=device)
+        begin = torch.tensor(starts, device=device)
+        positions = (torch.arange(at.write, at.end, device=device) - begin[:, None]).clamp_(min=0)
+        same = max(starts) == first  # rows of one length need no mask, and attention is faster without
+        if self._plain is not None:
+            return self._plain(read, None if same else begin - first, positions, self._cache, at.end - first)
+        mask = None if same else torch.arange(first, at.end, device=device) >= begin[:, None]
         output = self._model(
-            input_ids=torch.tensor(ids, device=device),
+            input_ids=read,
             attention_mask=mask,
-            position_ids=(torch.arange(self._end - width, self._end, device=device) - begin).clamp_(min=0),
+            position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,

@@ -41,9 +41,9 @@ def wait_until_ready(process: "subprocess.Popen[str]", url: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def served(model: Path, *more: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def served(model: Path, *more: str, port: int | None = None) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A ready server over a model folder, and its address; ended by force afterwards."""
-    port = free_port()
+    port = port or free_port()
     with start(model, port, *more) as process:
         try:
             url = f"http://127.0.0.1:{port}"

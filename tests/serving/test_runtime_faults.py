@@ -52,7 +52,7 @@ def test_sigterm_lets_the_running_answer_end_takes_no_new_one_and_exits_with_0(f
         assert refused
         *_, last = [first, *found]
         assert last["choices"][0]["finish_reason"] in {"stop", "length"}
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_sigterm_ends_an_answer_that_takes_longer_than_the_drain(folder: Path) -> None:
@@ -64,31 +64,23 @@ def test_sigterm_ends_an_answer_that_takes_longer_than_the_drain(folder: Path) -
         next(chunks(answer))
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        assert time.monotonic() - began < 15
+        process.wait(60)
+        assert time.monotonic() - began < 30  # all 64,000 tokens would take minutes
 
 
 def test_a_killed_server_leaves_its_address_free_and_answers_the_same_when_started_again(folder: Path) -> None:
-    port = free_port()
-    answers = []
+    port, answers = free_port(), []
     for number in (signal.SIGKILL, signal.SIGTERM):
-        with start(folder, port) as process:
-            url = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                with contextlib.suppress(httpx.TransportError):
-                    if httpx.get(f"{url}/ready").status_code == 200:
-                        break
-                time.sleep(0.1)
+        with served(folder, port=port) as (process, url):
             body = {"model": "tiny", "prompt": "What", "max_tokens": 20}
             answers.append(httpx.post(f"{url}/v1/completions", json=body).json()["choices"][0]["text"])
             process.send_signal(number)
-            process.wait(20)
+            process.wait(60)
     assert answers[0] == answers[1]
 
 
 def connections(process: "subprocess.Popen[str]") -> int:
-    found = psutil.Process(process.pid).net_connections(kind="tcp")
+    found = [each for each in psutil.net_connections(kind="tcp") if each.pid == process.pid]
     return sum(each.status == psutil.CONN_ESTABLISHED for each in found)
 
 

@@ -59,12 +59,12 @@ def becomes(platform: Platform, endpoint: Endpoint, true: Callable[[Endpoint], b
 def process_of(endpoint: Endpoint) -> psutil.Process:
     """The runtime behind an endpoint."""
     port = int((endpoint.base_url or "").rsplit(":", 1)[1])
-    (found,) = [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if any(each.laddr and each.laddr.port == port for each in child.net_connections(kind="tcp"))
-    ]
-    return found
+    (pid,) = {
+        each.pid
+        for each in psutil.net_connections(kind="tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr.port == port
+    }
+    return psutil.Process(pid)
 
 
 def answer(endpoint: Endpoint) -> str:

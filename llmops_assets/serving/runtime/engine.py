@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmops_assets.serving.runtime.loading import Loaded
 
 READING: Final = 2048  # tokens of prompts between two tokens of the running answers
-HUNG: Final = 120.0  # seconds; no step takes that long on a machine that can serve the model at all
+HUNG: Final = 600.0  # seconds; no step takes that long on a machine that can serve the model at all
 log = logging.getLogger(__name__)
 
 

@@ -32,8 +32,8 @@ class TextStream:
         return self._stop.push(piece)
 
     def flush(self) -> str:
-        """What was still held back when the answer ended by itself."""
-        rest = self._stop.push(self._piece()) if self._pending and not self.stopped else ""
+        """What was still held back when the answer ended by itself; bytes that are no whole character are left out."""
+        rest = self._stop.push(self._piece().rstrip(UNDECODED)) if self._pending else ""
         self._pending = []
         return rest + self._stop.flush()
 

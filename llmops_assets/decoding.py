@@ -34,13 +34,13 @@ class _Window:
     capacity: tuple[int, int] = (0, 0)  # rows and columns of buffers that are not there yet
 
 
-class _Layer(CacheLayerMixin):
+class _Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """One layer's keys and values, of shape (rows, heads, columns, head size) each."""
 
     is_sliding = False  # it keeps everything; a window of attention is up to the mask
 
     def __init__(self, window: _Window) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._window = window
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

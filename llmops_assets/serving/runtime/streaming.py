@@ -70,7 +70,7 @@ async def events(exchange: Exchange) -> AsyncIterator[bytes]:
     begun, tokens, left = set[int](), 0, len(exchange.group)
     try:
         while left:
-            lines = []
+            lines: list[bytes] = []
             for index, piece in await _pieces(audience):
                 if piece.finish_reason == "error":
                     yield b"".join(lines) + _event(lost().body())

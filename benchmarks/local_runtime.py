@@ -195,7 +195,8 @@ def main() -> None:
                     found[kind, chats], peaks[kind] = load, server.peak
                     spent = f"{load.tokens / load.cpu:7,.0f} tokens per CPU second"
                     first = 1000 * statistics.median(load.first)
-                    print(f"  {chats:3} chats: {spent}, {load.tokens / load.wall:7,.0f} a second, first token {first:7,.1f} ms")
+                    told = f"{spent}, {load.tokens / load.wall:7,.0f} a second, first token {first:7,.1f} ms"
+                    print(f"  {chats:3} chats: {told}")
                 print(f"  most memory {peaks[kind] / 2**20:,.0f} MiB")
     _compare(found, peaks, arguments.servers, arguments.chats)
 

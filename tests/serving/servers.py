@@ -33,7 +33,7 @@ def wait_until_ready(process: "subprocess.Popen[str]", url: str) -> list[int]:
     deadline = time.monotonic() + 150
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            statuses.append(httpx.get(f"{url}/ready", verify=False).status_code)
+            statuses.append(httpx.get(f"{url}/ready").status_code)
         if statuses and statuses[-1] == 200:
             return statuses
         time.sleep(0.05)
@@ -55,7 +55,7 @@ def served(model: Path, *more: str, port: int | None = None) -> Iterator[tuple["
 
 def figures(url: str) -> dict[str, float]:
     """The server's own figures by their name and labels."""
-    lines = [line for line in httpx.get(f"{url}/metrics", verify=False).text.splitlines() if not line.startswith("#")]
+    lines = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if not line.startswith("#")]
     return {(found := line.rsplit(" ", 1))[0].removeprefix("llmops_runtime_"): float(found[1]) for line in lines}
 
 

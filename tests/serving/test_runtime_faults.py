@@ -162,6 +162,22 @@ def test_the_process_is_bounded_in_memory_and_leaves_no_dump(folder: Path) -> No
         assert "NoNewPrivs:\t1" in status
 
 
+def test_answers_that_find_no_memory_are_errors_and_the_server_goes_on(folder: Path) -> None:
+    body = {"model": "tiny", "prompt": "What", "max_tokens": 20}
+    with served(folder, "--memory", str(4 * 2**30)) as (process, url):
+        before = httpx.post(f"{url}/v1/completions", json=body).json()["choices"][0]["text"]
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        used = int(status.partition("VmData:")[2].split()[0]) * 1024
+        limits = psutil.Process(process.pid)
+        limits.rlimit(psutil.RLIMIT_DATA, (used + 2**21, 4 * 2**30))
+        long = {"prompt": "What " * 700, "n": 16}
+        answer = httpx.post(f"{url}/v1/completions", json=body | long, timeout=120)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "generation_failed")
+        limits.rlimit(psutil.RLIMIT_DATA, (4 * 2**30, 4 * 2**30))
+        assert httpx.post(f"{url}/v1/completions", json=body).json()["choices"][0]["text"] == before
+        assert figures(url)['answers_total{finish_reason="error"}'] == 16
+
+
 def test_memory_beyond_the_bound_is_refused_to_the_process() -> None:
     program = (
         "from llmops_assets.serving.runtime.confinement import confine\n"

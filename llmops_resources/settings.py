@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     model_import_root: Path | None = None
     hf_hub_offline: bool = False
     serving_backend: ServingBackend = ServingBackend.LOCAL
-    runtime_threads: int = 1
+    runtime_threads: Annotated[int, Field(ge=1)] = 1
+    runtime_memory_limit: Memory = "4Gi"
     training_threads: int = 2
     training_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0

@@ -125,7 +125,7 @@ def spending(
     """Sums by each combination of the dimensions and the currency, in their order. Raises Forbidden."""
     require(tx.actor, Permission.USAGE_READ)
     usage = LedgerRow.kind == EntryKind.USAGE
-    groups = [_COLUMNS[dimension].label(dimension.value) for dimension in dict.fromkeys(by)]
+    groups: list[Any] = [_COLUMNS[dimension].label(dimension.value) for dimension in dict.fromkeys(by)]
     query = select(
         *groups,
         LedgerRow.currency,

@@ -36,6 +36,7 @@ from llmops_resources.governance.api_keys import KeyWish
 from llmops_resources.inference import Inference, open_inference
 from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
+from serving_api import logs
 from serving_api.app import create_app
 from tests import factories
 from tests.gateway.conftest import deployed
@@ -116,6 +117,8 @@ def serve_gateway(told: Connection, settings: Settings) -> None:
             await _serve(create_app(platform), told)
 
     _pin(0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the request log is written, and read by nobody
+    logs.configure(settings.log_level)
     asyncio.run(main())
 
 

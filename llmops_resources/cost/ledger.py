@@ -77,8 +77,9 @@ _NAMES: Final = ", ".join(Entry.model_fields)
 _BOOK: Final = text(
     f"WITH new AS (INSERT INTO ledger_entries ({_NAMES}, booked_at) "  # noqa: S608  our own names
     f"SELECT {_NAMES}, CAST(:booked_at AS timestamptz) "
-    "FROM jsonb_populate_recordset(CAST(NULL AS ledger_entries), CAST(:rows AS jsonb)) ON CONFLICT (id) DO NOTHING RETURNING 1)"
-    " SELECT count(*) FROM new"
+    "FROM jsonb_populate_recordset(CAST(NULL AS ledger_entries), CAST(:rows AS jsonb)) "
+    "ON CONFLICT (id) DO NOTHING RETURNING 1) "
+    "SELECT count(*) FROM new"
 )
 _DAY: Final = cast(func.timezone("UTC", LedgerRow.at), Date)
 _COLUMNS: Final[dict[Dimension, SQLColumnExpression[Any]]] = {

@@ -33,9 +33,10 @@ from llmops_resources.cost.budgets import BudgetWish, Period
 from llmops_resources.cost.prices import PriceWish
 from llmops_resources.governance import api_keys
 from llmops_resources.governance.api_keys import KeyWish
-from llmops_resources.inference import open_inference
+from llmops_resources.inference import Inference, open_inference
 from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
+from serving_api import logs
 from serving_api.app import create_app
 from tests import factories
 from tests.gateway.conftest import deployed
@@ -83,7 +84,7 @@ def serve_model(told: Connection) -> None:
 
 def serve_pass_through(told: Connection, upstream: str) -> None:
     """Bytes in, bytes out, through the gateway's own client."""
-    door = open_inference()
+    doors: list[Inference] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,15 +95,14 @@ def serve_pass_through(told: Connection, upstream: str) -> None:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        async with door.open(upstream + "/v1/chat/completions", body) as answer:
+        async with doors[0].open(upstream + "/v1/chat/completions", body) as answer:
             whole = await answer.body()
         head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(whole))]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": whole})
 
     async def main() -> None:
-        nonlocal door
-        door = open_inference()
+        doors.append(open_inference())  # it belongs to the loop that runs here
         await _serve(app, told)
 
     _pin(0)
@@ -117,6 +117,8 @@ def serve_gateway(told: Connection, settings: Settings) -> None:
             await _serve(create_app(platform), told)
 
     _pin(0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the request log is written, and read by nobody
+    logs.configure(settings.log_level)
     asyncio.run(main())
 
 

@@ -128,7 +128,8 @@ class Settings(BaseSettings):
     serving_ingress_class: Label | None = None
     serving_ingress_tls_secret: Label | None = None
     serving_ingress_annotations: Mapping[str, str] = Field(default_factory=dict)
-    runtime_threads: int = 1
+    runtime_threads: Annotated[int, Field(ge=1)] = 1
+    runtime_memory_limit: Memory = "4Gi"
     training_threads: int = 2
     training_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0

@@ -3,20 +3,30 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from llmops_assets.decoding import DecodingBatch, check
 from llmops_assets.evaluation.partial import Once, afresh
 from llmops_assets.training.tokens import IGNORED, Pair, padded, pair
 from llmops_resources.errors import Unavailable
 
 BATCH = 32
+#: Settings of a model's own generation under which greedy decoding is the argmax, beside None.
+_CHANGES_NOTHING: Final[dict[str, tuple[Any, ...]]] = {
+    "repetition_penalty": (1.0,), "encoder_repetition_penalty": (1.0,), "no_repeat_ngram_size": (0,),
+    "min_length": (0,), "min_new_tokens": (), "bad_words_ids": (), "suppress_tokens": (), "begin_suppress_tokens": (),
+    "forced_bos_token_id": (), "forced_eos_token_id": (), "exponential_decay_length_penalty": (), "num_beams": (1,),
+    "sequence_bias": (), "guidance_scale": (1.0,), "renormalize_logits": (False, True), "penalty_alpha": (),
+    "diversity_penalty": (0.0,), "remove_invalid_values": (False,), "watermarking_config": (),
+    "prompt_lookup_num_tokens": (),
+}  # fmt: skip
 Turns: TypeAlias = list[dict[str, str]]  # of a chat, each with `role` and `content`
 Prompt: TypeAlias = str | Turns
 
@@ -153,7 +163,9 @@ def _pair(tokenizer: Any, prompt: str, answer: str) -> Pair:
 
 
 def _greedy(model: Any, tokenizer: Any, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
-    """The generated ids of each row, which may run on after an end token because its neighbors were not done."""
+    """The generated ids of each row, an end token, where one came, the last of them."""
+    if _is_plain(model):
+        return _together(model, rows, _ends(model, tokenizer), max_new_tokens)
     width = max(map(len, rows))
     pad = tokenizer.pad_token_id or 0
     inputs = torch.tensor([[pad] * (width - len(ids)) + ids for ids in rows], device=model.device)
@@ -169,6 +181,38 @@ def _greedy(model: Any, tokenizer: Any, rows: list[list[int]], max_new_tokens: i
         )
     generated: list[list[int]] = output[:, width:].tolist()
     return generated
+
+
+def _together(model: Any, rows: list[list[int]], ends: set[int], max_new_tokens: int) -> list[list[int]]:
+    """The rows in one decoding batch, which those leave that are done."""
+    batch, said, places = DecodingBatch(model), [list[int]() for _ in rows], list(range(len(rows)))
+    batch.join(rows)
+    while places:
+        tokens: list[int] = batch.logits.argmax(-1).tolist()
+        for row in reversed(range(len(places))):
+            answer = said[places[row]]
+            answer.append(tokens[row])
+            if tokens[row] in ends or len(answer) == max_new_tokens:
+                batch.leave(row)  # and the last row takes its place
+                for column in (places, tokens):
+                    column[row] = column[-1]
+                    column.pop()
+        if places:
+            batch.advance(tokens)
+    return said
+
+
+@lru_cache(maxsize=4)
+def _is_plain(model: Any) -> bool:
+    """Whether the next token is the likeliest and no other, and the model is one that decodes in a batch."""
+    config = model.generation_config
+    if any(getattr(config, name, None) not in {None, *usual} for name, usual in _CHANGES_NOTHING.items()):
+        return False
+    try:
+        check(model)
+    except Exception:  # noqa: BLE001  whatever such a model cannot do, `generate` may
+        return False
+    return True
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

@@ -1,29 +1,25 @@
-"""Runtime processes of endpoints on this machine: started from verified files, probed, stopped, backed off."""
+"""Runtime processes of endpoints on this machine: started from verified files, probed, drained, backed off."""
 
 import contextlib
 import logging
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from llmops_assets import programs, scratch
+from llmops_assets import scratch
+from llmops_assets.serving import processes
+from llmops_assets.serving.processes import HOST, Draining, Process
 from llmops_resources.errors import PlatformError
 from llmops_resources.platform import Platform
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.reconcile import Action, Desired, Running, Verb
 
-HOST: Final = "127.0.0.1"
-PROBE_SECONDS: Final = 2.0
 MISSES_ALLOWED: Final = 5  # probes in a row that a runtime which was ready may miss while it is busy
+HUNG: Final = 60.0  # seconds without an answer, after which a runtime that was ready is started again
 STOP_SECONDS: Final = 5.0
 _STARTING: Final = 300.0  # seconds until a runtime that never became ready is started again
 log = logging.getLogger("llmops.local_agent")
@@ -37,12 +33,12 @@ class _Runtime:
     route: str
     revision: int
     digest: str
-    port: int = 0
-    process: subprocess.Popen[str] | None = None
+    process: Process | None = None
     ready: bool = False
     misses: int = 0
     failures: int = 0
     began: float = 0.0
+    answered_at: float = 0.0
     exited_at: float | None = None
     detail: str = "starting"
 
@@ -54,6 +50,7 @@ class Runtimes:
     platform: Platform
     _all: dict[UUID, _Runtime] = field(default_factory=dict)
     _loading: dict[UUID, "Future[Path]"] = field(default_factory=dict)
+    _draining: Draining = field(default_factory=Draining)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "download"))
 
     def clock(self) -> float:
@@ -77,85 +74,85 @@ class Runtimes:
     def act(self, action: Action, wanted: Desired | None) -> None:
         """Do what the reconciler decided."""
         before = self._all.get(action.endpoint_id)
+        self._stop(action.endpoint_id)
         if action.verb is Verb.STOP or wanted is None:
-            self._stop(action.endpoint_id)
             return
         same = before is not None and (before.revision, before.digest) == (wanted.revision, wanted.model.digest)
-        failures = before.failures if before is not None and same else 0
-        self._stop(action.endpoint_id)
         self._all[wanted.endpoint_id] = _Runtime(
-            wanted.endpoint_id, wanted.route, wanted.revision, wanted.model.digest or "", failures=failures,
-            began=self.clock(),
+            wanted.endpoint_id, wanted.route, wanted.revision, wanted.model.digest or "",
+            failures=before.failures if before is not None and same else 0, began=self.clock(),
         )  # fmt: skip
         self._loading[wanted.endpoint_id] = self._threads.submit(self._fetch, wanted)
 
     def probe(self) -> None:
         """Start what has been downloaded, notice what ended, ask the rest whether it is ready."""
+        self._draining.reap()
         for runtime in self._all.values():
             loading = self._loading.get(runtime.endpoint_id)
             if loading is not None and loading.done():
                 del self._loading[runtime.endpoint_id]
                 self._start(runtime, loading)
             elif runtime.process is not None and runtime.exited_at is None:
-                self._look(runtime)
+                self._look(runtime, runtime.process)
 
     def observe(self, wanted: Desired) -> Observation:
         """What there is to say about a wanted endpoint."""
         runtime = self._all.get(wanted.endpoint_id)
         status, detail = _status(wanted, runtime)
         ready = runtime is not None and status in {EndpointStatus.HEALTHY, EndpointStatus.DEGRADED}
+        process = runtime.process if ready and runtime is not None else None
         return Observation(
             endpoint_id=wanted.endpoint_id,
             revision=wanted.revision,
             status=status,
             detail=detail,
-            base_url=f"http://{HOST}:{runtime.port}" if ready and runtime is not None else None,
+            base_url=f"http://{HOST}:{process.port}" if process is not None else None,
             ready=int(status is EndpointStatus.HEALTHY),
             total=wanted.replicas,
         )
 
     def stop_all(self) -> None:
-        """End every process."""
+        """End every process, all within seconds."""
         for endpoint_id in list(self._all):
             self._stop(endpoint_id)
+        self._draining.wait(STOP_SECONDS)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _fetch(self, wanted: Desired) -> Path:
         """The model's files under its digest, every hash verified again at each start."""
-        folder = self._home(wanted.endpoint_id) / "model"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return scratch.fetch(self.platform, wanted.model, folder)
+        home = self._home(wanted.endpoint_id)
+        home.mkdir(parents=True, exist_ok=True)
+        for left in set(home.glob("model*")) - set(self._draining.folders()):  # by an agent that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        return scratch.fetch(self.platform, wanted.model, home / f"model-{uuid4().hex}")
 
     def _start(self, runtime: _Runtime, loading: "Future[Path]") -> None:
         try:
-            folder = loading.result()
-            runtime.port = _free_port()
-            threads = str(self.platform.settings.runtime_threads)
-            with (self._home(runtime.endpoint_id) / "runtime.log").open("ab") as output:
-                runtime.process = programs.start(
-                    [
-                        sys.executable, "-m", "llmops_assets.serving.runtime", "--model", str(folder),
-                        "--served-model-name", runtime.route, "--host", HOST, "--port", str(runtime.port),
-                    ],
-                    environment={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-                    output=output,
-                )  # fmt: skip
+            runtime.process = processes.start(
+                self.platform.settings,
+                self._home(runtime.endpoint_id),
+                loading.result(),
+                name=runtime.route,
+                digest=runtime.digest,
+            )
         except (PlatformError, OSError) as error:
             self._ended(runtime, str(error))
 
-    def _look(self, runtime: _Runtime) -> None:
-        assert runtime.process is not None  # noqa: S101  the caller looked
-        status = runtime.process.poll()
-        if status is not None:
+    def _look(self, runtime: _Runtime, process: Process) -> None:
+        if (status := process.status) is not None:
+            process.end(grace=0.0)
             self._ended(runtime, f"the runtime ended with status {status}: {self._last_words(runtime.endpoint_id)}")
-        elif _answers(runtime.port):
+        elif process.ready:
             runtime.ready, runtime.misses, runtime.failures, runtime.detail = True, 0, 0, ""
+            runtime.answered_at = self.clock()
         else:
             runtime.misses += 1
             if not runtime.ready and self.clock() - runtime.began > _STARTING:
-                programs.stop(runtime.process, STOP_SECONDS)
+                process.end(STOP_SECONDS)
                 self._ended(runtime, f"it was not ready within {_STARTING:.0f} seconds")
+            elif runtime.ready and self.clock() - runtime.answered_at > HUNG:
+                process.end(STOP_SECONDS)
+                self._ended(runtime, f"it did not answer for {HUNG:.0f} seconds")
 
     def _ended(self, runtime: _Runtime, detail: str) -> None:
         runtime.ready, runtime.exited_at, runtime.detail = False, self.clock(), detail
@@ -165,12 +162,10 @@ class Runtimes:
     def _stop(self, endpoint_id: UUID) -> None:
         loading = self._loading.pop(endpoint_id, None)
         if loading is not None and not loading.cancel():
-            with contextlib.suppress(PlatformError, OSError):
-                loading.result()
+            loading.add_done_callback(_discard)
         runtime = self._all.pop(endpoint_id, None)
         if runtime is not None and runtime.process is not None:
-            programs.stop(runtime.process, STOP_SECONDS)
-        shutil.rmtree(self._home(endpoint_id) / "model", ignore_errors=True)
+            self._draining.add(runtime.process)
 
     def _home(self, endpoint_id: UUID) -> Path:
         return self.platform.settings.home / "runtimes" / str(endpoint_id)
@@ -197,16 +192,7 @@ def _status(wanted: Desired, runtime: _Runtime | None) -> tuple[EndpointStatus, 
     return EndpointStatus.HEALTHY, ""
 
 
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/ready", timeout=PROBE_SECONDS) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _discard(loading: "Future[Path]") -> None:
+    """Files whose runtime is not wanted any more."""
+    with contextlib.suppress(PlatformError, OSError):
+        shutil.rmtree(loading.result(), ignore_errors=True)

@@ -7,8 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select, text
 
 from llmops_resources import pages
 from llmops_resources.database import Transaction
@@ -88,17 +87,22 @@ class UsageSummary(Value):
     last_call_at: datetime
 
 
-#: What the table has of a record; what it cost is the ledger's.
-_COLUMNS = tuple(Usage.model_fields)
+#: What the table has of a record; what it cost is the ledger's. All records are one parameter: a row each would cost
+#: the process that answers calls more than its answers do.
+_NAMES = ", ".join(Usage.model_fields)
+_BOOK = text(
+    f"WITH new AS (INSERT INTO usage_records ({_NAMES}) SELECT {_NAMES} "  # noqa: S608  our own names
+    "FROM jsonb_populate_recordset(CAST(NULL AS usage_records), CAST(:rows AS jsonb)) "
+    "ON CONFLICT (id) DO NOTHING RETURNING 1) "
+    "SELECT count(*) FROM new"
+)
 
 
 def record_batch(tx: Transaction, records: Sequence[UsageRecord]) -> int:
     """Book records; one that is booked already changes nothing. Returns how many were new."""
     if not records:
         return 0
-    rows = [{name: getattr(record, name) for name in _COLUMNS} for record in records]
-    statement = insert(UsageRow).on_conflict_do_nothing(index_elements=["id"]).returning(UsageRow.id)
-    return len(tx.session.execute(statement, rows).all())
+    return tx.session.scalar(_BOOK, {"rows": msgspec.json.encode(records).decode()}) or 0
 
 
 def search(

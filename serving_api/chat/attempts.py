@@ -72,7 +72,7 @@ class Attempts:
         for trial in range(TRIES):
             if not breaker.admits(time.monotonic()):
                 raise failure or _resting(call.target, breaker.wait(time.monotonic()))
-            again = True
+            status = 0  # nothing was answered
             try:
                 async with AsyncExitStack() as attempt:
                     door = self._door(call.target)
@@ -80,11 +80,15 @@ class Attempts:
                     if answer.status == 200:
                         stack.push_async_exit(attempt.pop_all())
                         return answer
-                    again = answer.status in _NOT_READY
+                    status = answer.status
                     raise call.refusal(answer, await answer.body())
             except _FAULTS as error:
-                breaker.failed(time.monotonic())
-                if not (again and isinstance(error, Unavailable)) or trial + 1 == TRIES:
+                if 0 < status < 500:  # it is well, and refuses: a wrong key, say, which another one mends at once
+                    breaker.released()
+                else:
+                    breaker.failed(time.monotonic())
+                again = isinstance(error, Unavailable) and status in {0, *_NOT_READY}
+                if not again or trial + 1 == TRIES:
                     raise
                 failure = error
             except BaseException:

@@ -62,6 +62,8 @@ class ModelServer:
         if self.mood == "refuses":
             problem = {"message": "context_length_exceeded: 9 > 8", "key": "sk-secret"}
             return web.json_response({"error": problem}, status=400)
+        if self.mood == "wants another key":
+            return web.Response(status=401)
         if self.mood == "broken":
             return web.Response(status=500, text="secret stack trace")
         if self.mood == "redirects":

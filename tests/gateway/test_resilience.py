@@ -105,6 +105,17 @@ def test_a_server_that_keeps_failing_is_left_alone_and_asked_again_after_a_pause
     assert client.post(CHAT, json=HELLO).status_code == 200
 
 
+def test_a_refused_key_of_ours_opens_no_breaker_so_that_another_one_works_at_once(
+    client: httpx.Client, model_server: ModelServer
+) -> None:
+    model_server.mood = "wants another key"
+
+    assert {client.post(CHAT, json=HELLO).status_code for _ in range(2 * FAILURES)} == {502}
+    assert len(model_server.seen) == 2 * FAILURES
+    model_server.mood = "well"
+    assert client.post(CHAT, json=HELLO).status_code == 200
+
+
 def test_complaints_about_requests_open_no_breaker(client: httpx.Client, model_server: ModelServer) -> None:
     model_server.mood = "refuses"
 

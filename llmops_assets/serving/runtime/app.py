@@ -2,22 +2,28 @@
 
 import asyncio
 import contextlib
-import json
+import random
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from llmops_assets.serving.runtime import protocol
-from llmops_assets.serving.runtime.engine import Engine, Generation, Piece
+from llmops_assets.serving.runtime import protocol, streaming
+from llmops_assets.serving.runtime.engine import Engine
+from llmops_assets.serving.runtime.prompts import Templates
 from llmops_assets.serving.runtime.protocol import ChatBody, CompletionBody, ProtocolError
+from llmops_assets.serving.runtime.requests import Audience, Generation, Sampling
 
-LARGEST_BODY = 4 * 2**20  # bytes
+if TYPE_CHECKING:
+    from llmops_assets.serving.runtime.loading import Loaded
+
+LARGEST_BODY: Final = 4 * 2**20  # bytes
+SLOWEST_BODY: Final = 30.0  # seconds
 
 
 def build_app(engine: Engine, name: str) -> Starlette:
@@ -40,7 +46,7 @@ def build_app(engine: Engine, name: str) -> Starlette:
             Route("/ready", served.ready),
             Route("/metrics", served.metrics),
         ],
-        exception_handlers={ProtocolError: _as_answer, HTTPException: _http_as_answer},
+        exception_handlers={ProtocolError: _as_answer, HTTPException: _http_as_answer, ClientDisconnect: _to_nobody},
         lifespan=lifespan,
     )
 
@@ -50,26 +56,20 @@ class _Served:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine, self._name = engine, name
+        self._templates: Templates | None = None
 
     async def chat(self, request: Request) -> Response:
         body = protocol.read_chat(await _raw(request))
         self._check(body.model)
-        tokenizer = self._engine.tokenizer
-        if not tokenizer.chat_template:
-            message = f"{self._name!r} is a base model without a chat template: use /v1/completions"
-            raise ProtocolError(400, message, code="no_chat_template")
-        messages = protocol.turns(body, list(tokenizer.get_added_vocab()))
-        try:
-            prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # the template is the model's own program and may refuse in any way
-            message = f"the model's chat template refuses these messages: {error}"
-            raise ProtocolError(400, message, code="invalid_messages", param="messages") from error
-        return await self._answer(request, body, str(prompt))
+        if self._templates is None:
+            self._templates = Templates(self._loaded, self._name)
+        prompt = self._templates.chat(body)
+        return await self._answer(request, body, prompt.ids, prompt.shared)
 
     async def completions(self, request: Request) -> Response:
         body = protocol.read_completion(await _raw(request))
         self._check(body.model)
-        return await self._answer(request, body, body.prompt)
+        return await self._answer(request, body, self._loaded.encode(body.prompt), 0)
 
     async def models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [self._card()]})
@@ -80,21 +80,22 @@ class _Served:
         return JSONResponse(self._card())
 
     async def health(self, _: Request) -> Response:
-        return JSONResponse({"status": "alive"})
+        hung = self._engine.hung
+        return JSONResponse({"status": "hung" if hung else "alive"}, 503 if hung else 200)
 
     async def ready(self, _: Request) -> Response:
-        loaded = self._engine.ready.is_set()
-        return JSONResponse({"status": "ready" if loaded else "loading", "model": self._name}, 200 if loaded else 503)
+        state = "hung" if self._engine.hung else "loading" if self._engine.loaded is None else "ready"
+        return JSONResponse({"status": state, "model": self._name}, 200 if state == "ready" else 503)
 
     async def metrics(self, _: Request) -> Response:
-        figures = (
-            ("requests_running", "gauge", self._engine.running),
-            ("requests_waiting", "gauge", self._engine.waiting),
-            ("requests_total", "counter", self._engine.requests_total),
-            ("generated_tokens_total", "counter", self._engine.tokens_total),
-        )
-        lines = [f"# TYPE llmops_runtime_{n} {kind}\nllmops_runtime_{n} {value}\n" for n, kind, value in figures]
-        return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")
+        return Response(self._engine.measures.text(), media_type="text/plain; version=0.0.4")
+
+    @property
+    def _loaded(self) -> "Loaded":
+        loaded = self._engine.loaded
+        if loaded is None:
+            raise ProtocolError(503, "the model is still loading", code="model_not_ready")
+        return loaded
 
     def _card(self) -> dict[str, Any]:
         return {"id": self._name, "object": "model", "created": 0, "owned_by": "llmops"}
@@ -103,19 +104,48 @@ class _Served:
         if model != self._name:
             message = f"the model {model!r} does not exist here; this server has {self._name!r}"
             raise ProtocolError(404, message, code="model_not_found", param="model")
-        if not self._engine.ready.is_set():
-            raise ProtocolError(503, "the model is still loading", code="model_not_ready")
+        _ = self._loaded
 
-    async def _answer(self, request: Request, body: ChatBody | CompletionBody, text: str) -> Response:
-        generation = self._generation(body, self._engine.encode(text))
-        if not self._engine.submit(generation):
+    async def _answer(
+        self, request: Request, body: ChatBody | CompletionBody, prompt: list[int], shared: int
+    ) -> Response:
+        group = self._group(body, prompt, shared)
+        if not self._engine.submit(group):
             raise ProtocolError(429, "too many requests are waiting; try again in a second", code="queue_full")
+        exchange = streaming.Exchange(self._loaded, self._name, isinstance(body, ChatBody), body.wants_usage, group)
         if body.stream:
-            return EventStream(_events(generation, self._name, body))
-        return await _whole(request, generation, self._name, isinstance(body, ChatBody))
+            return streaming.EventStream(streaming.events(exchange))
+        return await streaming.whole(exchange, request.receive)
 
-    def _generation(self, body: ChatBody | CompletionBody, prompt: list[int]) -> Generation:
-        context = self._engine.context_length
+    def _group(self, body: ChatBody | CompletionBody, prompt: list[int], shared: int) -> list[Generation]:
+        """The answers that a request asks for; with a seed each has its own, made from it."""
+        loaded = self._loaded
+        temperature = loaded.default_temperature if body.temperature is None else body.temperature
+        audience, now = Audience(), time.monotonic()
+        limit = self._limit(body, prompt)
+        return [
+            Generation(
+                prompt=prompt,
+                shared=shared,
+                max_tokens=limit,
+                sampling=Sampling(
+                    temperature,
+                    body.top_p,
+                    random.Random(None if body.seed is None else body.seed + index),  # noqa: S311
+                ),
+                audience=audience,
+                index=index,
+                stops=body.stops,
+                ends=frozenset(loaded.special[stop] for stop in body.stops if stop in loaded.special),
+                logprobs=body.wants_logprobs,
+                asked_at=now,
+            )
+            for index in range(body.n)
+        ]
+
+    def _limit(self, body: ChatBody | CompletionBody, prompt: list[int]) -> int:
+        """The most tokens of the answer. Raises ProtocolError when there is no room for them."""
+        context = self._loaded.context_length
         room = context - len(prompt)
         wanted = body.limit or max(room, 1)
         param = "messages" if isinstance(body, ChatBody) else "prompt"
@@ -126,124 +156,21 @@ class _Served:
                 f"the context has {context} tokens: {len(prompt)} of the prompt and {wanted} of the answer do not fit"
             )
             raise ProtocolError(400, message, code="context_length_exceeded", param=param)
-        default = self._engine.default_temperature
-        return Generation(
-            prompt=prompt,
-            max_tokens=wanted,
-            temperature=default if body.temperature is None else body.temperature,
-            top_p=body.top_p,
-            seed=body.seed,
-            stops=body.stops,
-            loop=asyncio.get_running_loop(),
-        )
-
-
-class EventStream(Response):
-    """Server-sent events from `lines`; when the client goes away the iterator is closed at once."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, lines: AsyncIterator[str]) -> None:
-        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
-        self._lines = lines
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        async def stream() -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async for line in self._lines:
-                await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        await _unless_disconnected(asyncio.ensure_future(stream()), receive)
-
-
-async def _events(generation: Generation, name: str, body: ChatBody | CompletionBody) -> AsyncIterator[str]:
-    """The chunks of a stream, `[DONE]` last. Leaving early frees the slot."""
-    chat = isinstance(body, ChatBody)
-    head = protocol.heading(chat, name, stream=True) | ({"usage": None} if body.wants_usage else {})
-    try:
-        if chat:
-            yield _event(head | {"choices": [protocol.chunk_choice(chat, "", None, first=True)]})
-        while True:
-            piece = await generation.pieces.get()
-            if piece.finish_reason == "error":
-                yield _event(_lost().body())
-                return
-            if piece.text:
-                yield _event(head | {"choices": [protocol.chunk_choice(chat, piece.text, None)]})
-            if piece.finish_reason:
-                break
-        yield _event(head | {"choices": [protocol.chunk_choice(chat, "", piece.finish_reason)]})
-        if body.wants_usage:
-            yield _event(head | {"choices": [], "usage": protocol.usage(len(generation.prompt), piece.tokens)})
-        yield "data: [DONE]\n\n"
-    finally:
-        generation.cancelled.set()
-
-
-async def _whole(request: Request, generation: Generation, name: str, chat: bool) -> Response:
-    """The answer in one piece. A client that goes away frees the slot."""
-    collecting = asyncio.ensure_future(_collect(generation))
-    try:
-        collected = await _unless_disconnected(collecting, request.receive)
-    finally:
-        generation.cancelled.set()
-    if collected is None:
-        return Response(status_code=499)  # nobody reads it
-    text, last = collected
-    if last.finish_reason == "error":
-        raise _lost()
-    return JSONResponse(
-        protocol.heading(chat, name, stream=False)
-        | {
-            "choices": [protocol.choice(chat, text, last.finish_reason)],
-            "usage": protocol.usage(len(generation.prompt), last.tokens),
-        }
-    )
-
-
-async def _collect(generation: Generation) -> tuple[str, Piece]:
-    parts: list[str] = []
-    while True:
-        piece = await generation.pieces.get()
-        parts.append(piece.text)
-        if piece.finish_reason:
-            return "".join(parts), piece
-
-
-async def _unless_disconnected(work: "asyncio.Future[Any]", receive: Receive) -> Any:
-    """The result of `work`, or None when the client went away first, in which case `work` is cancelled."""
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return work.result() if work.done() else None
-    finally:
-        for task in (work, gone):
-            task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        return wanted
 
 
 async def _raw(request: Request) -> bytes:
     raw = bytearray()
-    async for part in request.stream():
-        raw += part
-        if len(raw) > LARGEST_BODY:
-            raise ProtocolError(413, f"the body is larger than {LARGEST_BODY} bytes", code="body_too_large")
+    try:
+        async with asyncio.timeout(SLOWEST_BODY):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > LARGEST_BODY:
+                    raise ProtocolError(413, f"the body is larger than {LARGEST_BODY} bytes", code="body_too_large")
+    except TimeoutError as error:
+        message = f"the body did not come within {SLOWEST_BODY:.0f} seconds"
+        raise ProtocolError(408, message, code="body_too_slow") from error
     return bytes(raw)
-
-
-def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
-
-
-def _lost() -> ProtocolError:
-    return ProtocolError(500, "the model failed on this batch; try again", code="generation_failed")
 
 
 async def _as_answer(_: Request, error: Exception) -> Response:
@@ -256,3 +183,7 @@ async def _http_as_answer(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  (registered for this class)
     body = ProtocolError(error.status_code, error.detail, code="not_found").body()
     return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _to_nobody(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)

@@ -1,61 +1,48 @@
-"""The model thread: continuous batching over slots (Yu et al. 2022, "Orca").
+"""The model thread: continuous batching (Yu et al. 2022, "Orca").
 
 One thread owns the model. Between two tokens it takes waiting requests into free slots and drops those that ended or
-whose client went away. The key-value cache of all running requests is one batch, padded on the left: joining pads the
-shorter side, leaving drops rows and the columns nobody needs any more. torch is imported when the model is loaded.
+whose client went away; then one forward pass makes the next token of every running request.
 """
 
 import asyncio
 import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
+from llmops_assets.serving.runtime.measures import Measures
+from llmops_assets.serving.runtime.requests import Audience, Generation, Likely, Piece
+from llmops_assets.serving.runtime.schedule import Schedule
 from llmops_assets.serving.runtime.text import TextStream
 
+if TYPE_CHECKING:
+    from llmops_assets.decoding import DecodingBatch
+    from llmops_assets.serving.runtime.loading import Loaded
+
+READING: Final = 2048  # tokens of prompts between two tokens of the running answers
+HUNG: Final = 600.0  # seconds; no step takes that long on a machine that can serve the model at all
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A bit of the answer; the last one says why it ended (`stop`, `length`, or `error`)."""
+class Limits:
+    """What the engine may use: requests at once, requests that wait, threads (0: all cores) and bytes of memory."""
 
-    text: str
-    tokens: int  # generated so far, the end token included
-    finish_reason: str | None = None
-
-
-@dataclass(eq=False)
-class Generation:
-    """One request on its way through the model. `pieces` is filled on the event loop it was made on."""
-
-    prompt: Sequence[int]
-    max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int | None
-    stops: Sequence[str]
-    loop: asyncio.AbstractEventLoop
-    pieces: asyncio.Queue[Piece] = field(default_factory=asyncio.Queue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def emit(self, piece: Piece) -> None:
-        """Hands a piece to the event loop; nobody minds when that loop has ended."""
-        try:
-            self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
-        except RuntimeError:
-            self.cancelled.set()
+    slots: int = 32
+    queue: int = 256
+    threads: int = 0
+    memory: int | None = None
 
 
 @dataclass(eq=False)
-class _Slot:
+class _Row:
     request: Generation
     text: TextStream
-    random: Any  # a torch.Generator, or None for greedy decoding
     tokens: int = 0
+    likely: list[tuple[int, Likely]] = field(default_factory=list)
 
 
 class Engine:
@@ -64,58 +51,48 @@ class Engine:
     `fail` is called, from that thread, when the model cannot be loaded.
     """
 
-    def __init__(self, folder: Path, slots: int, waiting: int, fail: Callable[[Exception], None]) -> None:
-        self._folder, self._free, self._limit, self._fail = folder, slots, waiting, fail
-        self._waiting: deque[Generation] = deque()
-        self._running: list[_Slot] = []
+    def __init__(self, folder: Path, digest: str | None, limits: Limits, fail: Callable[[Exception], None]) -> None:
+        self._folder, self._digest, self._limits, self._fail = folder, digest, limits, fail
+        self._schedule: Schedule[Generation] = Schedule(limits.slots, limits.queue, cache=1, reading=READING)
+        self._rows: dict[Generation, _Row] = {}
+        self._out: list[tuple[Audience, int, Piece]] = []
         self._wake = threading.Condition()
         self._stopping = False
+        self._stepped_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self.ready = threading.Event()
-        self.tokenizer: Any = None
-        self.context_length = 0
-        self.default_temperature = 1.0
-        self.tokens_total = 0
-        self.requests_total = 0
-
-    @property
-    def running(self) -> int:
-        """Requests in slots."""
-        return len(self._running)
-
-    @property
-    def waiting(self) -> int:
-        """Requests not yet in a slot."""
-        return len(self._waiting)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._batch: DecodingBatch | None = None
+        self.loaded: Loaded | None = None
+        self.measures = Measures(lambda: len(self._schedule.running), lambda: self._schedule.waiting)
 
     def start(self) -> None:
-        """Begins to load the model; `ready` is set once it can answer."""
+        """Begin to load the model; `loaded` is set once it can answer. Call it on the event loop of the requests."""
+        self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the token it is at; what still runs ends with `error`."""
+        """End the thread after the token it is at; what still runs ends with `error`."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join(10)
 
-    def submit(self, request: Generation) -> bool:
-        """Queues a request. False when the queue is full."""
+    @property
+    def hung(self) -> bool:
+        """Whether there is work and the model has not moved for a long time."""
+        return self.loaded is not None and not self._schedule.idle and time.monotonic() - self._stepped_at > HUNG
+
+    def submit(self, group: Sequence[Generation]) -> bool:
+        """Queue the answers of one request. False when they do not all fit into the queue."""
         with self._wake:
-            if self._stopping or len(self._waiting) >= self._limit:
+            if self._stopping or not self._schedule.offer(group):
+                self.measures.refused.inc()
                 return False
-            self._waiting.append(request)
-            self.requests_total += 1
+            self._stepped_at = time.monotonic() if not self._rows else self._stepped_at
             self._wake.notify()
+        self.measures.asked.inc(len(group))
         return True
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids, special tokens in the text included. Safe from any thread."""
-        return list(self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.backend_tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def _run(self) -> None:
         try:
@@ -123,102 +100,139 @@ class Engine:
         except Exception as error:  # noqa: BLE001  (whatever the model folder does wrong, somebody must be told)
             self._fail(error)
             return
-        self.ready.set()
         while self._take_turn():
             pass
-        for request in [*(slot.request for slot in self._running), *self._waiting]:
-            request.emit(Piece("", 0, "error"))
+        self._lose(self._schedule.abandon())
 
     def _load(self) -> None:
         import torch  # noqa: PLC0415  (the server is alive before this is imported)
-        from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
-        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
 
-        from llmops_assets.serving.runtime.batch import RunningBatch  # noqa: PLC0415
+        from llmops_assets.decoding import DecodingBatch  # noqa: PLC0415
+        from llmops_assets.serving.runtime import loading  # noqa: PLC0415
 
-        disable_progress_bar()  # type: ignore[no-untyped-call]
-        self.tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            self._folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
-        )
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        self.context_length = getattr(model.config, "max_position_embeddings", None) or 2048
-        configured = model.generation_config
-        # A model that was saved for greedy decoding is served so, unless a request asks for more.
-        greedy = configured.do_sample is False or configured.temperature == 0
-        self.default_temperature = 0.0 if greedy else float(configured.temperature or 1.0)
-        ends = configured.eos_token_id
-        self._ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
-        self._batch = RunningBatch(model)
-        self._batch.warm_up()
+        if self._limits.threads:
+            torch.set_num_threads(self._limits.threads)
+        loaded = loading.load(self._folder, self._digest)
+        self._batch = DecodingBatch(loaded.model)
+        self._schedule.cache = loading.cache_columns(loaded.model, self._limits.memory)
+        self.loaded = loaded
 
     def _take_turn(self) -> bool:
         """Lets requests in and out, then makes one token for each. False when the engine should end."""
         with self._wake:
-            while not (self._waiting or self._running or self._stopping):
+            while self._schedule.idle and not self._stopping:
                 self._wake.wait()
             if self._stopping:
                 return False
-            joining = [self._waiting.popleft() for _ in range(min(self._free, len(self._waiting)))]
+            for request in [request for request in self._schedule.running if request.gone]:
+                self._leave(request, "gone")
+            joining = self._schedule.admit()
+        began = time.monotonic()
         try:
-            self._leave([slot for slot in self._running if slot.request.cancelled.is_set()])
-            self._join([request for request in joining if not request.cancelled.is_set()])
-            if self._running:
-                self._advance()
+            self._join(joining)
+            if self._schedule.running:
+                self._step()
         except Exception:
             # Out of memory, most likely. These requests are lost; the server is not.
-            log.exception("a batch of %d requests failed", len(self._running))
-            for request in {*(slot.request for slot in self._running), *joining}:
-                request.emit(Piece("", 0, "error"))
-            self._free += len(self._running)
-            self._running = []
-            self._batch.clear()
+            log.exception("a batch of %d answers failed", len(self._schedule.running))
+            with self._wake:
+                lost = list(self._schedule.running)
+                self._schedule.running.clear()
+            self._lose(lost)
+        self._stepped_at = time.monotonic()
+        self.measures.step.observe(self._stepped_at - began)
         return True
 
-    def _join(self, requests: Sequence[Generation]) -> None:
-        if not requests:
+    def _join(self, joining: Sequence[Generation]) -> None:
+        if not joining:
             return
-        self._batch.join([request.prompt for request in requests])
-        for request in requests:
-            random = self._batch.random(request.seed) if request.temperature > 0 else None
-            self._running.append(_Slot(request, TextStream(self._decode, request.stops), random))
-        self._free -= len(requests)
+        batch, loaded = self._parts
+        hits = batch.prefix_hits
+        batch.join([request.prompt for request in joining], [request.shared for request in joining])
+        for request in joining:
+            self._rows[request] = _Row(request, TextStream(loaded.decode, request.stops))
+        self.measures.hits.inc(batch.prefix_hits - hits)
+        self.measures.read.inc(sum(request.length for request in joining))
 
-    def _leave(self, leaving: Sequence[_Slot]) -> None:
-        if not leaving:
-            return
-        kept = [row for row, slot in enumerate(self._running) if slot not in leaving]
-        self._batch.keep(kept)
-        self._running = [self._running[row] for row in kept]
-        self._free += len(leaving)
+    def _step(self) -> None:
+        """One token for every running request: it is sent before the model looks for the next one."""
+        from llmops_assets.serving.runtime.sampling import choose, likely  # noqa: PLC0415
 
-    def _advance(self) -> None:
-        """One token for every running request."""
-        tokens = [
-            self._batch.choose(row, slot.request.temperature, slot.request.top_p, slot.random)
-            for row, slot in enumerate(self._running)
-        ]
-        ended = [slot for slot, token in zip(self._running, tokens, strict=True) if self._emit(slot, token)]
-        kept = [token for slot, token in zip(self._running, tokens, strict=True) if slot not in ended]
-        self._leave(ended)
-        if self._running:
-            self._batch.advance(kept)
+        batch, _ = self._parts
+        running = list(self._schedule.running)
+        tokens = choose(batch.logits, [request.sampling for request in running])
+        for index, (request, token) in enumerate(zip(running, tokens, strict=True)):
+            if request.logprobs is not None:
+                self._rows[request].likely.append((token, likely(batch.logits[index], token, request.logprobs)))
+        reasons = [self._take(request, token) for request, token in zip(running, tokens, strict=True)]
+        self._hand_out()
+        self.measures.made.inc(len(tokens))
+        chosen = dict(zip(running, tokens, strict=True))
+        with self._wake:
+            for request, reason in zip(running, reasons, strict=True):
+                if reason:
+                    self._leave(request, reason)
+        if self._schedule.running:
+            batch.advance([chosen[request] for request in self._schedule.running])
 
-    def _emit(self, slot: _Slot, token: int) -> bool:
-        """Sends what the token makes visible. Whether the answer ended with it."""
-        slot.tokens += 1
-        self.tokens_total += 1
+    def _take(self, request: Generation, token: int) -> str | None:
+        """Queue what a token makes visible. Why the answer ended with it, if it did."""
+        row = self._rows[request]
+        _, loaded = self._parts
+        if not row.tokens:
+            self.measures.first.observe(time.monotonic() - request.asked_at)
+        row.tokens += 1
         text, reason = "", None
-        if token in self._ends:
-            reason = "stop"
+        if token in loaded.ends or token in request.ends:
+            reason, row.likely = "stop", row.likely[:-1]
         else:
-            text = slot.text.push(token)
-            if slot.text.stopped:
+            text = row.text.push(token)
+            if row.text.stopped:
                 reason = "stop"
-            elif slot.tokens >= slot.request.max_tokens:
+            elif row.tokens >= request.max_tokens:
                 reason = "length"
         if reason:
-            text += slot.text.flush()
+            text += row.text.flush()
         if text or reason:
-            slot.request.emit(Piece(text, slot.tokens, reason))
-        return reason is not None
+            piece = Piece(text, row.tokens, reason, tuple(row.likely))
+            row.likely.clear()
+            self._out.append((request.audience, request.index, piece))
+        return reason
+
+    def _leave(self, request: Generation, reason: str) -> None:
+        """Free the request's row. The lock is held."""
+        batch, _ = self._parts
+        batch.leave(self._schedule.end(request))
+        del self._rows[request]
+        self.measures.ended.labels(reason).inc()
+        self.measures.whole.observe(time.monotonic() - request.asked_at)
+
+    def _lose(self, requests: Sequence[Generation]) -> None:
+        batch, _ = self._parts
+        batch.clear()
+        self._rows.clear()
+        for request in requests:
+            self._out.append((request.audience, request.index, Piece("", 0, "error")))
+            self.measures.ended.labels("error").inc()
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Everything of this turn goes to the event loop in one go."""
+        assert self._loop is not None  # noqa: S101  (the thread was started on it)
+        out, self._out = self._out, []
+        if out:
+            try:
+                self._loop.call_soon_threadsafe(_deliver, out)
+            except RuntimeError:  # the loop has ended, and everybody with it
+                for audience, _, _ in out:
+                    audience.gone = True
+
+    @property
+    def _parts(self) -> "tuple[DecodingBatch, Loaded]":
+        assert self._batch is not None and self.loaded is not None  # noqa: S101, PT018  (set before the first turn)
+        return self._batch, self.loaded
+
+
+def _deliver(out: Sequence[tuple[Audience, int, Piece]]) -> None:
+    for audience, index, piece in out:
+        audience.pieces.put_nowait((index, piece))

@@ -6,14 +6,16 @@ What this server cannot do is refused by name, never ignored: a caller who asked
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from llmops_assets.serving.runtime.requests import Likely
+from llmops_assets.serving.runtime.text import UNDECODED
+
 # What official clients may send that changes nothing here, with the values for which that is true.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
     "best_of": (1,),
     "logprobs": (False, 0),
     "top_logprobs": (0,),
@@ -28,7 +30,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
 }
-_LABELS = {"user", "metadata", "safety_identifier"}  # say who asks; they never change an answer
+MOST_CHOICES = 16
+_LABELS = {"user", "metadata", "safety_identifier", "prompt_cache_key"}  # say who asks; they never change an answer
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -78,11 +81,12 @@ class _Body(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] = []
     stream: bool = False
     stream_options: _StreamOptions | None = None
 
-    @field_validator("top_p", "stop", "stream", mode="before")
+    @field_validator("top_p", "stop", "stream", "n", mode="before")
     @classmethod
     def _null_is_absent(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
@@ -103,6 +107,15 @@ class ChatBody(_Body):
 
     messages: Annotated[list[_Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @property
+    def wants_logprobs(self) -> int | None:
+        """How many alternatives to tell of each token; None: not even its own log probability."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ProtocolError(400, "top_logprobs needs logprobs=true", code="invalid_value", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     @property
     def limit(self) -> int | None:
@@ -119,6 +132,11 @@ class CompletionBody(_Body):
     @classmethod
     def _one_prompt(cls, value: Any) -> Any:
         return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+    @property
+    def wants_logprobs(self) -> int | None:
+        """Only chats tell log probabilities."""
+        return None
 
     @property
     def limit(self) -> int | None:
@@ -168,16 +186,34 @@ def heading(chat: bool, model: str, *, stream: bool) -> dict[str, Any]:
     return {"id": f"{prefix}-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": model}
 
 
-def choice(chat: bool, text: str, reason: str | None) -> dict[str, Any]:
-    """The one choice of a whole answer."""
+def choice(chat: bool, index: int, text: str, reason: str | None, logprobs: Any = None) -> dict[str, Any]:
+    """One choice of a whole answer."""
     content = {"message": {"role": "assistant", "content": text, "refusal": None}} if chat else {"text": text}
-    return {"index": 0, **content, "logprobs": None, "finish_reason": reason}
+    return {"index": index, **content, "logprobs": logprobs, "finish_reason": reason}
 
 
-def chunk_choice(chat: bool, text: str, reason: str | None, *, first: bool = False) -> dict[str, Any]:
-    """The one choice of a chunk; the first chunk of a chat carries the role."""
+def chunk_choice(
+    chat: bool, index: int, text: str, reason: str | None, logprobs: Any = None, *, first: bool = False
+) -> dict[str, Any]:
+    """The one choice of a chunk; the first chunk of a chat's answer carries the role."""
     delta = ({"role": "assistant"} if first else {}) | ({"content": text} if text or first else {})
-    return {"index": 0, **({"delta": delta} if chat else {"text": text}), "logprobs": None, "finish_reason": reason}
+    content = {"delta": delta} if chat else {"text": text}
+    return {"index": index, **content, "logprobs": logprobs, "finish_reason": reason}
+
+
+def logprobs(spell: Callable[[int], str], found: Sequence[tuple[int, Likely]]) -> dict[str, Any]:
+    """The log probabilities of tokens; `spell` gives the text of one. Bytes are told only where they are a text."""
+
+    def entry(token: int, score: float) -> dict[str, Any]:
+        text = spell(token)
+        return {"token": text, "logprob": score, "bytes": None if UNDECODED in text else list(text.encode())}
+
+    return {
+        "content": [
+            entry(token, of.chosen) | {"top_logprobs": [entry(*each) for each in of.top]} for token, of in found
+        ],
+        "refusal": None,
+    }
 
 
 def _read(raw: bytes, shape: type[B]) -> B:

@@ -1,4 +1,5 @@
 import catalog from '../rooms/catalog';
+import cost from '../rooms/cost';
 import evaluation from '../rooms/evaluation';
 import governance from '../rooms/governance';
 import home from '../rooms/home';
@@ -8,4 +9,4 @@ import training from '../rooms/training';
 import type { Room } from './room';
 
 /** Every room of the console, in the order of the journey. */
-export const rooms: Room[] = [home, catalog, prompts, training, evaluation, serving, governance];
+export const rooms: Room[] = [home, catalog, prompts, training, evaluation, serving, cost, governance];

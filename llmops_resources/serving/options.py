@@ -73,8 +73,7 @@ class Resources(Value):
 def decide(settings: Settings, backend: str, asked: Options) -> Options:
     """The options with everything decided that must stay the same when the installation's defaults change.
 
-    Raises ValidationFailed when the backend is not there, when a request is above its limit, or when the image cannot
-    do what is asked.
+    Raises ValidationFailed when the backend is not there or runs no images, or when a request is above its limit.
     """
     check_backend(settings, backend)
     if backend not in IN_A_CLUSTER:
@@ -87,9 +86,6 @@ def decide(settings: Settings, backend: str, asked: Options) -> Options:
     image = asked.serving_runtime_image or runtimes.default_image(settings, use_gpu=use_gpu)
     decided = asked.model_copy(update={"use_gpu": use_gpu, "serving_runtime_image": image})
     problems = _above_limits(resources(settings, decided), decided)
-    if use_gpu and not runtimes.detect(image, settings).gpu:
-        remedy = "Set useGpu to false, or choose a runtime that uses GPUs, such as vLLM."
-        problems.append(field_problem("useGpu", f"{image} has no use for a GPU", remedy))
     if problems:
         raise ValidationFailed("the deployment request cannot be met", details=problems)
     return decided

@@ -190,7 +190,8 @@ def _fetcher(placed: Placement, settings: Settings) -> Object:
 
 def _server(placed: Placement, settings: Settings, wanted: Resources) -> Object:
     runtime, image, use_gpu = runtime_of(placed, settings), image_of(placed, settings), wanted.gpus > 0
-    asked = runtimes.asked(image, served_name=placed.route, use_gpu=use_gpu)
+    memory = int(options.size(wanted.memory[1]))
+    asked = runtimes.Asked(placed.route, use_gpu, runtimes.version_of(image), placed.digest, memory)
     made: Object = {
         "name": CONTAINER,
         "image": image,

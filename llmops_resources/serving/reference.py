@@ -36,6 +36,7 @@ def images() -> Iterator[tuple[RuntimeKind, bool, str]]:
     settings = Settings(_env_file=None, training_image=OWN_IMAGE)
     for row in runtimes.curated(settings):
         yield row.runtime, row.use_gpu, row.image
+    yield RuntimeKind.LLMOPS, True, OWN_IMAGE
     for use_gpu in (True, False):
         yield RuntimeKind.CUSTOM, use_gpu, CUSTOM_IMAGE
 

@@ -38,11 +38,16 @@ class RuntimeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Asked:
-    """What decides a runtime's arguments and environment. `version` is that of the image's tag, None when unknown."""
+    """What decides a runtime's arguments and environment.
+
+    `version` is that of the image's tag, None when unknown; `memory` what the container may use, in bytes.
+    """
 
     served_name: str
     use_gpu: bool
     version: tuple[int, int] | None
+    digest: str
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,6 @@ class Runtime:
     liveness: Probe
     readiness: Probe
     base_path: str = ""
-    gpu: bool = True
 
 
 class CuratedImage(Value):
@@ -94,11 +98,11 @@ def detect(image: str, settings: Settings) -> Runtime:
     return RUNTIMES[RuntimeKind.CUSTOM]
 
 
-def asked(image: str, *, served_name: str, use_gpu: bool) -> Asked:
-    """What the row's functions are asked with."""
+def version_of(image: str) -> tuple[int, int] | None:
+    """The version in an image's tag; None when it has none that begins with one."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     found = _VERSION.match(tag)
-    return Asked(served_name, use_gpu, (int(found[1]), int(found[2])) if found else None)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def default_image(settings: Settings, *, use_gpu: bool) -> str:
@@ -137,7 +141,7 @@ def curated(settings: Settings) -> list[CuratedImage]:
         (HUGGINGFACE_GPU_IMAGE, RuntimeKind.HUGGINGFACE, True, "KServe's runtime: vLLM, else Transformers."),
         (HUGGINGFACE_CPU_IMAGE, RuntimeKind.HUGGINGFACE, False, "KServe's runtime: Transformers on CPUs."),
     )
-    own = [(settings.training_image, RuntimeKind.LLMOPS, False, "The platform's own, for small models on CPUs.")]
+    own = [(settings.training_image, RuntimeKind.LLMOPS, False, "The platform's own, for small models.")]
     return [CuratedImage(image=i, runtime=k, use_gpu=g, note=n) for i, k, g, n in (*rows, *own) if i]
 
 
@@ -184,8 +188,10 @@ def _tgi_arguments(_: Asked) -> list[str]:
 
 
 def _llmops_arguments(asked: Asked) -> list[str]:
+    """It verifies the files once more, and refuses what its memory does not hold instead of dying of it."""
     where = ["--model", MODEL_DIR, "--host", HOST, "--port", str(PORT)]
-    return [*where, "--served-model-name", asked.served_name]
+    bounds = ["--digest", asked.digest, "--memory", str(asked.memory), "--drain", "25"]
+    return [*where, "--served-model-name", asked.served_name, *bounds]
 
 
 def _nothing(_: Asked) -> list[str]:
@@ -213,7 +219,7 @@ RUNTIMES: Final[Mapping[RuntimeKind, Runtime]] = {
     ),
     RuntimeKind.LLMOPS: Runtime(
         RuntimeKind.LLMOPS, ("python", "-m", "llmops_assets.serving.runtime"), _llmops_arguments, _plain,
-        liveness=Probe("/health", 30, 10, 3), readiness=Probe("/ready", 5, 5, 3), gpu=False,
+        liveness=Probe("/health", 30, 10, 3), readiness=Probe("/ready", 5, 5, 3),
     ),
     RuntimeKind.CUSTOM: Runtime(
         RuntimeKind.CUSTOM, None, _nothing, _plain,

@@ -52,7 +52,6 @@ def test_what_a_deployment_leaves_open_is_decided_by_the_installation_and_then_s
     ({"memoryRequest": "8Gi", "memoryLimit": "4Gi"}, "memoryLimit"), ({"cpuLimit": "$(X)"}, "cpuLimit"),
     ({"autoscalePolicy": {"cpuUtilization": 0}}, "autoscalePolicy.cpuUtilization"),
     ({"backend": "local", "servingRuntimeImage": "vllm/vllm-openai:v0.11.0"}, "servingRuntimeImage"),
-    ({"servingRuntimeImage": "example.com/llmops:1", "useGpu": True}, "useGpu"),
 ])  # fmt: skip
 def test_a_wish_that_cannot_be_met_is_refused_with_its_field(
     platform: Platform, api: httpx.Client, asked: dict[str, Any], field: str  # noqa: F811

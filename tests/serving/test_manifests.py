@@ -286,9 +286,17 @@ def test_without_a_gpu_the_platforms_own_image_serves_where_there_is_one() -> No
     assert image(cluster_settings()) == runtimes.TGI_CPU_IMAGE
     assert image(cluster_settings(serving_runtime_image="vllm/vllm-openai:v0.11.0")) == runtimes.VLLM_CPU_IMAGE
     assert image(cluster_settings(serving_cpu_runtime_image="x/y:1", training_image=own)) == "x/y:1"
-    with pytest.raises(ValidationFailed) as refused:
-        place(cluster_settings(), options={"serving_runtime_image": "x/llmops:1", "use_gpu": True})
-    assert refused.value.details[0]["path"] == "useGpu"
+    placed = place(cluster_settings(training_image=own), options={"use_gpu": False, "memory_limit": "3Gi"})
+    container = _container(manifests.build(placed, cluster_settings(training_image=own)))
+    assert container["command"] == ["python", "-m", "llmops_assets.serving.runtime"]
+    assert container["args"][-6:] == ["--digest", DIGEST, "--memory", str(3 * 2**30), "--drain", "25"]
+    assert _arguments_are_known(container["args"])
+
+
+def _arguments_are_known(arguments: list[str]) -> bool:
+    """Whether our own runtime has these options."""
+    source = (Path(__file__).parents[2] / "llmops_assets/serving/runtime/__main__.py").read_text()
+    return all(f'"{argument}"' in source for argument in arguments if argument.startswith("--"))
 
 
 def test_the_image_and_the_gpu_are_decided_once_and_stay() -> None:
@@ -346,7 +354,7 @@ def test_the_reference_of_manifests_is_what_the_builders_say_and_has_every_runti
     assert reference.stale() == [], "run: python -m llmops_resources.serving.reference"
     kinds = {(kind, use_gpu) for kind, use_gpu, _ in reference.images()}
     assert {kind for kind, _ in kinds} == set(RuntimeKind)
-    assert kinds == {(kind, g) for kind in RuntimeKind for g in (True, False)} - {(RuntimeKind.LLMOPS, True)}
+    assert kinds == {(kind, use_gpu) for kind in RuntimeKind for use_gpu in (True, False)}
     assert len(reference.files()) == 2 * len(kinds)
 
 

@@ -11,7 +11,8 @@ from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints, events
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.reconcile import desired
-from tests.api.conftest import api  # noqa: F401  - a fixture
+from tests.api.conftest import api, llmops  # noqa: F401  - fixtures
+from tests.api.shell import Shell
 from tests.factories import approved
 from tests.serving.in_a_store import settings, store  # noqa: F401  - fixtures
 
@@ -80,3 +81,22 @@ def test_each_change_of_what_was_seen_is_an_event_and_only_the_latest_are_kept(
     told = api.get(f"/serving/endpoints/{endpoint_id}/events").json()["data"]
     assert [event["detail"] for event in told] == ["d", "c", "b"]
     assert {"revision", "status", "at"} <= told[0].keys()
+
+
+def test_the_command_line_says_where_and_how_too_and_shows_images_and_events(
+    platform: Platform, llmops: Shell  # noqa: F811
+) -> None:
+    approved(platform, Kind.MODEL, "tiny")
+    told = llmops.json(
+        "endpoints", "deploy", "tiny", "chat", "--backend", "kserve", "--gpu", "--image", "vllm/vllm-openai:v0.11.0",
+        "--replicas", "1-4", "--cpu", "2", "--memory", "8Gi-16Gi", "--no-wait",
+    )  # fmt: skip
+    assert (told["backend"], told["minReplicas"], told["maxReplicas"]) == ("kserve", 1, 4)
+    with platform.transaction(Actor("system:test")) as tx:
+        (wanted,) = desired(tx, "kserve")
+        seen = Observation(endpoint_id=wanted.endpoint_id, revision=1, status=EndpointStatus.FAILED, detail="no image")
+        endpoints.observe(tx, seen)
+    asked = {key: wanted.config[key] for key in ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")}
+    assert asked == {"cpuRequest": "2", "cpuLimit": "2", "memoryRequest": "8Gi", "memoryLimit": "16Gi"}
+    assert "no image" in llmops("endpoints", "events", str(wanted.endpoint_id))
+    assert "vllm/vllm-openai" in llmops("endpoints", "runtimes")

@@ -110,9 +110,7 @@ def ingress(placed: Placement, settings: Settings) -> Object:
     if settings.serving_ingress_class:
         spec["ingressClassName"] = settings.serving_ingress_class
     if settings.serving_ingress_tls_secret:
-        spec["tls"] = [
-            {"hosts": [settings.serving_ingress_host], "secretName": settings.serving_ingress_tls_secret}
-        ]
+        spec["tls"] = [{"hosts": [settings.serving_ingress_host], "secretName": settings.serving_ingress_tls_secret}]
     made = _object("Ingress", placed, spec)
     made["metadata"]["annotations"] |= annotations
     return made

@@ -66,9 +66,7 @@ def _rendered(backend: ServingBackend, kind: RuntimeKind, use_gpu: bool, image: 
         serving_ingress_host="models.example.com",
         serving_ingress_class="nginx",
     )
-    asked = Options(
-        use_gpu=use_gpu, serving_runtime_image=image, autoscale_policy=AutoscalePolicy(cpu_utilization=70)
-    )
+    asked = Options(use_gpu=use_gpu, serving_runtime_image=image, autoscale_policy=AutoscalePolicy(cpu_utilization=70))
     placed = Placement(
         endpoint_id=UUID(int=1),
         environment="prod",

@@ -4234,21 +4234,6 @@ export interface components {
              */
             status: "success";
         };
-        /** Envelope[Price] */
-        Envelope_Price_: {
-            data: components["schemas"]["Price"];
-            /**
-             * Message
-             * @default
-             */
-            message: string;
-            /**
-             * Status
-             * @default success
-             * @constant
-             */
-            status: "success";
-        };
         /** Envelope[PromptDifference] */
         Envelope_PromptDifference_: {
             data: components["schemas"]["PromptDifference"];

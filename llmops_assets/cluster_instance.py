@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from llmops_resources.cluster import hardening
 from llmops_resources.training import pods
 from llmops_resources.training.job import CHECKPOINT_SECONDS, RUNNER
 
@@ -61,14 +62,14 @@ def launcher() -> dict[str, Any]:
         "run_k8s_config": {
             "container_config": {
                 "resources": pods.LAUNCHER_RESOURCES,
-                "securityContext": pods.CONTAINER_SECURITY,
+                "securityContext": hardening.CONTAINER_SECURITY,
                 "env": [*pods.HOME, {"name": "LLMOPS_HOME", "value": SCRATCH}],
                 "volumeMounts": [*pods.MOUNTS, {"name": "scratch", "mountPath": SCRATCH}],
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             },
             "pod_template_spec_metadata": {"annotations": pods.STAY},
             "pod_spec_config": {
-                "securityContext": pods.POD_SECURITY,
+                "securityContext": hardening.POD_SECURITY,
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
                 "restartPolicy": "Never",

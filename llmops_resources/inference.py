@@ -103,7 +103,8 @@ class Inference:
         """Whether the model server says it is well."""
         timeout = aiohttp.ClientTimeout(total=self._patience.probe)
         try:
-            async with self._session.get(f"{base_url}/health", timeout=timeout, allow_redirects=False) as response:
+            path = "/v1/models" if base_url.endswith("/openai") else "/health"  # KServe's runtime has no /health
+            async with self._session.get(f"{base_url}{path}", timeout=timeout, allow_redirects=False) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError):
             return False

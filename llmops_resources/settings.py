@@ -18,13 +18,36 @@ from llmops_resources.errors import InvalidInput
 Cpu: TypeAlias = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,4}(\.[0-9]{1,3})?|0\.[0-9]{1,3}|[1-9][0-9]{0,6}m)$")]
 Memory: TypeAlias = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti|k|M|G|T)?$")]
 
+#: A name of one DNS label, and an image: registry, path, tag and digest.
+Label: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Image: TypeAlias = Annotated[
+    str,
+    Field(
+        max_length=300,
+        pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
+    ),
+]
+
 
 class AuthMode(StrEnum):
     LOCAL = "local"
 
 
 class ServingBackend(StrEnum):
+    """Where models with files run: processes of this machine, Deployments, or KServe's InferenceServices."""
+
     LOCAL = "local"
+    KUBERNETES = "kubernetes"
+    KSERVE = "kserve"
+
+
+class PullPolicy(StrEnum):
+    """When a node pulls an image, as Kubernetes spells it."""
+
+    IF_NOT_PRESENT = "IfNotPresent"
+    ALWAYS = "Always"
+    NEVER = "Never"
 
 
 class TrainingBackend(StrEnum):
@@ -83,6 +106,28 @@ class Settings(BaseSettings):
     model_import_root: Path | None = None
     hf_hub_offline: bool = False
     serving_backend: ServingBackend = ServingBackend.LOCAL
+    use_kserve: bool = False
+    use_gpu: bool = True
+    serving_runtime_image: Image = "ghcr.io/huggingface/text-generation-inference:3.3.6"
+    serving_cpu_runtime_image: Image | None = None
+    serving_fetch_image: Image = "amazon/aws-cli:2.22.35"
+    serving_image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    serving_image_pull_secret: Label | None = None
+    serving_cpu_request: Cpu = "1"
+    serving_cpu_limit: Cpu = "2"
+    serving_memory_request: Memory = "2Gi"
+    serving_memory_limit: Memory = "4Gi"
+    serving_cpu_only_cpu_request: Cpu = "1"
+    serving_cpu_only_cpu_limit: Cpu = "2"
+    serving_cpu_only_memory_request: Memory = "1Gi"
+    serving_cpu_only_memory_limit: Memory = "2Gi"
+    serving_model_volume_limit: Memory = "100Gi"
+    serving_shm_limit: Memory = "1Gi"
+    serving_runtime_credentials: bool = False
+    serving_ingress_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")] | None = None
+    serving_ingress_class: Label | None = None
+    serving_ingress_tls_secret: Label | None = None
+    serving_ingress_annotations: Mapping[str, str] = Field(default_factory=dict)
     runtime_threads: Annotated[int, Field(ge=1)] = 1
     runtime_memory_limit: Memory = "4Gi"
     training_threads: int = 2
@@ -110,7 +155,7 @@ class Settings(BaseSettings):
     training_gpu_memory_limit: Memory = "64Gi"
     training_gpu_products: Annotated[Mapping[str, tuple[str, ...]], NoDecode] = Field(default_factory=dict)
     training_scratch_limit: Memory = "100Gi"
-    kubernetes_namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "llm-ops"
+    kubernetes_namespace: Label = "llm-ops"
     kubernetes_context: str | None = None
     kubernetes_server: str | None = None
     kubeconfig_file: Path | None = None
@@ -181,6 +226,11 @@ class Settings(BaseSettings):
         return self.training_api_base_url or f"http://{self.api_host}:{self.api_port}/llm-ops/v1"
 
     @property
+    def endpoint_backend(self) -> ServingBackend:
+        """Where an endpoint runs that does not say: SERVING_BACKEND, or KServe with USE_KSERVE."""
+        return ServingBackend.KSERVE if self.use_kserve else self.serving_backend
+
+    @property
     def trainer_socket(self) -> Path:
         """Where the process listens that has loaded the training program and forks it."""
         return self.home / "run" / "trainer.sock"
@@ -226,6 +276,11 @@ class Settings(BaseSettings):
             )
         if self.training_backend is TrainingBackend.KUBERNETES:
             self._check_cluster()
+        if self.endpoint_backend is not ServingBackend.LOCAL and not self.objects.startswith("s3://"):
+            raise InvalidInput(
+                "serving pods cannot read this machine's folder",
+                remedy=f"With SERVING_BACKEND={self.endpoint_backend} set OBJECT_STORE_URL=s3://….",
+            )
 
     def _check_cluster(self) -> None:
         if not self.training_image:

@@ -45,6 +45,7 @@ from serving_api.routes import (
     policies,
     prompts,
     providers,
+    runtimes,
     schedules,
     serving,
     training,
@@ -105,7 +106,7 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, schedules, serving, governance,
+        evaluation, gates, human_reviews, judges, schedules, serving, runtimes, governance,
         api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:

@@ -1,9 +1,10 @@
-"""The one-machine backend: `python -m llmops_assets.serving.local_agent`.
+"""The agent of endpoints: `python -m llmops_assets.serving.local_agent`.
 
 Twice a second it reads the wanted endpoints, asks the pure reconciler what to do, starts and stops one runtime
 process per endpoint, probes them and writes down what it saw. Endpoints of external models have no process; their
-providers are asked now and then. The database may go away and come back: what runs goes on running. Runtimes die
-with the agent; the next agent starts them again.
+providers are asked now and then. With SERVING_BACKEND=kubernetes or kserve a second thread looks after the endpoints in
+the cluster (`cluster_agent.py`), whose pods live on without the agent. The database may go away and come back: what
+runs goes on running. Runtimes of this machine die with the agent; the next agent starts them again.
 """
 
 import logging
@@ -12,13 +13,15 @@ import threading
 from types import FrameType
 from typing import Final
 
+from llmops_assets.serving import cluster_agent
 from llmops_assets.serving.externals import Externals
 from llmops_assets.serving.runtimes import Runtimes
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
 from llmops_resources.platform import Platform, open_platform
-from llmops_resources.serving import endpoints, reconcile
+from llmops_resources.serving import endpoints, events, reconcile
 from llmops_resources.serving.endpoints import Observation
+from llmops_resources.serving.options import IN_A_CLUSTER
 from llmops_resources.serving.reconcile import Desired
 from llmops_resources.settings import Settings
 
@@ -42,6 +45,10 @@ def run(settings: Settings, stop: threading.Event) -> None:
 def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
     runtimes, externals = Runtimes(platform), Externals(platform, ACTOR)
     seen: dict[object, Observation] = {}
+    ended = threading.Event()
+    cluster = threading.Thread(target=cluster_agent.run, args=(platform, ended), name="cluster")
+    if platform.settings.endpoint_backend in IN_A_CLUSTER:
+        cluster.start()
     try:
         while not stop.is_set():
             try:
@@ -52,7 +59,10 @@ def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
                 log.warning("%s", error)
             stop.wait(PERIOD)
     finally:
+        ended.set()
         externals.close()
+        if cluster.ident is not None:
+            cluster.join()
         runtimes.stop_all()
 
 
@@ -77,6 +87,8 @@ def _write_down(platform: Platform, runtimes: Runtimes, wanted: list[Desired], s
 def _note(platform: Platform, route: str, observation: Observation, seen: dict[object, Observation]) -> None:
     with platform.transaction(ACTOR) as tx:
         endpoints.observe(tx, observation)
+        if seen.get(observation.endpoint_id) != observation:
+            events.forget(tx, observation.endpoint_id)
     if seen.get(observation.endpoint_id) != observation:
         log.info("%s is %s %s", route, observation.status, observation.detail)
         seen[observation.endpoint_id] = observation

@@ -21,12 +21,26 @@ def deploy(
     route: Annotated[str, typer.Argument(help="Under which name it answers.")],
     environment: Annotated[str, typer.Option("--env", help="dev, stg or prod.")] = "dev",
     rollback_plan: Annotated[str | None, typer.Option(help="Required in prod.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Where it runs: local, kubernetes or kserve.")] = None,
+    gpu: Annotated[bool | None, typer.Option(help="Serve with a GPU (in a cluster).")] = None,
+    image: Annotated[str | None, typer.Option(help="The runtime's image; `llmops endpoints runtimes` lists.")] = None,
+    replicas: Annotated[str, typer.Option(help="How many: 2, or 1-4 to scale.")] = "1",
+    cpu: Annotated[str | None, typer.Option(help="Cores reserved and allowed: 2, or 2-4.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory reserved and allowed: 8Gi, or 8Gi-16Gi.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is healthy.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 300.0,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,
 ) -> None:
     """Deploy a model to a route."""
+    least, most = _range(replicas)
+    cpu_request, cpu_limit = _range(cpu)
+    memory_request, memory_limit = _range(memory)
+    asked = {
+        "backend": backend, "useGpu": gpu, "servingRuntimeImage": image, "cpuRequest": cpu_request,
+        "cpuLimit": cpu_limit, "memoryRequest": memory_request, "memoryLimit": memory_limit,
+    }  # fmt: skip
     with open_api(user, roles) as api:
         entry = resolve(api, "models", model)
         body = {
@@ -34,14 +48,15 @@ def deploy(
             "version": entry["version"],
             "environment": environment,
             "route": route,
-            "minReplicas": 1,
-            "maxReplicas": 1,
+            "minReplicas": least,
+            "maxReplicas": most,
             "rollbackPlan": rollback_plan,
+            **{name: value for name, value in asked.items() if value is not None},
         }
         endpoint = api.post("/serving/endpoints", body)
         if wait:
             with bar(f"deploying {route}") as shown:
-                endpoint = wait_healthy(api, endpoint["id"], shown)
+                endpoint = wait_healthy(api, endpoint["id"], shown, seconds=timeout)
                 shown.done(endpoint["statusDetail"])
     show_json(endpoint) if as_json else console.print(f"{route} is {endpoint['status']}: {endpoint['id']}")
 
@@ -58,6 +73,30 @@ def show(endpoint: str, as_json: Json = False, user: User = None, roles: Roles =
     show_table(("field", "value"), [(field, found[field]) for field in fields])
 
 
+@app.command("events")
+def list_events(endpoint: str, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+    """Show what was seen of an endpoint, the latest first."""
+    with open_api(user, roles) as api:
+        found = api.get(f"/serving/endpoints/{endpoint}/events")
+    if as_json:
+        show_json(found)
+        return
+    rows = [(event["at"], event["revision"], event["status"], event["detail"]) for event in found]
+    show_table(("at", "revision", "status", "detail"), rows)
+
+
+@app.command("runtimes")
+def list_runtimes(as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+    """List the runtime images that an endpoint in a cluster may have."""
+    with open_api(user, roles) as api:
+        found = api.get("/serving/runtimes")
+    if as_json:
+        show_json(found)
+        return
+    rows = [(r["image"], r["runtime"], "yes" if r["useGpu"] else "no", r["note"]) for r in found]
+    show_table(("image", "runtime", "gpu", "note"), rows)
+
+
 @app.command("list")
 def list_endpoints(as_json: Json = False, user: User = None, roles: Roles = None) -> None:
     """List endpoints."""
@@ -68,6 +107,12 @@ def list_endpoints(as_json: Json = False, user: User = None, roles: Roles = None
         return
     rows = [(e["route"], e["environment"], f"{e['modelName']} {e['version']}", e["status"], e["id"]) for e in found]
     show_table(("route", "environment", "model", "status", "id"), rows)
+
+
+def _range(text: str | None) -> tuple[str | None, str | None]:
+    """`2` and `1-4` as the least and the most."""
+    least, dash, most = (text or "").partition("-")
+    return least or None, (most if dash else least) or None
 
 
 def wait_healthy(api: Api, endpoint_id: str, shown: Bar, *, seconds: float = 300.0) -> Any:

@@ -9,7 +9,7 @@ we make carries the labels of `values.labels`, so that a process that was restar
             ...
         cluster.delete("Job", job["metadata"]["name"])
 
-Not covered: custom resources, and anything outside the namespace but nodes' labels.
+Not covered: custom resources but KServe's InferenceService, and anything outside the namespace but nodes' labels.
 """
 
 from llmops_resources.cluster.api import Cluster

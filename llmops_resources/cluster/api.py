@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from llmops_resources.cluster.values import ATTEMPT, JOB, KINDS, Change, Object, QuotaExceeded, selector
@@ -150,6 +150,10 @@ class Cluster:
             return bool(nodes["items"])
         return False
 
+    def within(self, namespace: str) -> "Cluster":
+        """The same cluster, another namespace."""
+        return replace(self, namespace=namespace)
+
     # -- the wire --------------------------------------------------------------------------------------------------
 
     def _path(self, kind: str, name: str | None = None) -> str:
@@ -230,7 +234,7 @@ def _refusal(status: int, body: str, headers: Mapping[str, str]) -> Exception:
     message = _message(body) or f"HTTP {status}"
     remedies: Mapping[int, tuple[type[PlatformError], str]] = {
         401: (Unavailable, "Renew the credentials of the kubeconfig or the service account."),
-        403: (Unavailable, "Give the platform's service account the role in deploy/base/rbac.yaml."),
+        403: (Unavailable, "Give the platform's service account the roles in deploy/*/rbac.yaml."),
         404: (NotFound, "It may have been removed; check KUBERNETES_NAMESPACE too."),
         409: (Conflict, "Read it again: it exists already, or has changed since."),
     }

@@ -15,6 +15,9 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 JOB: Final = "llmops/job"
 ATTEMPT: Final = "llmops/attempt"
 ROLE: Final = "llmops/role"
+#: The endpoint that an object serves, and the digest (its first 16 hex digits) that a pod was given.
+ENDPOINT: Final = "llmops/endpoint"
+MODEL: Final = "llmops/model"
 
 #: The kinds we touch: API group and version, and the plural of the path.
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -24,6 +27,10 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "Secret": ("api/v1", "secrets"),
     "ConfigMap": ("api/v1", "configmaps"),
     "Event": ("api/v1", "events"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+    "InferenceService": ("apis/serving.kserve.io/v1beta1", "inferenceservices"),
 }
 
 

@@ -16,7 +16,7 @@ from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound, ValidationFailed, field_problem
 from llmops_resources.pages import Page, Position
-from llmops_resources.serving.tables import DeploymentRow, EndpointRow, ObservedRow
+from llmops_resources.serving.tables import DeploymentRow, EndpointRow, EventRow, ObservedRow
 from llmops_resources.values import Value, utc_now
 
 CHANNEL = "llmops_routes"
@@ -115,7 +115,8 @@ def deploy(
     Raises Conflict when the model is not approved, ValidationFailed for bad fields.
     """
     model = approvals.approved_model(tx, model_id)
-    backend = EXTERNAL if model.version.type is ModelType.EXTERNAL else backend
+    if model.version.type is ModelType.EXTERNAL:  # a provider has no use for an image, a GPU or a limit of ours
+        backend, config = EXTERNAL, {key: value for key, value in (config or {}).items() if key == "promptPolicyId"}
     name = normalize_route(route or model.version.name.replace("_", "-"))
     _check_request(model.version, version, environment, min_replicas, max_replicas, rollback_plan)
     row = tx.session.scalar(_live().filter_by(environment=environment, route=name).with_for_update())
@@ -177,6 +178,11 @@ def observe(tx: Transaction, seen: Observation) -> None:
         seen.base_url,
         seen.revision,
     )
+    if before is None or (before.status, before.detail, before.revision) != (seen.status, seen.detail, seen.revision):
+        event = EventRow(
+            endpoint_id=seen.endpoint_id, revision=seen.revision, status=seen.status, detail=seen.detail
+        )
+        tx.session.add(event)
     values = {**seen.model_dump(), "checked_at": utc_now()}
     statement = insert(ObservedRow).values(values)
     tx.session.execute(statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=values))

@@ -1,11 +1,12 @@
 """The step between what is wanted and what is observed: a pure function to a list of actions.
 
-It is for backends that run processes on one machine. What may run is decided here too: only a digest whose approval
-is live, so withdrawing an approval stops its process at the next pass.
+`reconcile` is for backends that run processes on one machine; `converging.py` is the same step in a cluster. What may
+run is decided here too: only a digest whose approval is live, so withdrawing an approval stops it at the next pass.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -25,9 +26,13 @@ class Desired(Value):
     """One endpoint as the backend should run it. `approved` says whether its digest has a live approval now."""
 
     endpoint_id: UUID
+    environment: str
     route: str
+    backend: str
     revision: int
     replicas: int
+    max_replicas: int
+    config: dict[str, Any]
     approved: bool
     model: Version
 
@@ -62,15 +67,19 @@ class Action:
     reason: str
 
 
-def desired(tx: Transaction, backend: str) -> list[Desired]:
-    """Every live endpoint of a backend."""
-    query = select(EndpointRow).where(EndpointRow.deleted_at.is_(None), EndpointRow.backend == backend)
+def desired(tx: Transaction, *backends: str) -> list[Desired]:
+    """Every live endpoint of these backends."""
+    query = select(EndpointRow).where(EndpointRow.deleted_at.is_(None), EndpointRow.backend.in_(backends))
     return [
         Desired(
             endpoint_id=row.id,
+            environment=row.environment,
             route=row.route,
+            backend=row.backend,
             revision=row.revision,
             replicas=max(row.min_replicas, min(row.max_replicas, 1)),
+            max_replicas=row.max_replicas,
+            config=row.config,
             approved=approvals.is_live(tx, row.model_id, row.model_digest),
             model=versions.get(tx, row.model_id),
         )

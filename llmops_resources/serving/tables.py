@@ -68,3 +68,18 @@ class ObservedRow(Base):
     ready: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     checked_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class EventRow(Base):
+    """One change of what the backend saw of an endpoint; telemetry, of which the latest are kept."""
+
+    __tablename__ = "endpoint_events"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (Index("ix_endpoint_events_endpoint_id_at", "endpoint_id", "at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("endpoints.id"))
+    revision: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)

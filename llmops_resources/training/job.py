@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from llmops_resources.cluster import hardening
 from llmops_resources.cluster.values import Role, labels
 from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.settings import Settings
@@ -271,7 +272,7 @@ def _node_pod(ask: Ask, settings: Settings, minikube: bool) -> Object:
             *pods.HOME,
         ],
         "resources": pods.resources(wanted, gpus=ask.gpu_count if ask.use_gpu else 0),
-        "securityContext": pods.CONTAINER_SECURITY,
+        "securityContext": hardening.CONTAINER_SECURITY,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             *pods.MOUNTS,
@@ -287,7 +288,7 @@ def _node_pod(ask: Ask, settings: Settings, minikube: bool) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": CHECKPOINT_SECONDS,
-        "securityContext": pods.POD_SECURITY,
+        "securityContext": hardening.POD_SECURITY,
         "containers": [container],
         "volumes": [
             *pods.volumes(),
@@ -305,7 +306,7 @@ def _placement(ask: Ask, settings: Settings) -> Object:
     """Which nodes a pod may be on."""
     if not ask.use_gpu:
         return {}
-    placed: Object = {"tolerations": [pods.ON_GPU_NODES]}
+    placed: Object = {"tolerations": [hardening.ON_GPU_NODES]}
     if ask.gpu_type is not None:
         known = {**GPU_PRODUCTS, **settings.training_gpu_products}
         if ask.gpu_type.lower() not in known:

@@ -1,7 +1,6 @@
 """The parts of a pod that every training pod shares: what it may not do, what it may use, where it may write.
 
-The security contexts satisfy the "restricted" Pod Security Standard, and go beyond it with a root file system that is
-read-only: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+What no pod of ours may do is in `llmops_resources/cluster/hardening.py`.
 """
 
 import re
@@ -14,23 +13,6 @@ from llmops_resources.values import Value
 
 Object: TypeAlias = dict[str, Any]
 
-USER: Final = 10_001
-POD_SECURITY: Final[Object] = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "runAsGroup": USER,
-    "fsGroup": USER,
-    "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-CONTAINER_SECURITY: Final[Object] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "privileged": False,
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 #: Where a process may write, apart from its work.
 MOUNTS: Final[tuple[Object, ...]] = (
     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  - a volume of the pod's own
@@ -42,7 +24,6 @@ HOME: Final[tuple[Object, ...]] = (
 )
 #: A training pod that is moved loses the time since its last checkpoint.
 STAY: Final = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
-ON_GPU_NODES: Final[Object] = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 #: How a run knows its own pod, to own what it makes.
 ITSELF: Final[tuple[Object, ...]] = (
     {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

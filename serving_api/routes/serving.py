@@ -7,9 +7,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from llmops_resources.database import Actor
 from llmops_resources.governance.permissions import Permission
-from llmops_resources.serving import deployments, endpoints
+from llmops_resources.serving import deployments, endpoints, events
 from llmops_resources.serving.deployments import Deployment
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment
+from llmops_resources.serving.events import EndpointEvent
+from llmops_resources.serving.options import AutoscalePolicy, Options, decide
+from llmops_resources.settings import Cpu, Image, Memory, PullPolicy, ServingBackend
 from serving_api import paging
 from serving_api.dependencies import (
     Cursor,
@@ -36,6 +39,16 @@ class Deploy(Body):
     min_replicas: int = 1
     max_replicas: int = 1
     rollback_plan: str | None = None
+    backend: ServingBackend | None = None
+    use_gpu: bool | None = None
+    serving_runtime_image: Image | None = None
+    image_pull_policy: PullPolicy | None = None
+    cpu_request: Cpu | None = None
+    cpu_limit: Cpu | None = None
+    memory_request: Memory | None = None
+    memory_limit: Memory | None = None
+    autoscale_policy: AutoscalePolicy | None = None
+    prompt_policy_id: str | None = None
 
 
 @router.get("")
@@ -69,14 +82,17 @@ def deploy(
     platform: Doors, actor: Deployer, request: Request, body: Deploy, key: IdempotencyKey = None
 ) -> Envelope[Endpoint]:
     fields: dict[str, Any] = body.model_dump()
+    options = Options(**{name: fields.pop(name) for name in Options.model_fields})
+    backend = str(fields.pop("backend") or platform.settings.endpoint_backend)
     with audited_refusal(platform, actor, "endpoint.deploy", str(body.model_id)):
+        config = decide(platform.settings, backend, options).config
         answer = create_once(
             platform,
             actor,
             request,
             key,
             body.model_dump_json(),
-            lambda tx: endpoints.deploy(tx, backend=platform.settings.serving_backend, **fields),
+            lambda tx: endpoints.deploy(tx, backend=backend, config=config, **fields),
         )
     return ok(answer, "the deployment is requested")
 
@@ -91,6 +107,12 @@ def get_endpoint(platform: Doors, actor: Reader, endpoint_id: UUID) -> Envelope[
 def list_deployments(platform: Doors, actor: Reader, endpoint_id: UUID) -> Envelope[list[Deployment]]:
     with platform.transaction(actor) as tx:
         return ok(deployments.of_endpoint(tx, endpoints.get(tx, endpoint_id).id))
+
+
+@router.get("/{endpoint_id}/events")
+def list_events(platform: Doors, actor: Reader, endpoint_id: UUID) -> Envelope[list[EndpointEvent]]:
+    with platform.transaction(actor) as tx:
+        return ok(events.of_endpoint(tx, endpoint_id))
 
 
 @router.post("/{endpoint_id}/redeploy")

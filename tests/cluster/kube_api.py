@@ -24,12 +24,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 
+from tests.cluster import kserve_schema
+
 Object = dict[str, Any]
 VERSION = "1.37"
 KINDS = {"jobs": "Job", "pods": "Pod", "services": "Service", "secrets": "Secret", "configmaps": "ConfigMap",
-         "events": "Event", "nodes": "Node"}  # fmt: skip
+         "events": "Event", "nodes": "Node", "deployments": "Deployment", "ingresses": "Ingress",
+         "horizontalpodautoscalers": "HorizontalPodAutoscaler", "inferenceservices": "InferenceService"}  # fmt: skip
 PATH = re.compile(
-    r"^/(?:api/v1|apis/batch/v1)(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
+    r"^/(?:api/v1|apis/(?:batch/v1|apps/v1|autoscaling/v2|networking\.k8s\.io/v1|serving\.kserve\.io/v1beta1))(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?P<log>/log)?$"
 )
 
 
@@ -66,6 +69,7 @@ class KubeApi:
         self.bodies: list[Object] = []
         self.logs: dict[str, list[tuple[str, str]]] = {}
         self.down = False
+        self.kserve = True  # whether InferenceServices are defined
         self.pod_quota: int | None = None
         self.on_pod: Callable[[Object], None] = _ignore
         self.on_pod_gone: Callable[[str], None] = _ignore
@@ -166,7 +170,8 @@ class KubeApi:
         with self.lock:
             if (kind, name) not in self.objects:
                 return self.create(change) if make else missing(kind, name)
-            merged = merge(copy.deepcopy(self.objects[kind, name]), change)
+            before = copy.deepcopy(self.objects[kind, name])
+            merged = applied(before, change) if make else merge(before, change)
             if (wrong := invalid(merged)) is not None:
                 return problem(422, wrong, "Invalid")
             self._store("MODIFIED", merged)
@@ -191,9 +196,14 @@ class KubeApi:
                 self.delete(owned_kind, owned_name)
             return 200, {"kind": "Status", "status": "Success"}
 
-    def listed(self, kind: str, labels: str, fields: str) -> tuple[list[Object], int]:
+    def listed(self, kind: str, namespace: str | None, labels: str, fields: str) -> tuple[list[Object], int]:
+        """Names are unique over all namespaces here; an object that names none is in any."""
         with self.lock:
-            found = [copy.deepcopy(o) for (k, _), o in self.objects.items() if k == kind and matches(o, labels, fields)]
+            found = [
+                copy.deepcopy(o)
+                for (k, _), o in self.objects.items()
+                if k == kind and matches(o, labels, fields) and o["metadata"].get("namespace", namespace) == namespace
+            ]
             return found, self.version
 
     def watch(self, kind: str, labels: str, since: int, bookmarks: bool) -> Iterator[Object | None]:
@@ -320,6 +330,13 @@ def merge(into: Object, change: Object) -> Object:
     return into
 
 
+def applied(before: Object, change: Object) -> Object:
+    """Server-side apply by the one manager there is: what it does not name any more is not there any more."""
+    kept = {key: before["metadata"][key] for key in ("uid", "creationTimestamp", "resourceVersion")}
+    status = {"status": before["status"]} if "status" in before else {}
+    return {**copy.deepcopy(change), **status, "metadata": {**copy.deepcopy(change["metadata"]), **kept}}
+
+
 def matches(thing: Object, labels: str, fields: str) -> bool:
     own = thing["metadata"].get("labels", {})
     for part in filter(None, labels.split(",")):
@@ -331,6 +348,8 @@ def matches(thing: Object, labels: str, fields: str) -> bool:
 
 
 def invalid(thing: Object) -> str | None:
+    if thing["kind"] == "InferenceService":
+        return kserve_schema.problem(thing)
     try:
         kubernetes_validate.validate(thing, VERSION, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -393,7 +412,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, query: dict[str, str], body: Object) -> tuple[int, Any] | None:  # noqa: PLR0911
         found = PATH.match(path)
-        if found is None:
+        if found is None or (found["plural"] == "inferenceservices" and not self.api.kserve):
             return problem(404, "the server could not find the requested resource", "NotFound")
         kind, name = KINDS[found["plural"]], found["name"]
         if found["log"]:
@@ -413,7 +432,7 @@ class Handler(BaseHTTPRequestHandler):
         if query.get("watch") == "true":
             self._stream(kind, labels, int(query.get("resourceVersion", "0")), "allowWatchBookmarks" in query)
             return None
-        items, version = self.api.listed(kind, labels, query.get("fieldSelector", ""))
+        items, version = self.api.listed(kind, found["ns"], labels, query.get("fieldSelector", ""))
         return 200, {"kind": f"{kind}List", "items": items, "metadata": {"resourceVersion": str(version)}}
 
     def _log(self, name: str, query: dict[str, str]) -> tuple[int, Any]:

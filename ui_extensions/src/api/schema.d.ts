@@ -2189,6 +2189,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Events */
+        get: operations["list_events_llm_ops_v1_serving_endpoints__endpoint_id__events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serving/endpoints/{endpoint_id}/redeploy": {
         parameters: {
             query?: never;
@@ -2242,6 +2259,23 @@ export interface paths {
          * @description Change how calls to a route are treated; it holds within a second, and for the next endpoint of this name too.
          */
         patch: operations["change_policy_llm_ops_v1_serving_routes__route__policy_patch"];
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/runtimes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Runtimes */
+        get: operations["list_runtimes_llm_ops_v1_serving_runtimes_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/llm-ops/v1/training/experiments": {
@@ -2913,6 +2947,18 @@ export interface components {
             metrics: string[];
         };
         /**
+         * AutoscalePolicy
+         * @description When replicas are added: a mean utilization in percent, or a latency in milliseconds.
+         */
+        AutoscalePolicy: {
+            /** Cpuutilization */
+            cpuUtilization?: number | null;
+            /** Gpuutilization */
+            gpuUtilization?: number | null;
+            /** Targetlatencyms */
+            targetLatencyMs?: number | null;
+        };
+        /**
          * Bias
          * @description What a judge may lean on beside the matter; None where it cannot be told.
          *
@@ -3394,6 +3440,19 @@ export interface components {
             unresolved: number;
         };
         /**
+         * CuratedImage
+         * @description An image that the console offers, and what there is to say about it.
+         */
+        CuratedImage: {
+            /** Image */
+            image: string;
+            /** Note */
+            note: string;
+            runtime: components["schemas"]["RuntimeKind"];
+            /** Usegpu */
+            useGpu: boolean;
+        };
+        /**
          * Curve
          * @description A metric of a job over its steps.
          *
@@ -3506,12 +3565,23 @@ export interface components {
         };
         /** Deploy */
         Deploy: {
+            autoscalePolicy?: components["schemas"]["AutoscalePolicy"] | null;
+            backend?: components["schemas"]["ServingBackend"] | null;
+            /** Cpulimit */
+            cpuLimit?: string | null;
+            /** Cpurequest */
+            cpuRequest?: string | null;
             environment: components["schemas"]["Environment"];
+            imagePullPolicy?: components["schemas"]["PullPolicy"] | null;
             /**
              * Maxreplicas
              * @default 1
              */
             maxReplicas: number;
+            /** Memorylimit */
+            memoryLimit?: string | null;
+            /** Memoryrequest */
+            memoryRequest?: string | null;
             /**
              * Minreplicas
              * @default 1
@@ -3522,10 +3592,16 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /** Promptpolicyid */
+            promptPolicyId?: string | null;
             /** Rollbackplan */
             rollbackPlan?: string | null;
             /** Route */
             route?: string | null;
+            /** Servingruntimeimage */
+            servingRuntimeImage?: string | null;
+            /** Usegpu */
+            useGpu?: boolean | null;
             /** Version */
             version?: string | null;
         };
@@ -3809,6 +3885,22 @@ export interface components {
             statusDetail: string;
             /** Version */
             version: string;
+        };
+        /**
+         * EndpointEvent
+         * @description What was seen of a revision from a moment on, until the next event.
+         */
+        EndpointEvent: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Detail */
+            detail: string;
+            /** Revision */
+            revision: number;
+            status: components["schemas"]["EndpointStatus"];
         };
         /**
          * EndpointStatus
@@ -4614,6 +4706,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[CuratedImage]] */
+        Envelope_list_CuratedImage__: {
+            /** Data */
+            data: components["schemas"]["CuratedImage"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[DeclaredGate]] */
         Envelope_list_DeclaredGate__: {
             /** Data */
@@ -4650,6 +4758,22 @@ export interface components {
         Envelope_list_Disagreement__: {
             /** Data */
             data: components["schemas"]["Disagreement"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[EndpointEvent]] */
+        Envelope_list_EndpointEvent__: {
+            /** Data */
+            data: components["schemas"]["EndpointEvent"][];
             /**
              * Message
              * @default
@@ -6911,6 +7035,12 @@ export interface components {
             config: components["schemas"]["ProviderConfig"];
         };
         /**
+         * PullPolicy
+         * @description When a node pulls an image, as Kubernetes spells it.
+         * @enum {string}
+         */
+        PullPolicy: "IfNotPresent" | "Always" | "Never";
+        /**
          * QualityDelta
          * @description A part's score in each version; None where it was not judged.
          */
@@ -7648,6 +7778,11 @@ export interface components {
          */
         RunType: "automated" | "human" | "llm_judge";
         /**
+         * RuntimeKind
+         * @enum {string}
+         */
+        RuntimeKind: "vllm" | "tgi" | "huggingface" | "llmops" | "custom";
+        /**
          * Sample
          * @description One question with what was expected and what came; `scores` is empty when it could not be scored.
          */
@@ -7798,6 +7933,12 @@ export interface components {
             /** Updatedby */
             updatedBy: string;
         };
+        /**
+         * ServingBackend
+         * @description Where models with files run: processes of this machine, Deployments, or KServe's InferenceServices.
+         * @enum {string}
+         */
+        ServingBackend: "local" | "kubernetes" | "kserve";
         /**
          * Severity
          * @description An error refuses; a warning only says.
@@ -14612,6 +14753,46 @@ export interface operations {
             };
         };
     };
+    list_events_llm_ops_v1_serving_endpoints__endpoint_id__events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_EndpointEvent__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     redeploy_llm_ops_v1_serving_endpoints__endpoint_id__redeploy_post: {
         parameters: {
             query?: never;
@@ -14754,6 +14935,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_RoutePolicy_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_runtimes_llm_ops_v1_serving_runtimes_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_CuratedImage__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */

@@ -1,0 +1,102 @@
+"""What a deployment to a cluster may ask for, over HTTP: decided once, refused by field, kept with the endpoint."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from llmops_resources.catalog.lifecycle import Kind
+from llmops_resources.database import Actor
+from llmops_resources.platform import Platform
+from llmops_resources.serving import endpoints, events
+from llmops_resources.serving.endpoints import EndpointStatus, Observation
+from llmops_resources.serving.reconcile import desired
+from tests.api.conftest import api, llmops  # noqa: F401  - fixtures
+from tests.api.shell import Shell
+from tests.factories import approved
+from tests.serving.in_a_store import settings, store  # noqa: F401  - fixtures
+
+
+def _ask(api: httpx.Client, platform: Platform, **asked: Any) -> httpx.Response:  # noqa: F811
+    model = approved(platform, Kind.MODEL, "tiny")
+    return api.post("/serving/endpoints", json={"modelId": str(model.id), "environment": "dev", **asked})
+
+
+def test_a_deployment_says_where_and_how_it_runs_and_the_endpoint_keeps_it(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    answer = _ask(
+        api, platform, backend="kserve", useGpu=True, servingRuntimeImage="vllm/vllm-openai:v0.11.0",
+        imagePullPolicy="Always", memoryRequest="16Gi", maxReplicas=3, autoscalePolicy={"cpuUtilization": 50},
+    )  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["data"]
+    assert (told["backend"], told["runtimeImage"]) == ("kserve", "vllm/vllm-openai:v0.11.0")
+    with platform.transaction(Actor("system:test")) as tx:
+        (wanted,) = desired(tx, "kserve")
+    assert wanted.config == {
+        "useGpu": True, "servingRuntimeImage": "vllm/vllm-openai:v0.11.0", "imagePullPolicy": "Always",
+        "memoryRequest": "16Gi", "autoscalePolicy": {"cpuUtilization": 50}}  # fmt: skip
+
+
+def test_what_a_deployment_leaves_open_is_decided_by_the_installation_and_then_stays(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    told = _ask(api, platform).json()["data"]
+    assert (told["backend"], told["runtimeImage"]) == (
+        "kubernetes", "ghcr.io/huggingface/text-generation-inference:3.3.6-intel-cpu")  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "field"), [
+    ({"backend": "nomad"}, "backend"), ({"servingRuntimeImage": "x; rm -rf /"}, "servingRuntimeImage"),
+    ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"), ({"memoryLimit": "lots"}, "memoryLimit"),
+    ({"memoryRequest": "8Gi", "memoryLimit": "4Gi"}, "memoryLimit"), ({"cpuLimit": "$(X)"}, "cpuLimit"),
+    ({"autoscalePolicy": {"cpuUtilization": 0}}, "autoscalePolicy.cpuUtilization"),
+    ({"backend": "local", "servingRuntimeImage": "vllm/vllm-openai:v0.11.0"}, "servingRuntimeImage"),
+])  # fmt: skip
+def test_a_wish_that_cannot_be_met_is_refused_with_its_field(
+    platform: Platform, api: httpx.Client, asked: dict[str, Any], field: str  # noqa: F811
+) -> None:
+    answer = _ask(api, platform, **asked)
+    assert answer.status_code == 422
+    assert field in [problem["path"].removeprefix("body.") for problem in answer.json()["data"]["errors"]]
+
+
+def test_the_images_to_choose_from_begin_with_the_one_that_is_advised(api: httpx.Client) -> None:  # noqa: F811
+    told = api.get("/serving/runtimes").json()["data"]
+    assert told[0]["runtime"] == "vllm"
+    assert "maintenance" in next(row["note"] for row in told if row["runtime"] == "tgi")
+
+
+def test_each_change_of_what_was_seen_is_an_event_and_only_the_latest_are_kept(
+    platform: Platform, api: httpx.Client, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
+    monkeypatch.setattr(events, "KEPT", 3)
+    endpoint_id = _ask(api, platform).json()["data"]["id"]
+    for detail in ("a", "a", "b", "c", "d"):
+        seen = Observation(endpoint_id=endpoint_id, revision=1, status=EndpointStatus.DEPLOYING, detail=detail)
+        with platform.transaction(Actor("system:test")) as tx:
+            endpoints.observe(tx, seen)
+            events.forget(tx, seen.endpoint_id)
+    told = api.get(f"/serving/endpoints/{endpoint_id}/events").json()["data"]
+    assert [event["detail"] for event in told] == ["d", "c", "b"]
+    assert {"revision", "status", "at"} <= told[0].keys()
+
+
+def test_the_command_line_says_where_and_how_too_and_shows_images_and_events(
+    platform: Platform, llmops: Shell  # noqa: F811
+) -> None:
+    approved(platform, Kind.MODEL, "tiny")
+    told = llmops.json(
+        "endpoints", "deploy", "tiny", "chat", "--backend", "kserve", "--gpu", "--image", "vllm/vllm-openai:v0.11.0",
+        "--replicas", "1-4", "--cpu", "2", "--memory", "8Gi-16Gi", "--no-wait",
+    )  # fmt: skip
+    assert (told["backend"], told["minReplicas"], told["maxReplicas"]) == ("kserve", 1, 4)
+    with platform.transaction(Actor("system:test")) as tx:
+        (wanted,) = desired(tx, "kserve")
+        seen = Observation(endpoint_id=wanted.endpoint_id, revision=1, status=EndpointStatus.FAILED, detail="no image")
+        endpoints.observe(tx, seen)
+    asked = {key: wanted.config[key] for key in ("cpuRequest", "cpuLimit", "memoryRequest", "memoryLimit")}
+    assert asked == {"cpuRequest": "2", "cpuLimit": "2", "memoryRequest": "8Gi", "memoryLimit": "16Gi"}
+    assert "no image" in llmops("endpoints", "events", str(wanted.endpoint_id))
+    assert "vllm/vllm-openai" in llmops("endpoints", "runtimes")

@@ -38,14 +38,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The kill tests, each with a platform of its own, go to one worker and come first where there is one only.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The kill tests go to one worker, and what looks at the finished journey to another, since a worker walks it once.
 
-    Everything that looks at the finished journey goes to another, since a worker walks it once.
+    This early, since xdist reads the marks before any other hook could set them.
     """
+    item.add_marker(pytest.mark.xdist_group("kills" if item.path.stem == "test_kills" else "journey"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The kill tests, each with a platform of its own, come before the shared platform starts where one runs all."""
     folder = Path(__file__).parent
-    for item in items:  # before xdist looks for the marks
-        if item.path.parent == folder:
-            item.add_marker(pytest.mark.xdist_group("kills" if item.path.stem == "test_kills" else "journey"))
     items.sort(key=lambda item: (item.path.parent == folder, item.path.stem != "test_kills"))

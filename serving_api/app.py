@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def create_api(
     api.state.live = listeners or Live(platform)
     api.state.uploads = Uploads(platform.settings.upload_stall_seconds)
     problems.install(api)
+    api.router.routes.extend(_routes())
+    api.mount("/", Console(console_folder(platform)))
+    return api
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """The routes, made once a process, as they know nothing of a platform. Raises RuntimeError as `create_api`."""
+    made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
@@ -111,14 +121,13 @@ def create_api(
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)
-    api.include_router(base)
-    api.include_router(health.router)
-    naked = sorted(unprotected(api.routes))
+    made.include_router(base)
+    made.include_router(health.router)
+    naked = sorted(unprotected(made.routes))
     if naked:
         raise RuntimeError(f"routes without a permission: {', '.join(naked)}")
-    api.add_api_route(f"{BASE}/{{path:path}}", _nothing_here, methods=list(_ALL), include_in_schema=False)
-    api.mount("/", Console(console_folder(platform)))
-    return api
+    made.add_api_route(f"{BASE}/{{path:path}}", _nothing_here, methods=list(_ALL), include_in_schema=False)
+    return tuple(made.routes)
 
 
 def create_app(platform: Platform, listeners: Live | None = None) -> ASGIApp:

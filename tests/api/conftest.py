@@ -39,7 +39,7 @@ def running(platform: Platform) -> Iterator[tuple[httpx.Client, Server, threadin
     server = Server(uvicorn.Config(create_app(platform, live), log_config=None), live)
     with (
         in_a_thread(server) as (root, thread),
-        httpx.Client(base_url=f"{root}/llm-ops/v1", timeout=60) as client,
+        httpx.Client(base_url=f"{root}/llm-ops/v1", timeout=60, verify=not root.startswith("http://")) as client,
     ):
         yield client, server, thread
 

@@ -16,8 +16,8 @@ Messages = Sequence[dict[str, str]]
 def chat(
     route: Annotated[str, typer.Argument(help="The route of an endpoint.")],
     message: Annotated[str | None, typer.Option("--message", "-m", help="Say one thing and leave.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, max=4000)] = 64,
-    temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="The most tokens of an answer.", min=1, max=4000)] = 64,
+    temperature: Annotated[float, typer.Option(help="0 for the likeliest words.", min=0.0, max=2.0)] = 0.0,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,

@@ -25,13 +25,13 @@ PAGE: Final = 1_000  # log lines in one request
 def list_experiments(
     model: Annotated[str | None, typer.Option(help="Part of the name of the model it made.")] = None,
     status: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")] = None,
-    team: Annotated[str | None, typer.Option()] = None,
+    team: Annotated[str | None, typer.Option(help="Of one team.")] = None,
     metric: Annotated[str | None, typer.Option(help="Only those that recorded it; its last value is shown.")] = None,
     where: Annotated[
         str | None, typer.Option(help='Conditions, as "param.learning_rate<=0.001 and metric.eval_loss<2".')
     ] = None,
     order: Annotated[str, typer.Option(help="newest, or lowest or highest by the metric.")] = "newest",
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(help="At most so many, the newest.", min=1, max=100)] = 20,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,

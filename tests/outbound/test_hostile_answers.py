@@ -79,7 +79,7 @@ def hostile() -> Iterator[Hostile]:
         yield server
 
 
-def ask(server: Hostile, path: str, seconds: float = 5) -> Reply:
+def ask(server: Hostile, path: str, seconds: float = 30) -> Reply:
     host = f"127.0.0.1:{server.port}"
     return outbound.get(f"http://{host}{path}", allowed_hosts=(host,), seconds=seconds)
 

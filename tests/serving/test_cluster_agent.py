@@ -206,12 +206,13 @@ def test_a_refusal_is_shown_with_its_remedy_and_tried_again_after_a_pause(
 ) -> None:
     endpoint = _deploy(platform, approved(platform, Kind.MODEL, "tiny"))
     api.faults.append(fault)
+    now = time.monotonic()  # however slow the machine is
+    monkeypatch.setattr(cluster_agent.time, "monotonic", lambda: now)
     agent.step()
     seen = _get(platform, endpoint.id)
     assert (str(seen.status), said in seen.status_detail) == ("failed", True), seen.status_detail
     agent.step()
     assert _kinds(api) == {"Deployment"}  # the pause is not over
-    now = time.monotonic()
     monkeypatch.setattr(cluster_agent.time, "monotonic", lambda: now + 5)
     agent.step()
     assert _kinds(api) == {"Deployment", "Service"}

@@ -81,7 +81,7 @@ check-console:
 	if [ -f ui_extensions/package.json ]; then \
 		cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && npm run check && npm test; fi
 
-bench: install $(STAMPS)/bench
+bench: install $(STAMPS)/bench $(STAMPS)/bench-gateways
 	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python "$$figure"; done
 
 types: install $(STAMPS)/node_modules
@@ -118,11 +118,19 @@ $(STAMPS)/bench: locks/bench.txt | $(STAMPS)/venv
 	.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/bench.txt
 	touch $@
 
+# The gateways of others want other libraries again, and one is a Node package.
+$(STAMPS)/bench-gateways: locks/bench-gateways.txt benchmarks/portkey/package-lock.json | $(STAMPS)/venv
+	test -x .venv-bench-gateways/bin/python || "$(PYTHON)" -m venv .venv-bench-gateways
+	.venv-bench-gateways/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/bench-gateways.txt
+	cd benchmarks/portkey && PATH="$(NODE_BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 lock: install
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/api.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train --extra dev -c locks/api.txt -o locks/dev.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train -c locks/dev.txt -o locks/train.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench.txt locks/bench.in
+	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench-gateways.txt locks/bench-gateways.in
 
 # torch is pinned in locks/torch.txt, by hand; no line may name where packages came from
 LOCK_OPTIONS := --quiet --no-header --generate-hashes --strip-extras --resolver backtracking --unsafe-package torch \

@@ -32,9 +32,10 @@ from llmops_resources import postgres
 
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = ROOT / ".venv-bench-gateways"
-PORTKEY: Final = PEERS / "portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
+PORTKEY: Final = ROOT / "benchmarks/portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
 CONNECTIONS: Final = 64
 MASTER: Final = "sk-bench"
+ROUTED: Final = "/gateway/support/invocations"
 #: How many times a peer's calls a second ours should be at least.
 GOALS: Final = {"LiteLLM": 50.0, "Portkey": 8.0, "MLflow": 8.0, "vllm-router": 1.2, "pass-through": 0.6}
 
@@ -143,7 +144,7 @@ def mlflow(upstream: str, folder: Path) -> Iterator[Contestant]:
                "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
     paths = {"PATH": f"{PEERS / 'bin'}:{os.environ['PATH']}"}
     with program(0, command, folder, MLFLOW_DISABLE_TELEMETRY="true", **paths) as process:
-        yield Contestant(f"http://127.0.0.1:{port}", "/gateway/support/invocations", {}, process)
+        yield Contestant(f"http://127.0.0.1:{port}", ROUTED, {}, process)
 
 
 @contextmanager
@@ -201,7 +202,7 @@ def wait_until_it_answers(contestant: Contestant, seconds: float = 90) -> None:
 
 def _body(contestant: Contestant) -> bytes:
     """What is sent: the model by name, except where the route names it."""
-    return BODY if contestant.path == CHAT else json.dumps({**json.loads(BODY), "model": "support"}).encode()
+    return BODY if contestant.path in {CHAT, ROUTED} else json.dumps({**json.loads(BODY), "model": "support"}).encode()
 
 
 def measure(contestant: Contestant, folder: Path, seconds: float) -> Figures:

@@ -60,7 +60,7 @@ export interface Revision {
 /** What was seen of a revision from a moment on, until the next event. */
 export interface EndpointEvent {
   revision: number;
-  status: Status;
+  status: Status | 'unknown';
   detail: string;
   at: string;
 }
@@ -261,7 +261,7 @@ export class ServingClient {
     return this.#json('POST', path('serving', 'endpoints', endpointId, 'redeploy'));
   }
 
-  /** Back to the model before; with none, scaled to zero (`maxReplicas` is 0 then), and `redeploy` undoes it. */
+  /** Back to what was served before; with nothing before it, scaled to zero (`maxReplicas` is 0 then), and `redeploy` undoes it. */
   rollback(endpointId: string): Promise<Endpoint> {
     return this.#json('POST', path('serving', 'endpoints', endpointId, 'rollback'));
   }

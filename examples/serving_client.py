@@ -223,7 +223,7 @@ class ServingClient(AbstractContextManager["ServingClient"]):
         return self._endpoint("POST", endpoint_id, "redeploy")
 
     def rollback(self, endpoint_id: str) -> Endpoint:
-        """Back to the model before; with none, scaled to zero (`maxReplicas` is 0 then), and `redeploy` undoes it."""
+        """Back to what was served before; with nothing, scaled to zero (maxReplicas is 0), which `redeploy` undoes."""
         return self._endpoint("POST", endpoint_id, "rollback")
 
     def delete(self, endpoint_id: str) -> Endpoint:

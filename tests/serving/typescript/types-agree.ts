@@ -14,5 +14,4 @@ export type Checked = [
   Agrees<Api['EndpointEvent'], EndpointEvent>,
   Agrees<Api['Deployment'], Revision>,
   Agrees<keyof Wishes, keyof Api['Deploy']>,
-  Agrees<Exclude<keyof Api['Deploy'], 'modelId' | 'version'>, keyof Wishes>,
 ];

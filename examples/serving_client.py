@@ -5,9 +5,8 @@
         client.wait(endpoint["id"])
         print(client.chat("support", "What is a KeyError?").text)
 
-It needs httpx and nothing else of this repository, so the file can be copied. As a program it walks the whole way:
-
-    python examples/serving_client.py workflow
+It needs httpx and nothing else of this repository, so the file can be copied. As a program it walks the whole way
+(`python examples/serving_client.py workflow`).
 
 Errors are `ServingError`s: `Refused` when the platform says no (with its words, its remedy, and the wrong fields),
 `Unreachable` when nobody answers, `BrokeOff` when an answer ends in its middle, `NotInTime` when waiting was in vain.
@@ -35,12 +34,9 @@ import httpx
 Environment = Literal["dev", "stg", "prod"]
 Status = Literal["deploying", "healthy", "degraded", "failed", "stopped"]
 _quoted: Final = partial(quote, safe="")
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
-
     role: Literal["system", "user", "assistant"]
     content: str
 
@@ -70,8 +66,6 @@ class Endpoint(TypedDict):
     lastHealthCheck: str | None
     runtimeImage: str | None
     promptPolicyId: str | None
-    createdBy: str
-    createdAt: str
 
 
 class Sampling(TypedDict, total=False):
@@ -182,7 +176,7 @@ class ServingClient(AbstractContextManager["ServingClient"]):
 
     def model_id(self, reference: str) -> str:
         """The id of an approved model: itself, or by the model's name (its newest version) or `name@version`."""
-        if _UUID.fullmatch(reference):
+        if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", reference):
             return reference
         name, _, version = reference.partition("@")
         for entry in self._pages("/catalog/models", name=name, status="approved"):
@@ -320,8 +314,7 @@ class ServingClient(AbstractContextManager["ServingClient"]):
         route: str | None = None,
     ) -> Iterator[Endpoint]:  # fmt: skip
         """Every endpoint that passes the filters, the newest first, page after page."""
-        asked = {"environment": environment, "modelId": model_id, "status": status, "route": route}
-        return self._pages("/serving/endpoints", **asked)
+        return self._pages("/serving/endpoints", environment=environment, modelId=model_id, status=status, route=route)
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -367,7 +360,7 @@ def _seconds(header: str | None) -> float | None:
     return float(header) if header is not None and header.isdecimal() else None
 
 
-def workflow(client: ServingClient, model: str, route: str, then: str | None, say: str) -> None:
+def workflow(client: ServingClient, model: str, route: str, then: str | None, say: str = "What is a KeyError?") -> None:
     """Deploy, wait, ask about its health, chat, deploy the next version if there is one, roll back, delete."""
     endpoint = client.wait(client.deploy(model, route=route)["id"])
     print(f"{route} serves {endpoint['modelName']} {endpoint['version']}: {client.health(route)['status']}")
@@ -382,7 +375,6 @@ def workflow(client: ServingClient, model: str, route: str, then: str | None, sa
     endpoint = client.rollback(endpoint["id"])
     endpoint = client.wait(endpoint["id"], until="healthy" if endpoint["maxReplicas"] else "stopped")
     print(f"\nrolled back: {route} is {endpoint['status']} with {endpoint['modelName']} {endpoint['version']}")
-    print(f"its history has {len([*client.history(endpoint['id'])])} revisions")
     client.delete(endpoint["id"])
     print(f"{route} is taken away")
 
@@ -395,11 +387,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="python_helper", help="an approved model: id, name or name@version")
     parser.add_argument("--then", help="another version to deploy after it, so that there is one to go back to")
     parser.add_argument("--route", default="serving-client")
-    parser.add_argument("--say", default="What is a KeyError?")
     asked = parser.parse_args(arguments)
     with ServingClient(asked.url, token=os.environ.get("LLMOPS_TOKEN")) as client:
         try:
-            workflow(client, asked.model, asked.route, asked.then, asked.say)
+            workflow(client, asked.model, asked.route, asked.then)
         except ServingError as error:
             print(error, file=sys.stderr)
             return 1

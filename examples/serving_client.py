@@ -240,8 +240,7 @@ class ServingClient(AbstractContextManager["ServingClient"]):
     def chat(self, route: str, messages: Said, sampling: Sampling | None = None) -> Answer:
         """Ask a model and wait for its whole answer."""
         response = self._send("POST", f"/serve/{_quoted(route)}/chat", json=_body(messages, sampling))
-        data = _opened(response)
-        choice = data["choices"][0]
+        choice = (data := _opened(response))["choices"][0]
         answered_by = response.headers.get("x-llmops-route", route)
         return Answer(choice["message"]["content"], choice["finish_reason"], data["usage"], answered_by)
 

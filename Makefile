@@ -72,6 +72,7 @@ check: install $(STAMPS)/node_modules
 
 types-python:
 	$(BIN)/mypy
+	$(BIN)/mypy examples/serving_client.py
 
 lint:
 	$(BIN)/ruff check .

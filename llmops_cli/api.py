@@ -1,7 +1,7 @@
 """The HTTP client: envelopes in, data out; a refusal becomes `Refused` with the server's words and remedy."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -104,16 +104,19 @@ class Api:
             return self._send("POST", path, files=parts, timeout=600.0)
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Data]:
-        """POST and read server-sent events, decoded, until `[DONE]`."""
+        """POST and read server-sent events, decoded, until `[DONE]`. Raises Refused when the answer ends before it."""
         try:
             with self._client.stream("POST", path, json=body, timeout=httpx.Timeout(300.0, connect=5.0)) as answer:
                 if answer.is_error:
                     answer.read()
                     _data(answer)
-                for line in answer.iter_lines():
+                for line in _lines(answer.iter_bytes()):
                     payload = line.removeprefix("data:").strip()
-                    if line.startswith("data:") and payload != "[DONE]":
-                        yield json.loads(payload)
+                    if line.startswith("data:"):
+                        if payload == "[DONE]":
+                            return
+                        yield _event(json.loads(payload))
+            raise Refused(answer.status_code, "the answer broke off before its end", "Ask again.")
         except httpx.HTTPError as error:
             raise self._silence(error) from error
 
@@ -158,6 +161,21 @@ class Counted:
         return self._stream.fileno()
 
 
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Lines of a stream of events. Those of httpx also end where a model says U+2028, in the middle of its words."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+def _event(event: Data) -> Data:
+    """An event, unless it is the failure that ends an answer in its middle."""
+    if isinstance(event, dict) and event.get("status") == "fail":
+        raise _refusal(502, event)
+    return event
+
+
 def _data(answer: httpx.Response) -> Data:
     try:
         envelope = answer.json()
@@ -171,8 +189,12 @@ def _data(answer: httpx.Response) -> Data:
         )
     if answer.is_success and envelope["status"] == "success":
         return envelope.get("data")
+    raise _refusal(answer.status_code, envelope)
+
+
+def _refusal(status: int, envelope: Mapping[str, Any]) -> Refused:
     extra = envelope.get("data") or {}
     remedy = str(extra.get("remedy", "")) if isinstance(extra, dict) else ""
     message = str(envelope.get("message", "")).removesuffix(".").removesuffix(remedy.removesuffix(".")).rstrip(" ")
     problems = extra.get("errors", []) if isinstance(extra, dict) else []
-    raise Refused(answer.status_code, message or f"refused with {answer.status_code}", remedy, problems)
+    return Refused(status, message or f"refused with {status}", remedy, problems)

@@ -7,12 +7,16 @@ from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llmops_resources.errors import InvalidInput
+
+#: What env.example shows in the place of secrets; nobody may start with them.
+PUBLISHED: Final = frozenset({"at-least-32-random-characters-go-here", "use-at-least-32-random-characters"})
+_MAKE_ONE: Final = "Set it to at least 32 random characters, as `openssl rand -base64 32` makes them."
 
 #: Quantities as Kubernetes writes them: cores such as 4, 0.5 or 500m, and bytes such as 8Gi.
 Cpu: TypeAlias = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,4}(\.[0-9]{1,3})?|0\.[0-9]{1,3}|[1-9][0-9]{0,6}m)$")]
@@ -65,15 +69,15 @@ class Settings(BaseSettings):
     )
 
     llmops_home: Path = Path(".llmops")
-    database_url: str | None = None
+    database_url: str | None = Field(default=None, repr=False)  # a password may be in it
     object_store_url: str | None = None
     object_store_endpoint: str | None = None
     aws_access_key_id: str | None = None
-    aws_secret_access_key: str | None = None
+    aws_secret_access_key: str | None = Field(default=None, repr=False)
     aws_region: str = "us-east-1"
     auth_mode: AuthMode = AuthMode.LOCAL
     single_user: bool = True
-    secret_key: str | None = None
+    secret_key: str | None = Field(default=None, repr=False)
     secrets_key: str | None = Field(default=None, repr=False)
     secrets_key_file: Path | None = None
     secrets_key_previous: str | None = Field(default=None, repr=False)
@@ -91,9 +95,9 @@ class Settings(BaseSettings):
         "KR_RRN", "KR_BRN", "KR_DRIVER_LICENSE", "KR_PASSPORT", "KR_ACCOUNT",
     )  # fmt: skip
     review_webhook_url: str | None = None
-    review_webhook_secret: str | None = None
+    review_webhook_secret: str | None = Field(default=None, repr=False)
     openlineage_url: str | None = None
-    openlineage_api_key: str | None = None
+    openlineage_api_key: str | None = Field(default=None, repr=False)
     openlineage_namespace: str = "llmops"
     mlflow_tracking_uri: str | None = Field(default=None, repr=False)
     mlflow_tracking_token: str | None = Field(default=None, repr=False)
@@ -259,6 +263,7 @@ class Settings(BaseSettings):
                 f"AUTH_MODE=local trusts whoever connects, so API_HOST={self.api_host} is refused",
                 remedy="Set API_HOST=127.0.0.1; signing in over the network needs AUTH_MODE=oidc.",
             )
+        self._check_secrets()
         hooks = {
             "REVIEW": (self.review_webhook_url, self.review_webhook_secret),
             "TRAINING": (self.training_webhook_url, self.training_webhook_secret),
@@ -282,6 +287,18 @@ class Settings(BaseSettings):
                 remedy=f"With SERVING_BACKEND={self.endpoint_backend} set OBJECT_STORE_URL=s3://….",
             )
 
+    def _check_secrets(self) -> None:
+        if self.secret_key is not None:
+            self.signing_key()
+        given = {
+            "SECRET_KEY": self.secret_key,
+            "REVIEW_WEBHOOK_SECRET": self.review_webhook_secret,
+            "TRAINING_WEBHOOK_SECRET": self.training_webhook_secret,
+        }
+        for name, secret in given.items():
+            if secret in PUBLISHED:
+                raise InvalidInput(f"{name} is the one of the example, which everybody knows", remedy=_MAKE_ONE)
+
     def _check_cluster(self) -> None:
         if not self.training_image:
             raise InvalidInput(
@@ -302,7 +319,7 @@ class Settings(BaseSettings):
         """The key that signs cursors and job tokens: SECRET_KEY, or one made once and kept in the home (mode 0600)."""
         if self.secret_key is not None:
             if len(self.secret_key) < 32:
-                raise InvalidInput("SECRET_KEY is too short", remedy="Use at least 32 random characters.")
+                raise InvalidInput("SECRET_KEY is too short", remedy=_MAKE_ONE)
             return self.secret_key.encode()
         path = self.home / "secret.key"
         if not path.exists():

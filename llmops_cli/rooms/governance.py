@@ -48,11 +48,18 @@ def list_entries(
 
 
 @audit.command()
-def verify(user: User = None, roles: Roles = None) -> None:
-    """Recompute the hash chain. Exits with 1 when an entry was changed, removed or reordered."""
+def verify(
+    noted: Annotated[str | None, typer.Option(help="The last hash of an earlier time, kept elsewhere.")] = None,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Recompute the hash chain. Exits with 1 when an entry was changed, removed or reordered.
+
+    Entries taken off its end are found by the last hash of an earlier time: keep it where the database is not.
+    """
     with open_api(user, roles) as api:
-        verdict = api.get("/audit/verify")
+        verdict = api.get("/audit/verify", noted=noted)
     if not verdict["intact"]:
         console.print(f"[bold red]✗[/] The log is broken at entry {verdict['firstBrokenId']}: {verdict['reason']}")
         raise typer.Exit(1)
-    console.print(f"The log is intact: {verdict['entries']} entries.")
+    console.print(f"The log is intact: {verdict['entries']} entries, the last with hash {verdict['lastHash']}.")

@@ -52,7 +52,7 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
-    data: list[_Model]
+    data: list[_Model] | None  # an Ollama without models has null
 
 
 _MODELS: Final = msgspec.json.Decoder(_Models)
@@ -107,7 +107,7 @@ def _read(status: int, body: bytes, connection: Connection) -> tuple[Verdict, bo
     if status != 200:
         return Verdict.FAILED, None, f"the provider answers with HTTP {status}"
     try:
-        names = {model.id for model in _MODELS.decode(body).data}
+        names = {model.id for model in _MODELS.decode(body).data or ()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Verdict.NO_LIST, None, "the provider answers, but not with a list of models"
     wanted = connection.config.model_name

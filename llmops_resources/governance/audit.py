@@ -2,6 +2,8 @@
 
 hash = SHA-256 over the canonical JSON of the entry's fields and the previous hash, so editing, deleting or reordering
 an entry breaks the chain from there on. Entries are appended under one advisory lock, taken just before the commit.
+Whoever may write to the database can also take entries off the end, or write the whole chain anew: that is found by a
+hash that was noted elsewhere, which then is in the chain no longer.
 """
 
 import hashlib
@@ -36,10 +38,11 @@ class AuditEntry(Value):
 
 
 class ChainVerdict(Value):
-    """Whether the chain holds; if not, at which entry it breaks first and how."""
+    """Whether the chain holds; if not, at which entry it breaks first and how. `last_hash`: what to note elsewhere."""
 
     intact: bool
     entries: int
+    last_hash: str
     first_broken_id: int | None = None
     reason: str = ""
 
@@ -89,17 +92,25 @@ def search(
     return [_entry(row) for row in tx.session.scalars(query)]
 
 
-def verify(session: Session) -> ChainVerdict:
-    """Recompute the whole chain in order."""
-    previous, count = GENESIS, 0
+def verify(session: Session, noted: str | None = None) -> ChainVerdict:
+    """Recompute the whole chain in order; with a hash `noted` earlier, also whether it is in the chain still."""
+    previous, count, found = GENESIS, 0, noted in {None, GENESIS}
     query = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
     with session.scalars(query) as rows:
         for row in rows:
             count += 1
             if reason := _break(row, count, previous):
-                return ChainVerdict(intact=False, entries=count, first_broken_id=count, reason=reason)
+                return ChainVerdict(
+                    intact=False, entries=count, last_hash=previous, first_broken_id=count, reason=reason
+                )
             previous = row.hash
-    return ChainVerdict(intact=True, entries=count)
+            found = found or previous == noted
+    if not found:
+        reason = "the noted hash is not in the chain: entries were taken off its end, or it was written anew"
+        return ChainVerdict(
+            intact=False, entries=count, last_hash=previous, first_broken_id=count + 1, reason=reason
+        )
+    return ChainVerdict(intact=True, entries=count, last_hash=previous)
 
 
 def _break(row: AuditRow, number: int, previous: str) -> str:

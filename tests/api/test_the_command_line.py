@@ -70,6 +70,9 @@ def test_an_earlier_version_is_current_again_and_a_recall_asks_before_it_acts(
     assert "is deleted" in llmops("models", "delete", "tiny@2", "--yes")
     assert "dataset.recall" in llmops("audit", "list", "--resource", str(corpus.id))
     assert "intact" in llmops("audit", "verify")
+    assert "intact" in llmops("audit", "verify", "--noted", llmops("audit", "verify").rpartition(" ")[2].strip(" .\n"))
+    with pytest.raises(AssertionError):  # a hash that is not in it: exit code 1
+        llmops("audit", "verify", "--noted", "0" * 63 + "1")
 
 
 def test_a_data_set_is_described_previewed_and_found_by_its_figures(

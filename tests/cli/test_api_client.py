@@ -52,13 +52,18 @@ class Server(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.endswith("/chat"):
-            events = [{"choices": [{"delta": {"content": text}}]} for text in ("Hel", "lo")]
-            stream = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+            texts = ("Hel", "lo\u2028you")  # model servers escape neither that nor other ends of lines
+            events = [{"choices": [{"delta": {"content": text}}]} for text in texts]
+            stream = "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events)
+            stream += {"dies": f"data: {DIED}\n\n", "ends": ""}.get(self.path.split("/")[-2], "data: [DONE]\n\n")
             self.answer(200, stream.encode(), Content_Type="text/event-stream")
         elif self.path.endswith("/busy/stream"):
             self.answer(503, envelope({"remedy": "Wait."}, "fail", "the route is not healthy. Wait."))
         else:
             self.answer(200, envelope({"bytes": len(body), "has": b"hello file" in body}))
+
+
+DIED = json.dumps({"status": "fail", "message": "the model died. Ask again.", "data": {"remedy": "Ask again."}})
 
 
 def envelope(data: Any, status: str = "success", message: str = "") -> bytes:
@@ -131,7 +136,15 @@ def test_a_file_that_is_not_there_is_told_before_anything_is_sent(address: str, 
 def test_a_stream_is_read_event_by_event_and_a_refused_one_is_refused(address: str) -> None:
     with Api(address) as api:
         events = list(api.stream("/serve/x/chat", {"messages": []}))
-        assert [event["choices"][0]["delta"]["content"] for event in events] == ["Hel", "lo"]
+        assert [event["choices"][0]["delta"]["content"] for event in events] == ["Hel", "lo\u2028you"]
         with pytest.raises(Refused, match="not healthy") as caught:
             list(api.stream("/serve/busy/stream", {}))
     assert caught.value.remedy == "Wait."
+
+
+@pytest.mark.parametrize(("route", "told"), [("dies", "the model died."), ("ends", "broke off before its end")])
+def test_a_stream_that_fails_in_its_middle_is_no_answer(address: str, route: str, told: str) -> None:
+    with Api(address) as api, pytest.raises(Refused, match=told) as caught:
+        for event in api.stream(f"/serve/{route}/chat", {}):
+            assert event["choices"]
+    assert caught.value.remedy == "Ask again."

@@ -15,8 +15,10 @@ import typer
 from typer.core import TyperOption
 
 from llmops_cli.main import app
+from llmops_cli.supervision import processes
 from llmops_cli.supervision.dagster_home import dagster_database_name, with_database, write_dagster_home
 from llmops_resources import postgres
+from llmops_resources.settings import Settings
 
 
 def llmops(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +67,13 @@ def test_local_identity_on_a_public_address_is_refused(tmp_path: Path) -> None:
     told = llmops(tmp_path, "up", API_HOST="0.0.0.0")  # noqa: S104 - it is refused
     assert told.returncode == 1
     assert "API_HOST=127.0.0.1" in told.stderr
+
+
+def test_nothing_that_the_platform_starts_listens_to_other_machines() -> None:
+    for each in processes.platform_processes(Settings(_env_file=None)):
+        hosts = {each.command[index + 1] for index, word in enumerate(each.command) if word in {"-h", "--host"}}
+        assert hosts <= {"127.0.0.1"}, each.name
+        assert bool(hosts) == (each.name in {"code-server", "webserver"}), each.name  # the API has API_HOST
 
 
 def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path) -> None:

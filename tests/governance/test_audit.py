@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError
 
 from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
@@ -15,6 +16,11 @@ def _create(platform: Platform, actor: Actor, count: int) -> None:
     for number in range(count):
         with platform.transaction(actor) as tx:
             versions.create(tx, Kind.DATASET, name="numbers", version=str(number), owner_team="research")
+
+
+def _create_more(platform: Platform, actor: Actor) -> None:
+    with platform.transaction(actor) as tx:
+        versions.create(tx, Kind.DATASET, name="others", version="1", owner_team="research")
 
 
 def _verdict(platform: Platform, actor: Actor) -> audit.ChainVerdict:
@@ -45,6 +51,53 @@ def test_a_changed_entry_is_found(platform: Platform, admin: Actor, tampering: s
     verdict = _verdict(platform, admin)
     assert not verdict.intact
     assert verdict.first_broken_id == broken
+
+
+def _altered(platform: Platform, statement: str) -> None:
+    with platform.engine.begin() as connection:
+        connection.execute(sql(statement))
+
+
+def test_entries_taken_off_the_end_are_missed_by_who_noted_the_last_hash(platform: Platform, admin: Actor) -> None:
+    _create(platform, admin, 5)
+    noted = _verdict(platform, admin).last_hash
+    _create_more(platform, admin)
+    with platform.transaction(admin) as tx:
+        assert audit.verify(tx.session, noted).intact
+
+    _altered(platform, "DELETE FROM audit_entries WHERE id > 4")
+    with platform.transaction(admin) as tx:
+        verdict = audit.verify(tx.session, noted)
+    assert (verdict.intact, verdict.entries, verdict.first_broken_id) == (False, 4, 5)
+    assert "taken off its end" in verdict.reason
+
+
+def test_a_chain_that_was_written_anew_is_not_the_one_that_was_noted(platform: Platform, admin: Actor) -> None:
+    _create(platform, admin, 3)
+    noted = _verdict(platform, admin).last_hash
+    _altered(platform, "TRUNCATE audit_entries")
+    _create_more(platform, admin)
+    assert _verdict(platform, admin).intact  # by itself the new chain is sound
+    with platform.transaction(admin) as tx:
+        assert not audit.verify(tx.session, noted).intact
+
+
+def test_two_entries_that_changed_places_are_found(platform: Platform, admin: Actor) -> None:
+    _create(platform, admin, 4)
+    _altered(platform, "UPDATE audit_entries SET id = -1 WHERE id = 2")
+    _altered(platform, "UPDATE audit_entries SET id = 2 WHERE id = 3")
+    _altered(platform, "UPDATE audit_entries SET id = 3 WHERE id = -1")
+    assert _verdict(platform, admin).first_broken_id == 2
+
+
+def test_while_the_log_cannot_be_written_nothing_that_is_governed_happens(platform: Platform, admin: Actor) -> None:
+    _altered(platform, "ALTER TABLE audit_entries RENAME TO elsewhere")
+    with pytest.raises(SQLAlchemyError):
+        _create(platform, admin, 1)
+    _altered(platform, "ALTER TABLE elsewhere RENAME TO audit_entries")
+    with platform.transaction(admin) as tx:
+        assert versions.find(tx, Kind.DATASET, "numbers", "0") is None
+    assert _verdict(platform, admin).entries == 0
 
 
 def test_odd_values_in_an_entry_verify_after_the_round_trip(platform: Platform, admin: Actor) -> None:

@@ -59,12 +59,13 @@ def becomes(platform: Platform, endpoint: Endpoint, true: Callable[[Endpoint], b
 def process_of(endpoint: Endpoint) -> psutil.Process:
     """The runtime behind an endpoint."""
     port = int((endpoint.base_url or "").rsplit(":", 1)[1])
-    (pid,) = {
-        each.pid
+    (listener,) = {
+        (each.pid, each.laddr.ip)
         for each in psutil.net_connections(kind="tcp")
         if each.status == psutil.CONN_LISTEN and each.laddr.port == port
     }
-    return psutil.Process(pid)
+    assert listener[1] == "127.0.0.1", "it can be asked past the gateway"
+    return psutil.Process(listener[0])
 
 
 def answer(endpoint: Endpoint) -> str:

@@ -50,7 +50,7 @@ export interface paths {
         };
         /**
          * Verify Audit
-         * @description Recompute the hash chain of the whole audit log.
+         * @description Recompute the hash chain of the whole audit log, and look for a hash that was noted earlier.
          */
         get: operations["verify_audit_llm_ops_v1_audit_verify_get"];
         put?: never;
@@ -3074,7 +3074,7 @@ export interface components {
         };
         /**
          * ChainVerdict
-         * @description Whether the chain holds; if not, at which entry it breaks first and how.
+         * @description Whether the chain holds; if not, at which entry it breaks first and how. `last_hash`: what to note elsewhere.
          */
         ChainVerdict: {
             /** Entries */
@@ -3083,6 +3083,8 @@ export interface components {
             firstBrokenId?: number | null;
             /** Intact */
             intact: boolean;
+            /** Lasthash */
+            lastHash: string;
             /**
              * Reason
              * @default
@@ -8843,7 +8845,10 @@ export interface operations {
     };
     verify_audit_llm_ops_v1_audit_verify_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description a `lastHash` of earlier, kept elsewhere */
+                noted?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -2154,6 +2154,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serving/endpoints/parity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check Parity
+         * @description What would keep this deployment from being made, without making it: differences from the environment below.
+         */
+        post: operations["check_parity_llm_ops_v1_serving_endpoints_parity_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serving/endpoints/{endpoint_id}": {
         parameters: {
             query?: never;
@@ -2169,7 +2189,11 @@ export interface paths {
         delete: operations["delete_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change Endpoint
+         * @description Change settings; each change is a revision that can be gone back from.
+         */
+        patch: operations["change_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__patch"];
         trace?: never;
     };
     "/llm-ops/v1/serving/endpoints/{endpoint_id}/deployments": {
@@ -2179,8 +2203,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Deployments */
+        /**
+         * List Deployments
+         * @description Every revision, newest first.
+         */
         get: operations["list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/deployments/{revision}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff Deployments
+         * @description What the endpoint would ask for otherwise at `revision` than at `against`, by default the present one.
+         */
+        get: operations["diff_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments__revision__diff_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2196,10 +2243,77 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Events */
+        /**
+         * List Events
+         * @description The latest changes of what was seen, newest first.
+         */
         get: operations["list_events_llm_ops_v1_serving_endpoints__endpoint_id__events_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/health-history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health History
+         * @description What was seen in a window, by default the last 24 hours, with reasons and the share of time it answered.
+         */
+        get: operations["health_history_llm_ops_v1_serving_endpoints__endpoint_id__health_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Log
+         * @description The last lines of the runtime. They are brought while somebody asks: ask again every few seconds.
+         */
+        get: operations["read_log_llm_ops_v1_serving_endpoints__endpoint_id__logs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/parity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Parity
+         * @description Each environment that serves the endpoint's route, compared with the one below it.
+         */
+        get: operations["list_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_get"];
+        put?: never;
+        /**
+         * Document Parity
+         * @description Write down why settings of the endpoint differ from the environment below. Writing it again replaces it.
+         */
+        post: operations["document_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3592,6 +3706,19 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
             /** Promptpolicyid */
             promptPolicyId?: string | null;
             /** Rollbackplan */
@@ -3608,8 +3735,15 @@ export interface components {
         /**
          * Deployment
          * @description One revision of an endpoint and how its roll-out went.
+         *
+         *     `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
+         *     back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
          */
         Deployment: {
+            /** Action */
+            action: string;
+            /** Backend */
+            backend: string;
             /** Config */
             config: {
                 [key: string]: unknown;
@@ -3635,9 +3769,23 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /** Modelname */
+            modelName: string;
+            /** Note */
+            note: string;
+            /** Restores */
+            restores: number | null;
             /** Revision */
             revision: number;
+            /** Rollbackplan */
+            rollbackPlan: string | null;
+            /** Runtimeimage */
+            runtimeImage: string | null;
             state: components["schemas"]["WorkState"];
+            /** Usable */
+            usable: boolean;
+            /** Version */
+            version: string;
         };
         /**
          * Diff
@@ -3649,7 +3797,7 @@ export interface components {
             /** Columns */
             columns: components["schemas"]["ColumnChange"][];
             /** Drift */
-            drift: components["schemas"]["Drift"][];
+            drift: components["schemas"]["llmops_resources__checks__drift__Drift"][];
             /** Key */
             key: string[];
             /** Removedcolumns */
@@ -3701,20 +3849,6 @@ export interface components {
             path: string;
         };
         /**
-         * Difference
-         * @description A field in which two runs differ, with what each has.
-         */
-        Difference: {
-            /** Field */
-            field: string;
-            /** First */
-            first: unknown;
-            /** Reason */
-            reason: string;
-            /** Second */
-            second: unknown;
-        };
-        /**
          * Digests
          * @description `sha256:<hex>` of everything that determines the weights, and of the weights; None: not known (yet).
          */
@@ -3763,37 +3897,6 @@ export interface components {
             settled: components["schemas"]["Opinion"] | null;
         };
         /**
-         * Drift
-         * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
-         */
-        Drift: {
-            /**
-             * Bins
-             * @default []
-             */
-            bins: components["schemas"]["DriftBin"][];
-            /** Column */
-            column: string;
-            /** Figure */
-            figure?: number | null;
-            /** Measure */
-            measure?: string | null;
-            /**
-             * Of
-             * @default value
-             */
-            of: string;
-            /**
-             * Reason
-             * @default
-             */
-            reason: string;
-            /** Threshold */
-            threshold?: number | null;
-            /** @default unknown */
-            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
-        };
-        /**
          * DriftBin
          * @description One bin or category, and the share of rows (0 to 1) in it in each version.
          */
@@ -3835,10 +3938,15 @@ export interface components {
          * @description An endpoint as wanted and as last observed.
          */
         Endpoint: {
+            autoscalePolicy: components["schemas"]["AutoscalePolicy"] | null;
             /** Backend */
             backend: string;
             /** Baseurl */
             baseUrl: string | null;
+            /** Cpulimit */
+            cpuLimit: string | null;
+            /** Cpurequest */
+            cpuRequest: string | null;
             /**
              * Createdat
              * Format: date-time
@@ -3854,10 +3962,16 @@ export interface components {
              * Format: uuid
              */
             id: string;
+            /** Imagepullpolicy */
+            imagePullPolicy: string | null;
             /** Lasthealthcheck */
             lastHealthCheck: string | null;
             /** Maxreplicas */
             maxReplicas: number;
+            /** Memorylimit */
+            memoryLimit: string | null;
+            /** Memoryrequest */
+            memoryRequest: string | null;
             /** Minreplicas */
             minReplicas: number;
             /** Modeldigest */
@@ -3883,8 +3997,64 @@ export interface components {
             status: components["schemas"]["EndpointStatus"];
             /** Statusdetail */
             statusDetail: string;
+            /** Usegpu */
+            useGpu: boolean | null;
             /** Version */
             version: string;
+        };
+        /**
+         * EndpointChange
+         * @description What is left out stays; null goes back to the installation's default.
+         */
+        EndpointChange: {
+            autoscalePolicy?: components["schemas"]["AutoscalePolicy"] | null;
+            /** Cpulimit */
+            cpuLimit?: string | null;
+            /** Cpurequest */
+            cpuRequest?: string | null;
+            imagePullPolicy?: components["schemas"]["PullPolicy"] | null;
+            /**
+             * Maxreplicas
+             * @default 1
+             */
+            maxReplicas: number;
+            /** Memorylimit */
+            memoryLimit?: string | null;
+            /** Memoryrequest */
+            memoryRequest?: string | null;
+            /**
+             * Minreplicas
+             * @default 1
+             */
+            minReplicas: number;
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
+            /** Promptpolicyid */
+            promptPolicyId?: string | null;
+            /** Revision */
+            revision?: number | null;
+            /** Rollbackplan */
+            rollbackPlan?: string | null;
+            /** Servingruntimeimage */
+            servingRuntimeImage?: string | null;
+            /**
+             * @description stopped, or deploying to start it again
+             * @default deploying
+             */
+            status: components["schemas"]["EndpointStatus"];
+            /** Usegpu */
+            useGpu?: boolean | null;
         };
         /**
          * EndpointEvent
@@ -3900,7 +4070,8 @@ export interface components {
             detail: string;
             /** Revision */
             revision: number;
-            status: components["schemas"]["EndpointStatus"];
+            /** Status */
+            status: components["schemas"]["EndpointStatus"] | "unknown";
         };
         /**
          * EndpointStatus
@@ -4191,6 +4362,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[HealthHistory] */
+        Envelope_HealthHistory_: {
+            data: components["schemas"]["HealthHistory"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Impact] */
         Envelope_Impact_: {
             data: components["schemas"]["Impact"];
@@ -4266,6 +4452,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[LogTail] */
+        Envelope_LogTail_: {
+            data: components["schemas"]["LogTail"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Me] */
         Envelope_Me_: {
             data: components["schemas"]["Me"];
@@ -4284,6 +4485,21 @@ export interface components {
         /** Envelope[ModelImport] */
         Envelope_ModelImport_: {
             data: components["schemas"]["ModelImport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Parity] */
+        Envelope_Parity_: {
+            data: components["schemas"]["Parity"];
             /**
              * Message
              * @default
@@ -4449,6 +4665,21 @@ export interface components {
         /** Envelope[Review] */
         Envelope_Review_: {
             data: components["schemas"]["Review"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[RevisionDiff] */
+        Envelope_RevisionDiff_: {
+            data: components["schemas"]["RevisionDiff"];
             /**
              * Message
              * @default
@@ -4962,6 +5193,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Parity]] */
+        Envelope_list_Parity__: {
+            /** Data */
+            data: components["schemas"]["Parity"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Price]] */
         Envelope_list_Price__: {
             /** Data */
@@ -5274,7 +5521,7 @@ export interface components {
             /** Comparable */
             comparable: boolean;
             /** Differences */
-            differences: components["schemas"]["Difference"][];
+            differences: components["schemas"]["llmops_resources__evaluation__comparing__Difference"][];
             first: components["schemas"]["Evaluation"];
             /** Metrics */
             metrics: components["schemas"]["MetricComparison"][];
@@ -5599,6 +5846,55 @@ export interface components {
              * Format: uuid
              */
             root: string;
+        };
+        /**
+         * HealthHistory
+         * @description The spans of a window, oldest first. `seconds` has each status that was seen; `availability` is the share of the
+         *     watched time in which the endpoint answered (healthy or degraded), None when nobody watched.
+         */
+        HealthHistory: {
+            /** Availability */
+            availability: number | null;
+            /** Seconds */
+            seconds: {
+                [key: string]: number;
+            };
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Spans */
+            spans: components["schemas"]["HealthSpan"][];
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
+        /**
+         * HealthSpan
+         * @description A time in which the same was seen of an endpoint, and the reason that was given.
+         */
+        HealthSpan: {
+            /** Reason */
+            reason: string;
+            /** Revision */
+            revision: number;
+            /** Seconds */
+            seconds: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Status */
+            status: components["schemas"]["EndpointStatus"] | "unknown";
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
         };
         /**
          * How
@@ -6198,6 +6494,21 @@ export interface components {
             next: number;
         };
         /**
+         * LogTail
+         * @description The last lines, oldest first. `taken_at` is None until the agent has brought them; `available` is False where
+         *     there is no runtime of ours to listen to.
+         */
+        LogTail: {
+            /** Available */
+            available: boolean;
+            /** Lines */
+            lines: string[];
+            /** Revision */
+            revision: number;
+            /** Takenat */
+            takenAt: string | null;
+        };
+        /**
          * Lora
          * @description Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends.
          */
@@ -6516,6 +6827,28 @@ export interface components {
             name: string;
             /** Values */
             values: (string | number | boolean | null)[];
+        };
+        /**
+         * Parity
+         * @description An environment compared with the one below that serves the same route; `against` is None where none does.
+         */
+        Parity: {
+            against: components["schemas"]["Environment"] | null;
+            /** Blocked */
+            blocked: boolean;
+            /** Drifts */
+            drifts: components["schemas"]["llmops_resources__serving__parity__Drift"][];
+            environment: components["schemas"]["Environment"];
+        };
+        /**
+         * ParityReasons
+         * @description Why settings differ from the environment below, by setting.
+         */
+        ParityReasons: {
+            /** Reasons */
+            reasons: {
+                [key: string]: string;
+            };
         };
         /**
          * Period
@@ -7368,6 +7701,24 @@ export interface components {
              */
             weightDecay: number;
         };
+        /** RedeployBody */
+        RedeployBody: {
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
+            /** Revision */
+            revision?: number | null;
+        };
         /** RenderRequest */
         RenderRequest: {
             /** Values */
@@ -7627,24 +7978,23 @@ export interface components {
             scored: number;
         };
         /**
+         * RevisionDiff
+         * @description What two revisions of an endpoint ask for differently, from `before` to `after`.
+         */
+        RevisionDiff: {
+            /** After */
+            after: number;
+            /** Before */
+            before: number;
+            /** Differences */
+            differences: components["schemas"]["llmops_resources__serving__wishes__Difference"][];
+        };
+        /**
          * Role
          * @description What a parent is to its child.
          * @enum {string}
          */
         Role: "trained_on" | "fine_tuned_from" | "initialized_from" | "evaluated" | "benchmark" | "served";
-        /**
-         * RollbackBody
-         * @description The version of the same name that is to be current again.
-         */
-        RollbackBody: {
-            /**
-             * Notes
-             * @default
-             */
-            notes: string;
-            /** Toversion */
-            toVersion: string;
-        };
         /**
          * RootCause
          * @description The tag of a failed experiment.
@@ -8700,6 +9050,37 @@ export interface components {
          */
         llmops_resources__catalog__probes__Verdict: "answered" | "key_refused" | "no_list" | "failed";
         /**
+         * Drift
+         * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
+         */
+        llmops_resources__checks__drift__Drift: {
+            /**
+             * Bins
+             * @default []
+             */
+            bins: components["schemas"]["DriftBin"][];
+            /** Column */
+            column: string;
+            /** Figure */
+            figure?: number | null;
+            /** Measure */
+            measure?: string | null;
+            /**
+             * Of
+             * @default value
+             */
+            of: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Threshold */
+            threshold?: number | null;
+            /** @default unknown */
+            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
+        };
+        /**
          * Verdict
          * @description `unknown` is never a pass.
          * @enum {string}
@@ -8711,6 +9092,20 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
+        /**
+         * Difference
+         * @description A field in which two runs differ, with what each has.
+         */
+        llmops_resources__evaluation__comparing__Difference: {
+            /** Field */
+            field: string;
+            /** First */
+            first: unknown;
+            /** Reason */
+            reason: string;
+            /** Second */
+            second: unknown;
+        };
         /**
          * Source
          * @description A data set version the model came from: how many of its rows were read, and why not all (`reason`).
@@ -8761,6 +9156,65 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__gateway__usage__Outcome: "succeeded" | "failed" | "cancelled";
+        /**
+         * Drift
+         * @description A setting that differs between two environments, and why it may; without a reason it blocks promotion.
+         */
+        llmops_resources__serving__parity__Drift: {
+            /** Field */
+            field: string;
+            /** Here */
+            here: unknown;
+            /** Reason */
+            reason?: string | null;
+            /** There */
+            there: unknown;
+            /** Writtenat */
+            writtenAt?: string | null;
+            /** Writtenby */
+            writtenBy?: string | null;
+        };
+        /**
+         * Difference
+         * @description One setting that two tables give differently; None is what neither of them decides.
+         */
+        llmops_resources__serving__wishes__Difference: {
+            /** After */
+            after?: unknown;
+            /** Before */
+            before?: unknown;
+            /** Field */
+            field: string;
+        };
+        /**
+         * RollbackBody
+         * @description The version of the same name that is to be current again.
+         */
+        serving_api__routes__lifecycle__RollbackBody: {
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+            /** Toversion */
+            toVersion: string;
+        };
+        /**
+         * RollbackBody
+         * @description Where to go back to; without it to the revision before.
+         */
+        serving_api__routes__serving__RollbackBody: {
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /** Revision */
+            revision?: number | null;
+            /** To */
+            to?: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -9488,7 +9942,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["RollbackBody"];
+                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
             };
         };
         responses: {
@@ -10895,7 +11349,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["RollbackBody"];
+                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
             };
         };
         responses: {
@@ -14245,7 +14699,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["RollbackBody"];
+                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
             };
         };
         responses: {
@@ -14633,6 +15087,48 @@ export interface operations {
             };
         };
     };
+    check_parity_llm_ops_v1_serving_endpoints_parity_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Deploy"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Parity_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     get_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__get: {
         parameters: {
             query?: never;
@@ -14713,9 +15209,58 @@ export interface operations {
             };
         };
     };
-    list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get: {
+    change_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__patch: {
         parameters: {
             query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndpointChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Endpoint_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get: {
+        parameters: {
+            query?: {
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
             header?: never;
             path: {
                 endpoint_id: string;
@@ -14731,6 +15276,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Deployment__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    diff_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments__revision__diff_get: {
+        parameters: {
+            query?: {
+                against?: number | null;
+            };
+            header?: never;
+            path: {
+                endpoint_id: string;
+                revision: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RevisionDiff_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -14793,7 +15381,52 @@ export interface operations {
             };
         };
     };
-    redeploy_llm_ops_v1_serving_endpoints__endpoint_id__redeploy_post: {
+    health_history_llm_ops_v1_serving_endpoints__endpoint_id__health_history_get: {
+        parameters: {
+            query?: {
+                /** @description with its time zone, such as 2026-01-31T12:00:00Z */
+                since?: string | null;
+                /** @description with its time zone, such as 2026-01-31T12:00:00Z */
+                until?: string | null;
+            };
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_HealthHistory_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    read_log_llm_ops_v1_serving_endpoints__endpoint_id__logs_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -14803,6 +15436,144 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LogTail_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Parity__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    document_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ParityReasons"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Parity__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    redeploy_llm_ops_v1_serving_endpoints__endpoint_id__redeploy_post: {
+        parameters: {
+            query?: {
+                useGpu?: boolean | null;
+                servingRuntimeImage?: string | null;
+                cpuRequest?: string | null;
+                cpuLimit?: string | null;
+                memoryRequest?: string | null;
+                memoryLimit?: string | null;
+            };
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RedeployBody"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -14836,13 +15607,20 @@ export interface operations {
     rollback_llm_ops_v1_serving_endpoints__endpoint_id__rollback_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 endpoint_id: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["serving_api__routes__serving__RollbackBody"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {

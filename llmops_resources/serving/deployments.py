@@ -14,7 +14,7 @@ from llmops_resources.pages import Page, Position
 from llmops_resources.serving import endpoints, revisions, wishes
 from llmops_resources.serving.environments import Environment
 from llmops_resources.serving.tables import DeploymentRow, EndpointRow
-from llmops_resources.serving.wishes import Difference
+from llmops_resources.serving.wishes import SettingChange
 from llmops_resources.settings import Settings
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
@@ -54,7 +54,7 @@ class RevisionDiff(Value):
 
     before: int
     after: int
-    differences: tuple[Difference, ...]
+    differences: tuple[SettingChange, ...]
 
 
 def search(

@@ -161,6 +161,7 @@ def search(
     environment: Environment | None = None,
     model_id: UUID | None = None,
     route: str | None = None,
+    route_contains: str | None = None,
     status: EndpointStatus | None = None,
     after: Position | None = None,
     limit: int = 50,
@@ -168,6 +169,8 @@ def search(
     """Live endpoints, newest first."""
     exact = {"environment": environment, "model_id": model_id, "route": route}
     query = _live().filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    if route_contains:
+        query = query.where(EndpointRow.route.contains(route_contains.strip().strip("/").lower(), autoescape=True))
     if status is not None:
         shown = func.coalesce(ObservedRow.status, EndpointStatus.DEPLOYING.value)
         same_revision = and_(ObservedRow.endpoint_id == EndpointRow.id, ObservedRow.revision == EndpointRow.revision)

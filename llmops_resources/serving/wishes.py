@@ -12,7 +12,7 @@ OPTIONS: Final = tuple(field.alias or name for name, field in Options.model_fiel
 PROVIDER: Final = "provider"
 
 
-class Difference(Value):
+class SettingChange(Value):
     """One setting that two tables give differently; None is what neither of them decides."""
 
     field: str
@@ -49,10 +49,10 @@ def of_environment(backend: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"backend": backend, "runtime": runtime, **{name: config.get(name) for name in OPTIONS}}
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[Difference]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[SettingChange]:
     """What differs of what both tables have, in the order of `after`."""
     return [
-        Difference(field=name, before=before[name], after=value)
+        SettingChange(field=name, before=before[name], after=value)
         for name, value in after.items()
         if name in before and before[name] != value
     ]

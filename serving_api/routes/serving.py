@@ -94,13 +94,13 @@ class RedeployQuery(Body):
     memory_limit: Memory | None = None
 
 
-class RedeployBody(Body):
+class Redeployment(Body):
     parity_reasons: Reasons = Field(default_factory=dict)
     note: Note = ""
     revision: Seen | None = None
 
 
-class RollbackBody(Body):
+class EndpointRollback(Body):
     """Where to go back to; without it to the revision before."""
 
     to: Annotated[int, Field(ge=1)] | None = None
@@ -117,6 +117,7 @@ def list_endpoints(
     model_id: Annotated[UUID | None, Query(alias="modelId")] = None,
     status: EndpointStatus | None = None,
     route: str | None = None,
+    route_contains: Annotated[str | None, Query(alias="routeContains", max_length=100)] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Envelope[list[Endpoint]]:
@@ -127,6 +128,7 @@ def list_endpoints(
             environment=environment,
             model_id=model_id,
             route=endpoints.normalize_route(route) if route else None,
+            route_contains=route_contains,
             status=status,
             after=paging.decode(cursor, key),
             limit=limit,
@@ -189,10 +191,10 @@ def redeploy(
     request: Request,
     endpoint_id: UUID,
     query: Annotated[RedeployQuery, Query()],
-    body: RedeployBody | None = None,
+    body: Redeployment | None = None,
     key: IdempotencyKey = None,
 ) -> Envelope[Endpoint]:
-    given, asked = query.model_dump(exclude_unset=True), body or RedeployBody()
+    given, asked = query.model_dump(exclude_unset=True), body or Redeployment()
     with audited_refusal(platform, actor, "endpoint.redeploy", str(endpoint_id)):
         answer = create_once(
             platform,
@@ -214,10 +216,10 @@ def rollback(
     actor: Deployer,
     request: Request,
     endpoint_id: UUID,
-    body: RollbackBody | None = None,
+    body: EndpointRollback | None = None,
     key: IdempotencyKey = None,
 ) -> Envelope[Endpoint]:
-    asked = body or RollbackBody()
+    asked = body or EndpointRollback()
     with audited_refusal(platform, actor, "endpoint.rollback", str(endpoint_id)):
         answer = create_once(
             platform,

@@ -2136,6 +2136,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serving/backends": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Backends
+         * @description Where models may run here, the default first, and what a deployment there gets that asks for nothing.
+         */
+        get: operations["list_backends_llm_ops_v1_serving_backends_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serving/endpoints": {
         parameters: {
             query?: never;
@@ -3073,6 +3093,25 @@ export interface components {
             targetLatencyMs?: number | null;
         };
         /**
+         * Backend
+         * @description A place where models with files may run here. `chooses`: a deployment there may choose image, GPU, resources and
+         *     scaling; `cpu` and `gpu` are then what it gets when it does not.
+         */
+        Backend: {
+            /** Chooses */
+            chooses: boolean;
+            cpu?: components["schemas"]["ReplicaDefaults"] | null;
+            /** Default */
+            default: boolean;
+            gpu?: components["schemas"]["ReplicaDefaults"] | null;
+            name: components["schemas"]["ServingBackend"];
+            /**
+             * Usegpu
+             * @default false
+             */
+            useGpu: boolean;
+        };
+        /**
          * Bias
          * @description What a judge may lean on beside the matter; None where it cannot be told.
          *
@@ -3849,6 +3888,20 @@ export interface components {
             path: string;
         };
         /**
+         * Difference
+         * @description A field in which two runs differ, with what each has.
+         */
+        Difference: {
+            /** Field */
+            field: string;
+            /** First */
+            first: unknown;
+            /** Reason */
+            reason: string;
+            /** Second */
+            second: unknown;
+        };
+        /**
          * Digests
          * @description `sha256:<hex>` of everything that determines the weights, and of the weights; None: not known (yet).
          */
@@ -4072,6 +4125,22 @@ export interface components {
             revision: number;
             /** Status */
             status: components["schemas"]["EndpointStatus"] | "unknown";
+        };
+        /**
+         * EndpointRollback
+         * @description Where to go back to; without it to the revision before.
+         */
+        EndpointRollback: {
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /** Revision */
+            revision?: number | null;
+            /** To */
+            to?: number | null;
         };
         /**
          * EndpointStatus
@@ -4905,6 +4974,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Backend]] */
+        Envelope_list_Backend__: {
+            /** Data */
+            data: components["schemas"]["Backend"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Blocker]] */
         Envelope_list_Blocker__: {
             /** Data */
@@ -5521,7 +5606,7 @@ export interface components {
             /** Comparable */
             comparable: boolean;
             /** Differences */
-            differences: components["schemas"]["llmops_resources__evaluation__comparing__Difference"][];
+            differences: components["schemas"]["Difference"][];
             first: components["schemas"]["Evaluation"];
             /** Metrics */
             metrics: components["schemas"]["MetricComparison"][];
@@ -7701,8 +7786,8 @@ export interface components {
              */
             weightDecay: number;
         };
-        /** RedeployBody */
-        RedeployBody: {
+        /** Redeployment */
+        Redeployment: {
             /**
              * Note
              * @description why this is done; kept with the revision
@@ -7745,6 +7830,15 @@ export interface components {
             digest: string;
             /** Messages */
             messages: components["schemas"]["RenderedMessage"][];
+        };
+        /**
+         * ReplicaDefaults
+         * @description What a replica gets that asks for nothing: its image, cores and memory reserved and allowed.
+         */
+        ReplicaDefaults: {
+            /** Image */
+            image: string;
+            resources: components["schemas"]["Resources"];
         };
         /** Replicas */
         Replicas: {
@@ -7833,6 +7927,27 @@ export interface components {
              * @default 1
              */
             nodes: number;
+        };
+        /**
+         * Resources
+         * @description Cores and memory of one replica: what is reserved, and what may be used; whole GPUs.
+         */
+        Resources: {
+            /** Cpu */
+            cpu: [
+                string,
+                string
+            ];
+            /**
+             * Gpus
+             * @default 0
+             */
+            gpus: number;
+            /** Memory */
+            memory: [
+                string,
+                string
+            ];
         };
         /**
          * Result
@@ -7987,7 +8102,7 @@ export interface components {
             /** Before */
             before: number;
             /** Differences */
-            differences: components["schemas"]["llmops_resources__serving__wishes__Difference"][];
+            differences: components["schemas"]["SettingChange"][];
         };
         /**
          * Role
@@ -7995,6 +8110,19 @@ export interface components {
          * @enum {string}
          */
         Role: "trained_on" | "fine_tuned_from" | "initialized_from" | "evaluated" | "benchmark" | "served";
+        /**
+         * RollbackBody
+         * @description The version of the same name that is to be current again.
+         */
+        RollbackBody: {
+            /**
+             * Notes
+             * @default
+             */
+            notes: string;
+            /** Toversion */
+            toVersion: string;
+        };
         /**
          * RootCause
          * @description The tag of a failed experiment.
@@ -8289,6 +8417,18 @@ export interface components {
          * @enum {string}
          */
         ServingBackend: "local" | "kubernetes" | "kserve";
+        /**
+         * SettingChange
+         * @description One setting that two tables give differently; None is what neither of them decides.
+         */
+        SettingChange: {
+            /** After */
+            after?: unknown;
+            /** Before */
+            before?: unknown;
+            /** Field */
+            field: string;
+        };
         /**
          * Severity
          * @description An error refuses; a warning only says.
@@ -9093,20 +9233,6 @@ export interface components {
          */
         llmops_resources__checks__pii__PiiStatus: "pending" | "clean" | "failed";
         /**
-         * Difference
-         * @description A field in which two runs differ, with what each has.
-         */
-        llmops_resources__evaluation__comparing__Difference: {
-            /** Field */
-            field: string;
-            /** First */
-            first: unknown;
-            /** Reason */
-            reason: string;
-            /** Second */
-            second: unknown;
-        };
-        /**
          * Source
          * @description A data set version the model came from: how many of its rows were read, and why not all (`reason`).
          */
@@ -9173,47 +9299,6 @@ export interface components {
             writtenAt?: string | null;
             /** Writtenby */
             writtenBy?: string | null;
-        };
-        /**
-         * Difference
-         * @description One setting that two tables give differently; None is what neither of them decides.
-         */
-        llmops_resources__serving__wishes__Difference: {
-            /** After */
-            after?: unknown;
-            /** Before */
-            before?: unknown;
-            /** Field */
-            field: string;
-        };
-        /**
-         * RollbackBody
-         * @description The version of the same name that is to be current again.
-         */
-        serving_api__routes__lifecycle__RollbackBody: {
-            /**
-             * Notes
-             * @default
-             */
-            notes: string;
-            /** Toversion */
-            toVersion: string;
-        };
-        /**
-         * RollbackBody
-         * @description Where to go back to; without it to the revision before.
-         */
-        serving_api__routes__serving__RollbackBody: {
-            /**
-             * Note
-             * @description why this is done; kept with the revision
-             * @default
-             */
-            note: string;
-            /** Revision */
-            revision?: number | null;
-            /** To */
-            to?: number | null;
         };
     };
     responses: never;
@@ -9942,7 +10027,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
+                "application/json": components["schemas"]["RollbackBody"];
             };
         };
         responses: {
@@ -11349,7 +11434,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
+                "application/json": components["schemas"]["RollbackBody"];
             };
         };
         responses: {
@@ -14699,7 +14784,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["serving_api__routes__lifecycle__RollbackBody"];
+                "application/json": components["schemas"]["RollbackBody"];
             };
         };
         responses: {
@@ -14995,6 +15080,44 @@ export interface operations {
             };
         };
     };
+    list_backends_llm_ops_v1_serving_backends_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Backend__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_endpoints_llm_ops_v1_serving_endpoints_get: {
         parameters: {
             query?: {
@@ -15002,6 +15125,7 @@ export interface operations {
                 modelId?: string | null;
                 status?: components["schemas"]["EndpointStatus"] | null;
                 route?: string | null;
+                routeContains?: string | null;
                 /** @description how many entries a page has */
                 limit?: number;
                 /** @description X-Next-Cursor of the page before */
@@ -15571,7 +15695,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["RedeployBody"] | null;
+                "application/json": components["schemas"]["Redeployment"] | null;
             };
         };
         responses: {
@@ -15618,7 +15742,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["serving_api__routes__serving__RollbackBody"] | null;
+                "application/json": components["schemas"]["EndpointRollback"] | null;
             };
         };
         responses: {

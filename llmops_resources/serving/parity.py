@@ -22,7 +22,7 @@ SHORTEST: Final = 10  # characters of a reason, so that it says something
 LONGEST: Final = 2_000
 
 
-class Drift(Value):
+class Divergence(Value):
     """A setting that differs between two environments, and why it may; without a reason it blocks promotion."""
 
     field: str
@@ -42,7 +42,7 @@ class Parity(Value):
 
     environment: Environment
     against: Environment | None
-    drifts: tuple[Drift, ...]
+    drifts: tuple[Divergence, ...]
     blocked: bool
 
 
@@ -59,7 +59,7 @@ def compare(tx: Transaction, environment: Environment, route: str, wanted: Mappi
         row = written.get(found.field)
         holds = row is not None and row.digest == _digest(found.after, found.before)
         drifts.append(
-            Drift(
+            Divergence(
                 field=found.field,
                 here=found.after,
                 there=found.before,

@@ -3836,7 +3836,7 @@ export interface components {
             /** Columns */
             columns: components["schemas"]["ColumnChange"][];
             /** Drift */
-            drift: components["schemas"]["llmops_resources__checks__drift__Drift"][];
+            drift: components["schemas"]["Drift"][];
             /** Key */
             key: string[];
             /** Removedcolumns */
@@ -3948,6 +3948,55 @@ export interface components {
             /** Revision */
             revision: number;
             settled: components["schemas"]["Opinion"] | null;
+        };
+        /**
+         * Divergence
+         * @description A setting that differs between two environments, and why it may; without a reason it blocks promotion.
+         */
+        Divergence: {
+            /** Field */
+            field: string;
+            /** Here */
+            here: unknown;
+            /** Reason */
+            reason?: string | null;
+            /** There */
+            there: unknown;
+            /** Writtenat */
+            writtenAt?: string | null;
+            /** Writtenby */
+            writtenBy?: string | null;
+        };
+        /**
+         * Drift
+         * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
+         */
+        Drift: {
+            /**
+             * Bins
+             * @default []
+             */
+            bins: components["schemas"]["DriftBin"][];
+            /** Column */
+            column: string;
+            /** Figure */
+            figure?: number | null;
+            /** Measure */
+            measure?: string | null;
+            /**
+             * Of
+             * @default value
+             */
+            of: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Threshold */
+            threshold?: number | null;
+            /** @default unknown */
+            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
         };
         /**
          * DriftBin
@@ -6922,7 +6971,7 @@ export interface components {
             /** Blocked */
             blocked: boolean;
             /** Drifts */
-            drifts: components["schemas"]["llmops_resources__serving__parity__Drift"][];
+            drifts: components["schemas"]["Divergence"][];
             environment: components["schemas"]["Environment"];
         };
         /**
@@ -9190,37 +9239,6 @@ export interface components {
          */
         llmops_resources__catalog__probes__Verdict: "answered" | "key_refused" | "no_list" | "failed";
         /**
-         * Drift
-         * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
-         */
-        llmops_resources__checks__drift__Drift: {
-            /**
-             * Bins
-             * @default []
-             */
-            bins: components["schemas"]["DriftBin"][];
-            /** Column */
-            column: string;
-            /** Figure */
-            figure?: number | null;
-            /** Measure */
-            measure?: string | null;
-            /**
-             * Of
-             * @default value
-             */
-            of: string;
-            /**
-             * Reason
-             * @default
-             */
-            reason: string;
-            /** Threshold */
-            threshold?: number | null;
-            /** @default unknown */
-            verdict: components["schemas"]["llmops_resources__checks__drift__Verdict"];
-        };
-        /**
          * Verdict
          * @description `unknown` is never a pass.
          * @enum {string}
@@ -9282,24 +9300,6 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__gateway__usage__Outcome: "succeeded" | "failed" | "cancelled";
-        /**
-         * Drift
-         * @description A setting that differs between two environments, and why it may; without a reason it blocks promotion.
-         */
-        llmops_resources__serving__parity__Drift: {
-            /** Field */
-            field: string;
-            /** Here */
-            here: unknown;
-            /** Reason */
-            reason?: string | null;
-            /** There */
-            there: unknown;
-            /** Writtenat */
-            writtenAt?: string | null;
-            /** Writtenby */
-            writtenBy?: string | null;
-        };
     };
     responses: never;
     parameters: never;

@@ -98,7 +98,8 @@ def logs(
     """Show the last lines of an endpoint's runtime."""
     with open_api(user, roles) as api:
         path = f"/serving/endpoints/{endpoint_of(api, endpoint)['id']}/logs"
-        asked, shown, deadline = datetime.now(UTC), [], time.monotonic() + wait
+        asked, deadline = datetime.now(UTC), time.monotonic() + wait
+        shown: list[str] = []
         while True:
             tail = api.get(path)
             fresh = tail["takenAt"] is not None and datetime.fromisoformat(tail["takenAt"]) > asked

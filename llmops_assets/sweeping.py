@@ -15,6 +15,7 @@ from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
 from llmops_resources.platform import Platform
+from llmops_resources.serving import events
 from llmops_resources.training import checkpoints, retention
 
 ACTOR: Final = Actor("system:sweep")
@@ -42,8 +43,11 @@ def sweep(platform: Platform) -> tuple[int, int]:
 
 
 def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = retention.BATCH) -> int:
-    """Remove metrics and logs of jobs that ended more than RETENTION_DAYS ago, batch by batch; how many rows."""
+    """Remove metrics and logs of jobs that ended more than RETENTION_DAYS ago, and what was seen of endpoints before
+    that, batch by batch; how many rows."""
     age, removed, until = timedelta(days=platform.settings.retention_days), 0, time.monotonic() + seconds
+    with platform.transaction(ACTOR) as tx:
+        removed += events.forget_old(tx, age)
     while time.monotonic() < until:
         with platform.transaction(ACTOR) as tx:
             outlived = retention.outlived(tx, age)

@@ -35,6 +35,21 @@ def resolve(api: Api, kind: str, reference: str) -> Any:
     return api.get(f"{path_of(kind)}/{reference}")
 
 
+def endpoint_of(api: Api, reference: str) -> Any:
+    """The endpoint of an id, of environment/route, or of a route that one environment alone serves. Raises NotFound."""
+    try:
+        UUID(reference)
+    except ValueError:
+        environment, slash, route = reference.strip("/").rpartition("/")
+        found = list(api.everything("/serving/endpoints", route=route, environment=environment if slash else None))
+        if len(found) == 1:
+            return found[0]
+        there = ", ".join(f"{it['environment']}/{it['route']}" for it in found)
+        remedy = f"Say which: {there}." if found else "See `llmops endpoints list`; use an id or environment/route."
+        raise NotFound(f"there is no one endpoint {reference}", remedy=remedy) from None
+    return api.get(f"/serving/endpoints/{reference}")
+
+
 def approve(api: Api, kind: str, entry: Any, *, decision: str = "approve", notes: str = "") -> Any:
     """Submit a draft for review, then decide on exactly the bytes we saw; done already is fine."""
     path = f"{path_of(kind)}/{entry['id']}"

@@ -31,6 +31,7 @@ from serving_api.routes import (
     comparisons,
     cost,
     datasets,
+    endpoint_history,
     evaluation,
     experiments,
     gates,
@@ -116,7 +117,7 @@ def _routes() -> tuple[BaseRoute, ...]:
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, schedules, serving, runtimes, governance,
+        evaluation, gates, human_reviews, judges, schedules, serving, endpoint_history, runtimes, governance,
         api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:

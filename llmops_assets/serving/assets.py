@@ -47,7 +47,7 @@ def build_endpoint(
 def roll_out(context: dg.AssetExecutionContext, environment: str, route: str) -> dg.MaterializeResult[Any]:
     """Wait until the backend has made the revision true. Fails when it takes three minutes, in a cluster forty."""
     platform: Platform = context.resources.platform
-    standing = lambda tx: _standing(tx, environment, route)  # noqa: E731  shorter than a function that captures both
+    standing = lambda tx: _standing(tx, platform, environment, route)  # noqa: E731  shorter than a function that captures both
     with claimed(context, deployments, standing, cancelled=deployments.mark_cancelled) as deployment:
         endpoint = _wait(platform, deployment)
         with platform.transaction(ACTOR) as tx:
@@ -66,8 +66,8 @@ def roll_out(context: dg.AssetExecutionContext, environment: str, route: str) ->
     )
 
 
-def _standing(tx: Transaction, environment: str, route: str) -> Ask:
-    return Ask(deployments.redeploy_again(tx, environment, route).id)
+def _standing(tx: Transaction, platform: Platform, environment: str, route: str) -> Ask:
+    return Ask(deployments.redeploy_again(tx, platform.settings, environment, route).id)
 
 
 def _wait(platform: Platform, deployment: Deployment) -> Endpoint:

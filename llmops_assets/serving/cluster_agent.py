@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from llmops_assets.serving.log_tails import LogTails, of_pods
 from llmops_resources.catalog import approvals
 from llmops_resources.cluster import Cluster, Object
 from llmops_resources.cluster.values import ENDPOINT
@@ -22,7 +23,8 @@ from llmops_resources.errors import NotFound, PlatformError, Unavailable
 from llmops_resources.platform import Platform
 from llmops_resources.serving import converging, deployments, endpoints, events, manifests, pod_status
 from llmops_resources.serving.converging import Step
-from llmops_resources.serving.endpoints import EndpointStatus, Environment, Observation
+from llmops_resources.serving.endpoints import EndpointStatus, Observation
+from llmops_resources.serving.environments import Environment
 from llmops_resources.serving.options import IN_A_CLUSTER
 from llmops_resources.serving.placing import MARKS, Placement, namespace, placement, short
 from llmops_resources.serving.pod_status import Verdict
@@ -64,6 +66,7 @@ class ClusterAgent:
     _occupied: set[str] = field(default_factory=set)
     _synced: float = float("-inf")
     _seen: dict[object, Observation] = field(default_factory=dict)
+    _tails: dict[str, LogTails] = field(default_factory=dict)
 
     def step(self) -> None:
         """One pass. Raises Unavailable when the database is away; and at its end when a namespace could not be seen."""
@@ -100,6 +103,8 @@ class ClusterAgent:
             self._remove(door, endpoint_id, held.objects[endpoint_id])
         for endpoint_id, endpoint in by_id.items():
             self._endpoint(door, endpoint, held, held.objects.get(endpoint_id, []), again)
+        tails = self._tails.setdefault(environment, LogTails(self.platform, ACTOR))
+        tails.bring(wanted, of_pods(door, held.pods or {}))
         (self._occupied.add if held.objects or wanted else self._occupied.discard)(environment)
 
     def _remove(self, door: Cluster, endpoint_id: str, found: list[Object]) -> None:
@@ -244,8 +249,7 @@ def _carry_out(door: Cluster, steps: Sequence[Step]) -> None:
 
 def _live(tx: Transaction, wanted: Desired) -> frozenset[str]:
     """Of the bytes the endpoint ever had, those whose approval is live."""
-    history = deployments.of_endpoint(tx, wanted.endpoint_id)
-    ever = {(revision.model_id, revision.model_digest) for revision in history}
+    ever = deployments.contents(tx, wanted.endpoint_id)
     return frozenset(short(digest) for model_id, digest in ever if approvals.is_live(tx, model_id, digest))
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from llmops_assets.serving import cluster_agent
 from llmops_assets.serving.externals import Externals
+from llmops_assets.serving.log_tails import LogTails
 from llmops_assets.serving.runtimes import Runtimes
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
@@ -44,6 +45,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
     runtimes, externals = Runtimes(platform), Externals(platform, ACTOR)
+    tails = LogTails(platform, ACTOR)
     seen: dict[object, Observation] = {}
     ended = threading.Event()
     cluster = threading.Thread(target=cluster_agent.run, args=(platform, ended), name="cluster")
@@ -52,7 +54,7 @@ def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
     try:
         while not stop.is_set():
             try:
-                step(platform, runtimes, seen)
+                tails.bring(step(platform, runtimes, seen), runtimes.tail)
                 for route, observation in externals.step():
                     _note(platform, route, observation, seen)
             except PlatformError as error:
@@ -66,8 +68,8 @@ def _reconcile_until(platform: Platform, stop: threading.Event) -> None:
         runtimes.stop_all()
 
 
-def step(platform: Platform, runtimes: Runtimes, seen: dict[object, Observation]) -> None:
-    """One pass. Raises Unavailable while the database is away; nothing is started or stopped then."""
+def step(platform: Platform, runtimes: Runtimes, seen: dict[object, Observation]) -> list[Desired]:
+    """One pass; what is wanted. Raises Unavailable while the database is away; nothing is started or stopped then."""
     with platform.transaction(ACTOR) as tx:
         wanted = reconcile.desired(tx, BACKEND)
     runtimes.probe()
@@ -76,6 +78,7 @@ def step(platform: Platform, runtimes: Runtimes, seen: dict[object, Observation]
         log.info("%s %s: %s", action.verb, action.endpoint_id, action.reason)
         runtimes.act(action, by_id.get(action.endpoint_id))
     _write_down(platform, runtimes, wanted, seen)
+    return wanted
 
 
 def _write_down(platform: Platform, runtimes: Runtimes, wanted: list[Desired], seen: dict[object, Observation]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from llmops_resources.serving.reconcile import Action, Desired, Running, Verb
 MISSES_ALLOWED: Final = 5  # probes in a row that a runtime which was ready may miss while it is busy
 HUNG: Final = 60.0  # seconds without an answer, after which a runtime that was ready is started again
 STOP_SECONDS: Final = 5.0
+LONGEST_TAIL: Final = 64 * 1024  # bytes
 _STARTING: Final = 300.0  # seconds until a runtime that never became ready is started again
 log = logging.getLogger("llmops.local_agent")
 
@@ -110,6 +112,13 @@ class Runtimes:
             ready=int(status is EndpointStatus.HEALTHY),
             total=wanted.replicas,
         )
+
+    def tail(self, endpoint_id: UUID) -> str:
+        """The end of what an endpoint's runtimes have said."""
+        with contextlib.suppress(OSError), (self._home(endpoint_id) / "runtime.log").open("rb") as kept:
+            kept.seek(max(0, kept.seek(0, os.SEEK_END) - LONGEST_TAIL))
+            return kept.read().decode(errors="replace")
+        return ""
 
     def stop_all(self) -> None:
         """End every process, all within seconds."""

@@ -1,4 +1,4 @@
-"""`llmops endpoints`: deploy, look."""
+"""`llmops endpoints`: deploy, look; what changes one and what looks back are in the modules beside this."""
 
 import time
 from typing import Annotated, Any
@@ -9,10 +9,37 @@ from llmops_cli.api import Api, Refused
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import Bar, bar
-from llmops_cli.references import resolve
+from llmops_cli.references import endpoint_of, resolve
+from llmops_cli.rooms import endpoint_changes, endpoint_history
+from llmops_cli.rooms.endpoint_changes import (
+    Because,
+    Bytes,
+    Cores,
+    EndpointName,
+    Gpu,
+    Plan,
+    Prompt,
+    PullPolicy,
+    RuntimeImage,
+    ScaleCpu,
+    ScaleGpu,
+    ScaleLatency,
+    Why,
+    reasons,
+    scaling,
+    span,
+    wishes,
+)
 from llmops_resources.errors import UpstreamTimeout
 
-app = typer.Typer(help="Endpoints: deploy approved models.", no_args_is_help=True)
+SHOWN = (
+    "id", "route", "environment", "modelName", "version", "status", "statusDetail", "revision", "backend", "baseUrl",
+    "runtimeImage", "useGpu", "minReplicas", "maxReplicas", "rollbackPlan", "promptPolicyId", "lastHealthCheck",
+)  # fmt: skip
+
+app = typer.Typer(help="Endpoints: deploy approved models, change them, take them back.", no_args_is_help=True)
+endpoint_changes.add_to(app)
+endpoint_history.add_to(app)
 
 
 @app.command()
@@ -20,13 +47,20 @@ def deploy(
     model: Annotated[str, typer.Argument(help="An approved model: id, name, or name@version.")],
     route: Annotated[str, typer.Argument(help="Under which name it answers.")],
     environment: Annotated[str, typer.Option("--env", help="dev, stg or prod.")] = "dev",
-    rollback_plan: Annotated[str | None, typer.Option(help="Required in prod.")] = None,
+    rollback_plan: Plan = None,
     backend: Annotated[str | None, typer.Option(help="Where it runs: local, kubernetes or kserve.")] = None,
-    gpu: Annotated[bool | None, typer.Option(help="Serve with a GPU (in a cluster).")] = None,
-    image: Annotated[str | None, typer.Option(help="The runtime's image; `llmops endpoints runtimes` lists.")] = None,
+    gpu: Gpu = None,
+    image: RuntimeImage = None,
+    pull_policy: PullPolicy = None,
     replicas: Annotated[str, typer.Option(help="How many: 2, or 1-4 to scale.")] = "1",
-    cpu: Annotated[str | None, typer.Option(help="Cores reserved and allowed: 2, or 2-4.")] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory reserved and allowed: 8Gi, or 8Gi-16Gi.")] = None,
+    cpu: Cores = None,
+    memory: Bytes = None,
+    scale_cpu: ScaleCpu = None,
+    scale_gpu: ScaleGpu = None,
+    scale_latency: ScaleLatency = None,
+    prompt_policy: Prompt = None,
+    because: Because = None,
+    why: Why = "",
     wait: Annotated[bool, typer.Option(help="Wait until it is healthy.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 300.0,
     as_json: Json = False,
@@ -34,12 +68,10 @@ def deploy(
     roles: Roles = None,
 ) -> None:
     """Deploy a model to a route."""
-    least, most = _range(replicas)
-    cpu_request, cpu_limit = _range(cpu)
-    memory_request, memory_limit = _range(memory)
+    least, most = span(replicas)
     asked = {
-        "backend": backend, "useGpu": gpu, "servingRuntimeImage": image, "cpuRequest": cpu_request,
-        "cpuLimit": cpu_limit, "memoryRequest": memory_request, "memoryLimit": memory_limit,
+        "backend": backend, "imagePullPolicy": pull_policy, **wishes(gpu, image, cpu, memory, prompt_policy),
+        "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency),
     }  # fmt: skip
     with open_api(user, roles) as api:
         entry = resolve(api, "models", model)
@@ -51,6 +83,8 @@ def deploy(
             "minReplicas": least,
             "maxReplicas": most,
             "rollbackPlan": rollback_plan,
+            "parityReasons": reasons(because),
+            "note": why,
             **{name: value for name, value in asked.items() if value is not None},
         }
         endpoint = api.post("/serving/endpoints", body)
@@ -62,27 +96,14 @@ def deploy(
 
 
 @app.command()
-def show(endpoint: str, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+def show(endpoint: EndpointName, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
     """Show an endpoint."""
     with open_api(user, roles) as api:
-        found = api.get(f"/serving/endpoints/{endpoint}")
+        found = endpoint_of(api, endpoint)
     if as_json:
         show_json(found)
         return
-    fields = ("id", "route", "environment", "modelName", "version", "status", "statusDetail", "revision", "baseUrl")
-    show_table(("field", "value"), [(field, found[field]) for field in fields])
-
-
-@app.command("events")
-def list_events(endpoint: str, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
-    """Show what was seen of an endpoint, the latest first."""
-    with open_api(user, roles) as api:
-        found = api.get(f"/serving/endpoints/{endpoint}/events")
-    if as_json:
-        show_json(found)
-        return
-    rows = [(event["at"], event["revision"], event["status"], event["detail"]) for event in found]
-    show_table(("at", "revision", "status", "detail"), rows)
+    show_table(("field", "value"), [(field, found[field]) for field in SHOWN])
 
 
 @app.command("runtimes")
@@ -98,21 +119,23 @@ def list_runtimes(as_json: Json = False, user: User = None, roles: Roles = None)
 
 
 @app.command("list")
-def list_endpoints(as_json: Json = False, user: User = None, roles: Roles = None) -> None:
+def list_endpoints(
+    environment: Annotated[str | None, typer.Option("--env", help="Of this environment alone.")] = None,
+    status: Annotated[str | None, typer.Option(help="In this state alone.")] = None,
+    route: Annotated[str | None, typer.Option(help="Whose route contains this.")] = None,
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
     """List endpoints."""
     with open_api(user, roles) as api:
-        found = list(api.everything("/serving/endpoints"))
+        asked = {"environment": environment, "status": status, "routeContains": route}
+        found = list(api.everything("/serving/endpoints", **asked))
     if as_json:
         show_json(found)
         return
     rows = [(e["route"], e["environment"], f"{e['modelName']} {e['version']}", e["status"], e["id"]) for e in found]
     show_table(("route", "environment", "model", "status", "id"), rows)
-
-
-def _range(text: str | None) -> tuple[str | None, str | None]:
-    """`2` and `1-4` as the least and the most."""
-    least, dash, most = (text or "").partition("-")
-    return least or None, (most if dash else least) or None
 
 
 def wait_healthy(api: Api, endpoint_id: str, shown: Bar, *, seconds: float = 300.0) -> Any:

@@ -123,14 +123,17 @@ class Cluster:
             return False
         return True
 
-    def log(self, pod: str, *, container: str, since: str | None = None) -> str:
-        """What a container has said, each line after its time; from the second `since` (RFC 3339) on, at most 4 MiB.
+    def log(self, pod: str, *, container: str, since: str | None = None, lines: int | None = None) -> str:
+        """What a container has said, each line after its time; from the second `since` (RFC 3339) on, at most 4 MiB,
+        of which the last `lines` when given.
 
         Empty while it has not started or when the pod is gone.
         """
         query = [("container", container), ("timestamps", "true"), ("limitBytes", str(_LOG_BYTES))]
         if since is not None:
             query.append(("sinceTime", since))
+        if lines is not None:
+            query.append(("tailLines", str(lines)))
         try:
             return str(self._request("GET", f"{self._path('Pod', pod)}/log", query=query, raw=True))
         except (NotFound, InvalidInput):  # 400 while the container waits to start

@@ -13,7 +13,8 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, ValidationFailed
 from llmops_resources.gateway.fresh import Fresh
 from llmops_resources.serving import endpoints
-from llmops_resources.serving.endpoints import CHANNEL, EXTERNAL, Endpoint, EndpointStatus, Environment
+from llmops_resources.serving.endpoints import CHANNEL, EXTERNAL, Endpoint, EndpointStatus
+from llmops_resources.serving.environments import Environment
 from llmops_resources.settings import Settings
 
 _PAGE = 500

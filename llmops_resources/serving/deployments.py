@@ -1,18 +1,21 @@
-"""Deployments: the work of making an endpoint's revision true, and going back to an earlier one."""
+"""Deployments: the revisions of an endpoint, and the work of making each of them true."""
 
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
 
-from llmops_resources import work
+from llmops_resources import pages, work
 from llmops_resources.catalog import approvals, lineage_events, versions
 from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound
-from llmops_resources.serving import endpoints
-from llmops_resources.serving.endpoints import Endpoint
+from llmops_resources.pages import Page, Position
+from llmops_resources.serving import endpoints, revisions, wishes
+from llmops_resources.serving.environments import Environment
 from llmops_resources.serving.tables import DeploymentRow, EndpointRow
+from llmops_resources.serving.wishes import SettingChange
+from llmops_resources.settings import Settings
 from llmops_resources.values import Value
 from llmops_resources.work import WorkItem, WorkState, WorkStatus
 
@@ -20,65 +23,69 @@ ROOM = "serving"
 
 
 class Deployment(Value):
-    """One revision of an endpoint and how its roll-out went."""
+    """One revision of an endpoint and how its roll-out went.
+
+    `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
+    back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
+    """
 
     id: UUID
     endpoint_id: UUID
     revision: int
+    action: str
+    restores: int | None
+    note: str
     model_id: UUID
+    model_name: str
+    version: str
     model_digest: str
+    backend: str
+    runtime_image: str | None
     min_replicas: int
     max_replicas: int
+    rollback_plan: str | None
     config: dict[str, Any]
+    usable: bool
     state: WorkState
 
 
-def of_endpoint(tx: Transaction, endpoint_id: UUID) -> list[Deployment]:
-    """The deployment history, newest first."""
-    query = select(DeploymentRow).filter_by(endpoint_id=endpoint_id).order_by(DeploymentRow.revision.desc())
-    return [_value(row) for row in tx.session.scalars(query)]
+class RevisionDiff(Value):
+    """What two revisions of an endpoint ask for differently, from `before` to `after`."""
+
+    before: int
+    after: int
+    differences: tuple[SettingChange, ...]
 
 
-def redeploy(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
-    """Roll the endpoint's present settings out once more; a stopped one comes back with one replica."""
-    row = endpoints.load(tx, endpoint_id)
-    approvals.approved_model(tx, row.model_id)
-    row.max_replicas = max(row.max_replicas, 1)
-    row.min_replicas = max(row.min_replicas, 1)
-    endpoints.add_revision(tx, row, "endpoint.redeploy")
-    return endpoints.value(tx, row)
+def search(
+    tx: Transaction, endpoint_id: UUID | str, *, after: Position | None = None, limit: int = 50
+) -> Page[Deployment]:
+    """The deployment history of a live endpoint, newest first. Raises NotFound."""
+    query = select(DeploymentRow).filter_by(endpoint_id=endpoints.load(tx, endpoint_id, lock=False).id)
+    order = (DeploymentRow.requested_at, DeploymentRow.id)
+    return pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: _value(tx, row))
 
 
-def rollback(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
-    """Back to the revision before; with none, scale to zero and keep everything.
-
-    Raises Conflict when the earlier model is no longer approved.
-    """
-    row = endpoints.load(tx, endpoint_id)
-    earlier = tx.session.scalar(
-        select(DeploymentRow)
-        .filter_by(endpoint_id=row.id)
-        .where(DeploymentRow.revision < row.revision, DeploymentRow.model_digest != row.model_digest)
-        .order_by(DeploymentRow.revision.desc())
-        .limit(1)
-    )
-    if earlier is None:
-        row.min_replicas = row.max_replicas = 0
-    else:
-        approvals.approved_model(tx, earlier.model_id)
-        row.model_id, row.model_digest, row.backend = earlier.model_id, earlier.model_digest, earlier.backend
-        row.min_replicas, row.max_replicas, row.config = earlier.min_replicas, earlier.max_replicas, earlier.config
-    endpoints.add_revision(tx, row, "endpoint.rollback")
-    return endpoints.value(tx, row)
+def contents(tx: Transaction, endpoint_id: UUID) -> set[tuple[UUID, str]]:
+    """The models and digests that an endpoint ever had."""
+    query = select(DeploymentRow.model_id, DeploymentRow.model_digest).filter_by(endpoint_id=endpoint_id).distinct()
+    return {(model_id, digest) for model_id, digest in tx.session.execute(query)}
 
 
-def redeploy_again(tx: Transaction, environment: str, route: str) -> Deployment:
+def diff(tx: Transaction, endpoint_id: UUID | str, before: int, after: int) -> RevisionDiff:
+    """What revision `after` asks for otherwise than revision `before`. Raises NotFound."""
+    endpoint = endpoints.load(tx, endpoint_id, lock=False)
+    found = wishes.differences(_wishes(tx, endpoint, before), _wishes(tx, endpoint, after))
+    return RevisionDiff(before=before, after=after, differences=tuple(found))
+
+
+def redeploy_again(tx: Transaction, settings: Settings, environment: str, route: str) -> Deployment:
     """The standing recipe of an endpoint: roll its present settings out once more."""
-    found = endpoints.search(tx, environment=endpoints.Environment(environment), route=route).items
+    found = endpoints.search(tx, environment=Environment(environment), route=route).items
     if not found:
         raise NotFound(f"nothing is deployed at {environment}/{route}", remedy="Deploy a model there first.")
-    redeploy(tx, found[0].id)
-    return of_endpoint(tx, found[0].id)[0]
+    again = revisions.redeploy(tx, settings, found[0].id)
+    return _value(tx, _revision(tx, endpoints.load(tx, again.id), again.revision))
 
 
 def active(tx: Transaction) -> list[WorkItem]:
@@ -101,7 +108,7 @@ def claim(tx: Transaction, deployment_id: UUID, *, attempt: int, run_id: str) ->
     work.claim(row, attempt=attempt, run_id=run_id)
     tx.audit("deployment.start", "endpoint", row.endpoint_id, revision=row.revision, run=run_id)
     _tell(tx, row, Phase.START)
-    return _value(row)
+    return _value(tx, row)
 
 
 def finish(tx: Transaction, deployment_id: UUID, *, run_id: str) -> Deployment:
@@ -110,7 +117,7 @@ def finish(tx: Transaction, deployment_id: UUID, *, run_id: str) -> Deployment:
     work.succeed(row, run_id=run_id)
     tx.audit("deployment.finish", "endpoint", row.endpoint_id, revision=row.revision)
     _tell(tx, row, Phase.COMPLETE)
-    return _value(row)
+    return _value(tx, row)
 
 
 def fail(tx: Transaction, deployment_id: UUID, error: str, *, run_id: str | None = None) -> None:
@@ -161,15 +168,41 @@ def _tell(tx: Transaction, row: DeploymentRow, phase: Phase, *, error: str | Non
     )
 
 
-def _value(row: DeploymentRow) -> Deployment:
+def _revision(tx: Transaction, endpoint: EndpointRow, revision: int) -> DeploymentRow:
+    row = tx.session.scalar(select(DeploymentRow).filter_by(endpoint_id=endpoint.id, revision=revision))
+    if row is None:
+        raise NotFound(f"/{endpoint.route} has no revision {revision}", remedy="GET …/deployments lists the revisions.")
+    return row
+
+
+def _wishes(tx: Transaction, endpoint: EndpointRow, revision: int) -> dict[str, Any]:
+    row = _revision(tx, endpoint, revision)
+    model = versions.remembered(tx, row.model_id)
+    return {"model": f"{model.name} {model.version}"} | wishes.of_revision(
+        digest=row.model_digest, backend=row.backend, replicas=(row.min_replicas, row.max_replicas),
+        plan=row.rollback_plan, config=row.config,
+    )  # fmt: skip
+
+
+def _value(tx: Transaction, row: DeploymentRow) -> Deployment:
+    model = versions.remembered(tx, row.model_id)
     return Deployment(
         id=row.id,
         endpoint_id=row.endpoint_id,
         revision=row.revision,
+        action=row.action,
+        restores=row.restores if row.action == "rollback" else None,
+        note=row.note,
         model_id=row.model_id,
+        model_name=model.name,
+        version=model.version,
         model_digest=row.model_digest,
+        backend=row.backend,
+        runtime_image=row.config.get("servingRuntimeImage"),
         min_replicas=row.min_replicas,
         max_replicas=row.max_replicas,
+        rollback_plan=row.rollback_plan,
         config=row.config,
+        usable=approvals.is_live(tx, row.model_id, row.model_digest),
         state=work.state(row),
     )

@@ -1,7 +1,8 @@
 """Endpoints: the desired state, its revisions, and what was observed of it."""
 
 import re
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,9 @@ from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound, ValidationFailed, field_problem
 from llmops_resources.pages import Page, Position
+from llmops_resources.serving import parity, wishes
+from llmops_resources.serving.environments import NEED_A_PLAN, Environment
+from llmops_resources.serving.options import AutoscalePolicy, Options
 from llmops_resources.serving.tables import DeploymentRow, EndpointRow, EventRow, ObservedRow
 from llmops_resources.values import Value, utc_now
 
@@ -24,12 +28,9 @@ CHANNEL = "llmops_routes"
 EXTERNAL = "external"
 ROUTE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FULL_ROUTE = "/llm-ops/v1/serve/"
-
-
-class Environment(StrEnum):
-    DEV = "dev"
-    STG = "stg"
-    PROD = "prod"
+#: After so long without anybody looking, nothing is known of the time between.
+UNWATCHED = timedelta(seconds=60)
+UNKNOWN = "unknown"
 
 
 class EndpointStatus(StrEnum):
@@ -67,6 +68,13 @@ class Endpoint(Value):
     replicas: Replicas
     last_health_check: datetime | None
     runtime_image: str | None
+    use_gpu: bool | None
+    image_pull_policy: str | None
+    cpu_request: str | None
+    cpu_limit: str | None
+    memory_request: str | None
+    memory_limit: str | None
+    autoscale_policy: AutoscalePolicy | None
     prompt_policy_id: str | None
     created_by: str
     created_at: datetime
@@ -96,6 +104,11 @@ def normalize_route(route: str) -> str:
     return name
 
 
+def route_for(model: versions.Version, route: str | None) -> str:
+    """The bare name of the route that a model is asked to be served at. Raises ValidationFailed."""
+    return normalize_route(route or model.name.replace("_", "-"))
+
+
 def deploy(
     tx: Transaction,
     *,
@@ -108,25 +121,32 @@ def deploy(
     max_replicas: int = 1,
     rollback_plan: str | None = None,
     config: dict[str, Any] | None = None,
+    reasons: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> Endpoint:
     """Ask for an approved model to be served at a route; a live route gets a new revision.
 
-    `backend` is where a model with files runs; an external one runs at its provider.
-    Raises Conflict when the model is not approved, ValidationFailed for bad fields.
+    `backend` is where a model with files runs; an external one runs at its provider. `reasons` say why settings differ
+    from the environment below (`parity.py`). Raises Conflict when the model is not approved or a difference is not
+    documented, ValidationFailed for bad fields.
     """
     model = approvals.approved_model(tx, model_id)
     if model.version.type is ModelType.EXTERNAL:  # a provider has no use for an image, a GPU or a limit of ours
         backend, config = EXTERNAL, {key: value for key, value in (config or {}).items() if key == "promptPolicyId"}
-    name = normalize_route(route or model.version.name.replace("_", "-"))
-    _check_request(model.version, version, environment, min_replicas, max_replicas, rollback_plan)
+    name = route_for(model.version, route)
+    _check_version(model.version, version)
+    check_wishes(environment, min_replicas, max_replicas, rollback_plan)
+    tx.session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"endpoints/{name}"))))  # nobody else makes it
     row = tx.session.scalar(_live().filter_by(environment=environment, route=name).with_for_update())
+    config = config or (row.config if row else {})
+    parity.require(tx, environment, name, wishes.of_environment(backend, config), reasons or {})
     if row is None:
         row = EndpointRow(environment=environment, route=name, created_by=tx.actor.id, backend=backend)
         tx.session.add(row)
     row.model_id, row.model_digest, row.backend = model.version.id, model.digest, backend
     row.min_replicas, row.max_replicas = min_replicas, max_replicas
-    row.rollback_plan, row.config = rollback_plan or row.rollback_plan, config or row.config or {}
-    add_revision(tx, row, "endpoint.deploy")
+    row.rollback_plan, row.config = rollback_plan or row.rollback_plan, config
+    add_revision(tx, row, "deploy", note=note)
     return value(tx, row)
 
 
@@ -141,6 +161,7 @@ def search(
     environment: Environment | None = None,
     model_id: UUID | None = None,
     route: str | None = None,
+    route_contains: str | None = None,
     status: EndpointStatus | None = None,
     after: Position | None = None,
     limit: int = 50,
@@ -148,6 +169,8 @@ def search(
     """Live endpoints, newest first."""
     exact = {"environment": environment, "model_id": model_id, "route": route}
     query = _live().filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
+    if route_contains:
+        query = query.where(EndpointRow.route.contains(route_contains.strip().strip("/").lower(), autoescape=True))
     if status is not None:
         shown = func.coalesce(ObservedRow.status, EndpointStatus.DEPLOYING.value)
         same_revision = and_(ObservedRow.endpoint_id == EndpointRow.id, ObservedRow.revision == EndpointRow.revision)
@@ -171,26 +194,38 @@ def delete(tx: Transaction, endpoint_id: UUID | str) -> Endpoint:
 
 
 def observe(tx: Transaction, seen: Observation) -> None:
-    """Write down what the backend saw; telemetry, not audited. Wakes the gateway when the status changed."""
+    """Write down what the backend saw; telemetry, not audited. Wakes the gateway when the status changed.
+
+    What comes late, of a revision before the one seen last, is left out. A time in which nobody looked is an event too.
+    """
     before = tx.session.get(ObservedRow, seen.endpoint_id)
+    if before is not None and before.revision > seen.revision:
+        return
+    now = utc_now()
+    unwatched = before is not None and now - before.checked_at > UNWATCHED
+    if before is not None and unwatched:
+        _unwatched(tx, before)
     changed = before is None or (before.status, before.base_url, before.revision) != (
         seen.status,
         seen.base_url,
         seen.revision,
     )
-    if before is None or (before.status, before.detail, before.revision) != (seen.status, seen.detail, seen.revision):
+    same = before and (before.status, before.detail, before.revision) == (seen.status, seen.detail, seen.revision)
+    if not same or unwatched:
         event = EventRow(
-            endpoint_id=seen.endpoint_id, revision=seen.revision, status=seen.status, detail=seen.detail
+            endpoint_id=seen.endpoint_id, revision=seen.revision, status=seen.status, detail=seen.detail, at=now
         )
         tx.session.add(event)
-    values = {**seen.model_dump(), "checked_at": utc_now()}
+    values = {**seen.model_dump(), "checked_at": now}
     statement = insert(ObservedRow).values(values)
     tx.session.execute(statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=values))
     if changed:
         work.notify(tx, CHANNEL)
 
 
-def add_revision(tx: Transaction, row: EndpointRow, action: str) -> None:
+def add_revision(
+    tx: Transaction, row: EndpointRow, action: str, *, restores: int | None = None, note: str = ""
+) -> None:
     """Record the endpoint's present wishes as its next revision and request the work of making them true."""
     row.revision = (row.revision or 0) + 1
     tx.session.flush()
@@ -207,14 +242,20 @@ def add_revision(tx: Transaction, row: EndpointRow, action: str) -> None:
         min_replicas=row.min_replicas,
         max_replicas=row.max_replicas,
         config=row.config,
+        rollback_plan=row.rollback_plan,
+        action=action,
+        restores=restores,
+        note=note.strip(),
         requested_by=tx.actor.id,
     )
     tx.session.add(deployment)
     tx.session.flush()
     work.notify(tx, CHANNEL)
+    details = {"restores": restores, "note": note.strip()}
     tx.audit(
-        action, "endpoint", row.id, revision=row.revision, model=str(row.model_id), digest=row.model_digest,
-        route=row.route, environment=row.environment,
+        f"endpoint.{action}", "endpoint", row.id, revision=row.revision, model=str(row.model_id),
+        digest=row.model_digest, route=row.route, environment=row.environment,
+        **{name: told for name, told in details.items() if told},
     )  # fmt: skip
 
 
@@ -237,6 +278,7 @@ def value(tx: Transaction, row: EndpointRow) -> Endpoint:
     current = seen if seen is not None and seen.revision == row.revision else None
     status = EndpointStatus(current.status) if current else EndpointStatus.DEPLOYING
     ready, total = (current.ready, current.total) if current else (0, row.min_replicas)
+    options = _options(row.config)
     return Endpoint(
         id=row.id,
         environment=Environment(row.environment),
@@ -255,8 +297,8 @@ def value(tx: Transaction, row: EndpointRow) -> Endpoint:
         base_url=current.base_url if current else None,
         replicas=Replicas(total=total, ready=ready, available=ready),
         last_health_check=current.checked_at if current else None,
-        runtime_image=row.config.get("servingRuntimeImage"),
-        prompt_policy_id=row.config.get("promptPolicyId"),
+        runtime_image=options.serving_runtime_image,
+        **options.model_dump(exclude={"serving_runtime_image"}),
         created_by=row.created_by,
         created_at=row.created_at,
         dagster_asset_key=("endpoints", row.environment, row.route),
@@ -296,23 +338,36 @@ def _live() -> Select[EndpointRow]:
     return select(EndpointRow).where(EndpointRow.deleted_at.is_(None))
 
 
-def _check_request(
-    model: versions.Version,
-    version: str | None,
-    environment: Environment,
-    min_replicas: int,
-    max_replicas: int,
-    rollback_plan: str | None,
-) -> None:
+def _options(config: Mapping[str, Any]) -> Options:
+    """For showing; whoever deploys from an unreadable configuration is told of it."""
+    try:
+        return Options.of(config)
+    except ValidationFailed:
+        return Options()
+
+
+def _unwatched(tx: Transaction, before: ObservedRow) -> None:
+    """An event of the time in which nobody looked, from the last time that somebody did."""
+    why = "nobody looked: the agent was not running, or could not reach the database"
+    since = {"at": before.checked_at + timedelta(milliseconds=1), "status": UNKNOWN, "detail": why}
+    tx.session.add(EventRow(endpoint_id=before.endpoint_id, revision=before.revision, **since))
+
+
+def check_wishes(environment: Environment, min_replicas: int, max_replicas: int, rollback_plan: str | None) -> None:
+    """Raises ValidationFailed for what no endpoint of this environment may be asked for."""
     problems = []
-    if version is not None and version != model.version:
-        remedy = f"Leave it out, or give {model.version}, the version this modelId names."
-        problems.append(field_problem("version", f"{version!r} is not the model's version", remedy))
     if not 0 <= min_replicas <= max_replicas or max_replicas > 100:
         remedy = "Use 0 ≤ minReplicas ≤ maxReplicas ≤ 100."
         problems.append(field_problem("minReplicas", f"{min_replicas} to {max_replicas} is not a range", remedy))
-    if environment is Environment.PROD and not (rollback_plan or "").strip():
+    if environment in NEED_A_PLAN and not (rollback_plan or "").strip():
         remedy = "Say how this deployment is undone, or link the runbook."
-        problems.append(field_problem("rollbackPlan", "is required in prod", remedy))
+        problems.append(field_problem("rollbackPlan", f"is required in {environment}", remedy))
     if problems:
         raise ValidationFailed("the deployment request is not complete", details=problems)
+
+
+def _check_version(model: versions.Version, version: str | None) -> None:
+    if version is not None and version != model.version:
+        remedy = f"Leave it out, or give {model.version}, the version this modelId names."
+        problem = field_problem("version", f"{version!r} is not the model's version", remedy)
+        raise ValidationFailed("the deployment request is not complete", details=[problem])

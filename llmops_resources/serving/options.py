@@ -70,6 +70,50 @@ class Resources(Value):
     gpus: int = 0
 
 
+class ReplicaDefaults(Value):
+    """What a replica gets that asks for nothing: its image, cores and memory reserved and allowed."""
+
+    image: str
+    resources: Resources
+
+
+class Backend(Value):
+    """A place where models with files may run here. `chooses`: a deployment there may choose image, GPU, resources and
+    scaling; `cpu` and `gpu` are then what it gets when it does not."""
+
+    name: ServingBackend
+    default: bool
+    chooses: bool
+    cpu: ReplicaDefaults | None = None
+    gpu: ReplicaDefaults | None = None
+    use_gpu: bool = False
+
+
+def backends(settings: Settings) -> list[Backend]:
+    """Where a deployment may run here, the default first."""
+    present = settings.endpoint_backend
+    known = list(ServingBackend) if present in IN_A_CLUSTER else [ServingBackend.LOCAL]
+    found = []
+    for name in sorted(known, key=lambda it: it != present):
+        if name not in IN_A_CLUSTER:
+            found.append(Backend(name=name, default=name == present, chooses=False))
+            continue
+        kinds = {
+            use_gpu: ReplicaDefaults(
+                image=runtimes.default_image(settings, use_gpu=use_gpu),
+                resources=resources(settings, Options(use_gpu=use_gpu)),
+            )
+            for use_gpu in (False, True)
+        }
+        found.append(
+            Backend(
+                name=name, default=name == present, chooses=True, cpu=kinds[False], gpu=kinds[True],
+                use_gpu=settings.use_gpu,
+            )
+        )  # fmt: skip
+    return found
+
+
 def decide(settings: Settings, backend: str, asked: Options) -> Options:
     """The options with everything decided that must stay the same when the installation's defaults change.
 

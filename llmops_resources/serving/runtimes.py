@@ -84,18 +84,19 @@ class CuratedImage(Value):
 
 def detect(image: str, settings: Settings) -> Runtime:
     """The runtime in an image, by the image's name: the registry's host and the tag do not count."""
-    if image == settings.training_image:
-        return RUNTIMES[RuntimeKind.LLMOPS]
+    return RUNTIMES[RuntimeKind.LLMOPS if image == settings.training_image else kind_of(image)]
+
+
+def kind_of(image: str) -> RuntimeKind:
+    """The kind of runtime that an image's name tells of."""
     name = image_name(image)
     if "vllm" in name:
-        return RUNTIMES[RuntimeKind.VLLM]
+        return RuntimeKind.VLLM
     if _TGI.search(name):
-        return RUNTIMES[RuntimeKind.TGI]
+        return RuntimeKind.TGI
     if "huggingfaceserver" in name:
-        return RUNTIMES[RuntimeKind.HUGGINGFACE]
-    if name.rpartition("/")[2].startswith("llmops"):
-        return RUNTIMES[RuntimeKind.LLMOPS]
-    return RUNTIMES[RuntimeKind.CUSTOM]
+        return RuntimeKind.HUGGINGFACE
+    return RuntimeKind.LLMOPS if name.rpartition("/")[2].startswith("llmops") else RuntimeKind.CUSTOM
 
 
 def version_of(image: str) -> tuple[int, int] | None:

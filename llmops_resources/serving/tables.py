@@ -39,7 +39,10 @@ class EndpointRow(Base):
 
 
 class DeploymentRow(WorkRow, Base):
-    """One revision of an endpoint, and the work of making it true."""
+    """One revision of an endpoint, and the work of making it true.
+
+    `action` is the verb that made it; `restores` the revision it went back to, or that a stop went on from.
+    """
 
     __tablename__ = "deployments"
     __table_args__ = (UniqueConstraint("endpoint_id", "revision", name="uq_deployments_endpoint_revision"),)
@@ -52,6 +55,25 @@ class DeploymentRow(WorkRow, Base):
     min_replicas: Mapped[int]
     max_replicas: Mapped[int]
     config: Mapped[dict[str, Any]]
+    rollback_plan: Mapped[str | None]
+    action: Mapped[str] = mapped_column(String(16), default="deploy")
+    restores: Mapped[int | None]
+    note: Mapped[str] = mapped_column(default="")
+
+
+class ParityRow(Base):
+    """Why a setting of a route differs between two environments. It holds for exactly these two values."""
+
+    __tablename__ = "parity_reasons"
+
+    route: Mapped[str] = mapped_column(String(64), primary_key=True)
+    environment: Mapped[str] = mapped_column(String(8), primary_key=True)
+    against: Mapped[str] = mapped_column(String(8), primary_key=True)
+    field: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(80))
+    reason: Mapped[str]
+    written_by: Mapped[str]
+    written_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class ObservedRow(Base):
@@ -83,3 +105,16 @@ class EventRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str]
     at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class LogTailRow(Base):
+    """The end of what an endpoint's runtime said, fetched while somebody looks; telemetry."""
+
+    __tablename__ = "endpoint_logs"
+    __audited__: ClassVar[bool] = False
+
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("endpoints.id"), primary_key=True)
+    wanted_until: Mapped[datetime]
+    taken_at: Mapped[datetime | None]
+    revision: Mapped[int] = mapped_column(default=0)
+    text: Mapped[str] = mapped_column(default="")

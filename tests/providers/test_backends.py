@@ -7,7 +7,7 @@ from llmops_resources.catalog.lifecycle import Decision, Kind
 from llmops_resources.database import Transaction
 from llmops_resources.errors import ValidationFailed
 from llmops_resources.platform import Platform
-from llmops_resources.serving import deployments, endpoints
+from llmops_resources.serving import endpoints, revisions
 from llmops_resources.serving.endpoints import Endpoint, Environment
 from llmops_resources.training import submission
 from llmops_resources.training.recipe import Recipe
@@ -28,7 +28,7 @@ def test_a_route_moves_to_a_provider_and_back_with_its_backend(platform: Platfor
         assert deploy(tx, inside.id).backend == "local"
         moved = deploy(tx, outside.id)
         assert (moved.backend, moved.model_digest) == ("external", outside.digest)
-        back = deployments.rollback(tx, moved.id)
+        back = revisions.rollback(tx, platform.settings, moved.id)
         assert (back.backend, back.model_id) == ("local", inside.id)
 
 

@@ -17,7 +17,7 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Unavailable
 from llmops_resources.gateway import routes
 from llmops_resources.platform import Platform
-from llmops_resources.serving import deployments, endpoints
+from llmops_resources.serving import endpoints, revisions
 from llmops_resources.serving.endpoints import Endpoint, Environment
 from llmops_resources.serving.options import Options, decide
 from tests.cluster.conftest import api, cluster, served  # noqa: F401  - fixtures
@@ -283,7 +283,7 @@ def test_rolled_back_it_serves_the_earlier_revision_and_scaled_to_zero_it_keeps_
     agent.step()
     assert _kinds(api) == {"InferenceService"}  # the new one was made before the old ones went
     with platform.transaction(admin) as tx:
-        deployments.rollback(tx, endpoint.id)
+        revisions.rollback(tx, platform.settings, endpoint.id)
     agent.step()
     assert _kinds(api) == {"Deployment", "Service"}
     (name,) = api.names("Deployment")
@@ -293,14 +293,14 @@ def test_rolled_back_it_serves_the_earlier_revision_and_scaled_to_zero_it_keeps_
         endpoints.delete(tx, endpoint.id)
     alone = _deploy(platform, second, route="alone")
     with platform.transaction(admin) as tx:
-        deployments.rollback(tx, alone.id)
+        revisions.rollback(tx, platform.settings, alone.id)
     agent.step()
     (name,) = api.names("Deployment")
     assert api.get("Deployment", name)["spec"]["replicas"] == 0
     agent.step()
     assert str(_get(platform, alone.id).status) == "stopped"
     with platform.transaction(admin) as tx:
-        deployments.redeploy(tx, alone.id)
+        revisions.redeploy(tx, platform.settings, alone.id)
     agent.step()
     assert api.get("Deployment", name)["spec"]["replicas"] == 1
 

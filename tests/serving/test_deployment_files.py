@@ -41,7 +41,8 @@ def test_every_environment_has_its_namespace_where_only_hardened_pods_may_run() 
 
 def test_the_agent_may_do_what_it_does_and_read_no_secret() -> None:
     verbs = ("create", "get", "list", "patch", "delete")
-    needed = {(KINDS[kind][1], verb) for kind in manifests.APPLIED for verb in verbs} | {("pods", "list")}
+    needed = {(KINDS[kind][1], verb) for kind in manifests.APPLIED for verb in verbs}
+    needed |= {("pods", "list"), ("pods/log", "get")}
     roles = {thing["metadata"]["namespace"]: thing for thing in _of_kind("Role")}
     assert roles.keys() == NAMESPACES
     for role in roles.values():

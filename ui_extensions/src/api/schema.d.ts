@@ -2136,6 +2136,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serving/backends": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Backends
+         * @description Where models may run here, the default first, and what a deployment there gets that asks for nothing.
+         */
+        get: operations["list_backends_llm_ops_v1_serving_backends_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serving/endpoints": {
         parameters: {
             query?: never;
@@ -2148,6 +2168,26 @@ export interface paths {
         put?: never;
         /** Deploy */
         post: operations["deploy_llm_ops_v1_serving_endpoints_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/parity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check Parity
+         * @description What would keep this deployment from being made, without making it: differences from the environment below.
+         */
+        post: operations["check_parity_llm_ops_v1_serving_endpoints_parity_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2169,7 +2209,11 @@ export interface paths {
         delete: operations["delete_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change Endpoint
+         * @description Change settings; each change is a revision that can be gone back from.
+         */
+        patch: operations["change_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__patch"];
         trace?: never;
     };
     "/llm-ops/v1/serving/endpoints/{endpoint_id}/deployments": {
@@ -2179,8 +2223,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Deployments */
+        /**
+         * List Deployments
+         * @description Every revision, newest first.
+         */
         get: operations["list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/deployments/{revision}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diff Deployments
+         * @description What the endpoint would ask for otherwise at `revision` than at `against`, by default the present one.
+         */
+        get: operations["diff_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments__revision__diff_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2196,10 +2263,77 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Events */
+        /**
+         * List Events
+         * @description The latest changes of what was seen, newest first.
+         */
         get: operations["list_events_llm_ops_v1_serving_endpoints__endpoint_id__events_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/health-history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health History
+         * @description What was seen in a window, by default the last 24 hours, with reasons and the share of time it answered.
+         */
+        get: operations["health_history_llm_ops_v1_serving_endpoints__endpoint_id__health_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Log
+         * @description The last lines of the runtime. They are brought while somebody asks: ask again every few seconds.
+         */
+        get: operations["read_log_llm_ops_v1_serving_endpoints__endpoint_id__logs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/endpoints/{endpoint_id}/parity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Parity
+         * @description Each environment that serves the endpoint's route, compared with the one below it.
+         */
+        get: operations["list_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_get"];
+        put?: never;
+        /**
+         * Document Parity
+         * @description Write down why settings of the endpoint differ from the environment below. Writing it again replaces it.
+         */
+        post: operations["document_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2959,6 +3093,25 @@ export interface components {
             targetLatencyMs?: number | null;
         };
         /**
+         * Backend
+         * @description A place where models with files may run here. `chooses`: a deployment there may choose image, GPU, resources and
+         *     scaling; `cpu` and `gpu` are then what it gets when it does not.
+         */
+        Backend: {
+            /** Chooses */
+            chooses: boolean;
+            cpu?: components["schemas"]["ReplicaDefaults"] | null;
+            /** Default */
+            default: boolean;
+            gpu?: components["schemas"]["ReplicaDefaults"] | null;
+            name: components["schemas"]["ServingBackend"];
+            /**
+             * Usegpu
+             * @default false
+             */
+            useGpu: boolean;
+        };
+        /**
          * Bias
          * @description What a judge may lean on beside the matter; None where it cannot be told.
          *
@@ -3594,6 +3747,19 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
             /** Promptpolicyid */
             promptPolicyId?: string | null;
             /** Rollbackplan */
@@ -3610,8 +3776,15 @@ export interface components {
         /**
          * Deployment
          * @description One revision of an endpoint and how its roll-out went.
+         *
+         *     `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
+         *     back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
          */
         Deployment: {
+            /** Action */
+            action: string;
+            /** Backend */
+            backend: string;
             /** Config */
             config: {
                 [key: string]: unknown;
@@ -3637,9 +3810,23 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /** Modelname */
+            modelName: string;
+            /** Note */
+            note: string;
+            /** Restores */
+            restores: number | null;
             /** Revision */
             revision: number;
+            /** Rollbackplan */
+            rollbackPlan: string | null;
+            /** Runtimeimage */
+            runtimeImage: string | null;
             state: components["schemas"]["WorkState"];
+            /** Usable */
+            usable: boolean;
+            /** Version */
+            version: string;
         };
         /**
          * Diff
@@ -3765,6 +3952,24 @@ export interface components {
             settled: components["schemas"]["Opinion"] | null;
         };
         /**
+         * Divergence
+         * @description A setting that differs between two environments, and why it may; without a reason it blocks promotion.
+         */
+        Divergence: {
+            /** Field */
+            field: string;
+            /** Here */
+            here: unknown;
+            /** Reason */
+            reason?: string | null;
+            /** There */
+            there: unknown;
+            /** Writtenat */
+            writtenAt?: string | null;
+            /** Writtenby */
+            writtenBy?: string | null;
+        };
+        /**
          * Drift
          * @description One column. `measure` is psi or jensen_shannon, `of` value or length; `reason` says why a verdict is unknown.
          */
@@ -3837,10 +4042,15 @@ export interface components {
          * @description An endpoint as wanted and as last observed.
          */
         Endpoint: {
+            autoscalePolicy: components["schemas"]["AutoscalePolicy"] | null;
             /** Backend */
             backend: string;
             /** Baseurl */
             baseUrl: string | null;
+            /** Cpulimit */
+            cpuLimit: string | null;
+            /** Cpurequest */
+            cpuRequest: string | null;
             /**
              * Createdat
              * Format: date-time
@@ -3856,10 +4066,16 @@ export interface components {
              * Format: uuid
              */
             id: string;
+            /** Imagepullpolicy */
+            imagePullPolicy: string | null;
             /** Lasthealthcheck */
             lastHealthCheck: string | null;
             /** Maxreplicas */
             maxReplicas: number;
+            /** Memorylimit */
+            memoryLimit: string | null;
+            /** Memoryrequest */
+            memoryRequest: string | null;
             /** Minreplicas */
             minReplicas: number;
             /** Modeldigest */
@@ -3885,8 +4101,64 @@ export interface components {
             status: components["schemas"]["EndpointStatus"];
             /** Statusdetail */
             statusDetail: string;
+            /** Usegpu */
+            useGpu: boolean | null;
             /** Version */
             version: string;
+        };
+        /**
+         * EndpointChange
+         * @description What is left out stays; null goes back to the installation's default.
+         */
+        EndpointChange: {
+            autoscalePolicy?: components["schemas"]["AutoscalePolicy"] | null;
+            /** Cpulimit */
+            cpuLimit?: string | null;
+            /** Cpurequest */
+            cpuRequest?: string | null;
+            imagePullPolicy?: components["schemas"]["PullPolicy"] | null;
+            /**
+             * Maxreplicas
+             * @default 1
+             */
+            maxReplicas: number;
+            /** Memorylimit */
+            memoryLimit?: string | null;
+            /** Memoryrequest */
+            memoryRequest?: string | null;
+            /**
+             * Minreplicas
+             * @default 1
+             */
+            minReplicas: number;
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
+            /** Promptpolicyid */
+            promptPolicyId?: string | null;
+            /** Revision */
+            revision?: number | null;
+            /** Rollbackplan */
+            rollbackPlan?: string | null;
+            /** Servingruntimeimage */
+            servingRuntimeImage?: string | null;
+            /**
+             * @description stopped, or deploying to start it again
+             * @default deploying
+             */
+            status: components["schemas"]["EndpointStatus"];
+            /** Usegpu */
+            useGpu?: boolean | null;
         };
         /**
          * EndpointEvent
@@ -3902,7 +4174,24 @@ export interface components {
             detail: string;
             /** Revision */
             revision: number;
-            status: components["schemas"]["EndpointStatus"];
+            /** Status */
+            status: components["schemas"]["EndpointStatus"] | "unknown";
+        };
+        /**
+         * EndpointRollback
+         * @description Where to go back to; without it to the revision before.
+         */
+        EndpointRollback: {
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /** Revision */
+            revision?: number | null;
+            /** To */
+            to?: number | null;
         };
         /**
          * EndpointStatus
@@ -4193,6 +4482,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[HealthHistory] */
+        Envelope_HealthHistory_: {
+            data: components["schemas"]["HealthHistory"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Impact] */
         Envelope_Impact_: {
             data: components["schemas"]["Impact"];
@@ -4268,6 +4572,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[LogTail] */
+        Envelope_LogTail_: {
+            data: components["schemas"]["LogTail"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Me] */
         Envelope_Me_: {
             data: components["schemas"]["Me"];
@@ -4286,6 +4605,21 @@ export interface components {
         /** Envelope[ModelImport] */
         Envelope_ModelImport_: {
             data: components["schemas"]["ModelImport"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Parity] */
+        Envelope_Parity_: {
+            data: components["schemas"]["Parity"];
             /**
              * Message
              * @default
@@ -4451,6 +4785,21 @@ export interface components {
         /** Envelope[Review] */
         Envelope_Review_: {
             data: components["schemas"]["Review"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[RevisionDiff] */
+        Envelope_RevisionDiff_: {
+            data: components["schemas"]["RevisionDiff"];
             /**
              * Message
              * @default
@@ -4664,6 +5013,22 @@ export interface components {
         Envelope_list_AuditEntry__: {
             /** Data */
             data: components["schemas"]["AuditEntry"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Backend]] */
+        Envelope_list_Backend__: {
+            /** Data */
+            data: components["schemas"]["Backend"][];
             /**
              * Message
              * @default
@@ -4952,6 +5317,22 @@ export interface components {
         Envelope_list_MyReview__: {
             /** Data */
             data: components["schemas"]["MyReview"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Parity]] */
+        Envelope_list_Parity__: {
+            /** Data */
+            data: components["schemas"]["Parity"][];
             /**
              * Message
              * @default
@@ -5603,6 +5984,55 @@ export interface components {
             root: string;
         };
         /**
+         * HealthHistory
+         * @description The spans of a window, oldest first. `seconds` has each status that was seen; `availability` is the share of the
+         *     watched time in which the endpoint answered (healthy or degraded), None when nobody watched.
+         */
+        HealthHistory: {
+            /** Availability */
+            availability: number | null;
+            /** Seconds */
+            seconds: {
+                [key: string]: number;
+            };
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Spans */
+            spans: components["schemas"]["HealthSpan"][];
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
+        /**
+         * HealthSpan
+         * @description A time in which the same was seen of an endpoint, and the reason that was given.
+         */
+        HealthSpan: {
+            /** Reason */
+            reason: string;
+            /** Revision */
+            revision: number;
+            /** Seconds */
+            seconds: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Status */
+            status: components["schemas"]["EndpointStatus"] | "unknown";
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+        };
+        /**
          * How
          * @description By what a sample overlaps: a run of its tokens, or a row that nearly repeats it (Jaccard similarity).
          * @enum {string}
@@ -6200,6 +6630,21 @@ export interface components {
             next: number;
         };
         /**
+         * LogTail
+         * @description The last lines, oldest first. `taken_at` is None until the agent has brought them; `available` is False where
+         *     there is no runtime of ours to listen to.
+         */
+        LogTail: {
+            /** Available */
+            available: boolean;
+            /** Lines */
+            lines: string[];
+            /** Revision */
+            revision: number;
+            /** Takenat */
+            takenAt: string | null;
+        };
+        /**
          * Lora
          * @description Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends.
          */
@@ -6518,6 +6963,28 @@ export interface components {
             name: string;
             /** Values */
             values: (string | number | boolean | null)[];
+        };
+        /**
+         * Parity
+         * @description An environment compared with the one below that serves the same route; `against` is None where none does.
+         */
+        Parity: {
+            against: components["schemas"]["Environment"] | null;
+            /** Blocked */
+            blocked: boolean;
+            /** Drifts */
+            drifts: components["schemas"]["Divergence"][];
+            environment: components["schemas"]["Environment"];
+        };
+        /**
+         * ParityReasons
+         * @description Why settings differ from the environment below, by setting.
+         */
+        ParityReasons: {
+            /** Reasons */
+            reasons: {
+                [key: string]: string;
+            };
         };
         /**
          * Period
@@ -7370,6 +7837,24 @@ export interface components {
              */
             weightDecay: number;
         };
+        /** Redeployment */
+        Redeployment: {
+            /**
+             * Note
+             * @description why this is done; kept with the revision
+             * @default
+             */
+            note: string;
+            /**
+             * Parityreasons
+             * @description why a setting differs from the environment below, by setting
+             */
+            parityReasons?: {
+                [key: string]: string;
+            };
+            /** Revision */
+            revision?: number | null;
+        };
         /** RenderRequest */
         RenderRequest: {
             /** Values */
@@ -7396,6 +7881,15 @@ export interface components {
             digest: string;
             /** Messages */
             messages: components["schemas"]["RenderedMessage"][];
+        };
+        /**
+         * ReplicaDefaults
+         * @description What a replica gets that asks for nothing: its image, cores and memory reserved and allowed.
+         */
+        ReplicaDefaults: {
+            /** Image */
+            image: string;
+            resources: components["schemas"]["Resources"];
         };
         /** Replicas */
         Replicas: {
@@ -7484,6 +7978,27 @@ export interface components {
              * @default 1
              */
             nodes: number;
+        };
+        /**
+         * Resources
+         * @description Cores and memory of one replica: what is reserved, and what may be used; whole GPUs.
+         */
+        Resources: {
+            /** Cpu */
+            cpu: [
+                string,
+                string
+            ];
+            /**
+             * Gpus
+             * @default 0
+             */
+            gpus: number;
+            /** Memory */
+            memory: [
+                string,
+                string
+            ];
         };
         /**
          * Result
@@ -7627,6 +8142,18 @@ export interface components {
             reviewer: string;
             /** Scored */
             scored: number;
+        };
+        /**
+         * RevisionDiff
+         * @description What two revisions of an endpoint ask for differently, from `before` to `after`.
+         */
+        RevisionDiff: {
+            /** After */
+            after: number;
+            /** Before */
+            before: number;
+            /** Differences */
+            differences: components["schemas"]["SettingChange"][];
         };
         /**
          * Role
@@ -7941,6 +8468,18 @@ export interface components {
          * @enum {string}
          */
         ServingBackend: "local" | "kubernetes" | "kserve";
+        /**
+         * SettingChange
+         * @description One setting that two tables give differently; None is what neither of them decides.
+         */
+        SettingChange: {
+            /** After */
+            after?: unknown;
+            /** Before */
+            before?: unknown;
+            /** Field */
+            field: string;
+        };
         /**
          * Severity
          * @description An error refuses; a warning only says.
@@ -14546,6 +15085,44 @@ export interface operations {
             };
         };
     };
+    list_backends_llm_ops_v1_serving_backends_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Backend__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_endpoints_llm_ops_v1_serving_endpoints_get: {
         parameters: {
             query?: {
@@ -14553,6 +15130,7 @@ export interface operations {
                 modelId?: string | null;
                 status?: components["schemas"]["EndpointStatus"] | null;
                 route?: string | null;
+                routeContains?: string | null;
                 /** @description how many entries a page has */
                 limit?: number;
                 /** @description X-Next-Cursor of the page before */
@@ -14616,6 +15194,48 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_Endpoint_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    check_parity_llm_ops_v1_serving_endpoints_parity_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Deploy"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Parity_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -14718,9 +15338,58 @@ export interface operations {
             };
         };
     };
-    list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get: {
+    change_endpoint_llm_ops_v1_serving_endpoints__endpoint_id__patch: {
         parameters: {
             query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EndpointChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Endpoint_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments_get: {
+        parameters: {
+            query?: {
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
             header?: never;
             path: {
                 endpoint_id: string;
@@ -14736,6 +15405,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_list_Deployment__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    diff_deployments_llm_ops_v1_serving_endpoints__endpoint_id__deployments__revision__diff_get: {
+        parameters: {
+            query?: {
+                against?: number | null;
+            };
+            header?: never;
+            path: {
+                endpoint_id: string;
+                revision: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RevisionDiff_"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -14798,7 +15510,52 @@ export interface operations {
             };
         };
     };
-    redeploy_llm_ops_v1_serving_endpoints__endpoint_id__redeploy_post: {
+    health_history_llm_ops_v1_serving_endpoints__endpoint_id__health_history_get: {
+        parameters: {
+            query?: {
+                /** @description with its time zone, such as 2026-01-31T12:00:00Z */
+                since?: string | null;
+                /** @description with its time zone, such as 2026-01-31T12:00:00Z */
+                until?: string | null;
+            };
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_HealthHistory_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    read_log_llm_ops_v1_serving_endpoints__endpoint_id__logs_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -14808,6 +15565,144 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LogTail_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Parity__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    document_parity_llm_ops_v1_serving_endpoints__endpoint_id__parity_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ParityReasons"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Parity__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    redeploy_llm_ops_v1_serving_endpoints__endpoint_id__redeploy_post: {
+        parameters: {
+            query?: {
+                useGpu?: boolean | null;
+                servingRuntimeImage?: string | null;
+                cpuRequest?: string | null;
+                cpuLimit?: string | null;
+                memoryRequest?: string | null;
+                memoryLimit?: string | null;
+            };
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                endpoint_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Redeployment"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -14841,13 +15736,20 @@ export interface operations {
     rollback_llm_ops_v1_serving_endpoints__endpoint_id__rollback_post: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 endpoint_id: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndpointRollback"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {

@@ -18,6 +18,13 @@ export default {
       meta: { title: 'serving.endpoint.title' },
     },
     {
+      path: '/serving/endpoints/:id/edit',
+      name: 'endpoint-edit',
+      component: () => import('./EndpointEditPage.vue'),
+      props: true,
+      meta: { title: 'serving.edit.name' },
+    },
+    {
       path: '/serving/chat/:endpointId?',
       name: 'chat',
       component: () => import('./ChatPage.vue'),

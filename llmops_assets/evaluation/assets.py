@@ -57,7 +57,9 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
     with claimed(context, runs, lambda tx: _standing(tx, model, benchmark)) as task:
         evaluation = task.evaluation
         if evaluation.run_type is RunType.LLM_JUDGE:
-            return _judged(context, platform, evaluation)
+            answer = _judged(context, platform, evaluation)
+            report_gates(context, model)
+            return answer
         with scratch.folder(platform, evaluation.id, keep=PARTIAL) as work:
             (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
             scratch.fetch(platform, task.model, work / "model")

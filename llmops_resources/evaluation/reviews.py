@@ -18,6 +18,7 @@ from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden, NotFound, ValidationFailed, field_problem
 from llmops_resources.evaluation import (
+    gate_staleness,
     review_conflicts,
     review_opening,
     review_plan,
@@ -195,7 +196,9 @@ def exclude(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) 
 
 
 def close(tx: Transaction, review_id: UUID | str, summary: Summary, reason: str = "") -> Review:
-    """End a review: its result becomes evidence on the model. Closing a closed one changes nothing.
+    """End a review: its result becomes evidence on the model, and judges who disagree with it lose their licence.
+
+    Closing a closed one changes nothing.
 
     Raises Conflict while judgements are missing or disagreements unresolved, unless a reason is given.
     """
@@ -217,7 +220,10 @@ def close(tx: Transaction, review_id: UUID | str, summary: Summary, reason: str 
             tx, evaluation.model_id, EvidenceKind.EVALUATION, digest=evaluation.model_digest, source_id=row.id,
             passed=None, summary={**shown, "evaluation": str(evaluation_id), "benchmark": str(evaluation.dataset_id)},
         )  # fmt: skip
-    review_runs.finish(tx, row, review_rubrics.get(tx, row.rubric_digest).rubric, summary)
+    rubric = review_rubrics.get(tx, row.rubric_digest).rubric
+    review_runs.finish(tx, row, rubric, summary)
+    gate_staleness.lock(tx, benchmark := runs.get(tx, row.evaluation_id).dataset_name, row.rubric_digest)
+    gate_staleness.examine(tx, benchmark, rubric)
     tx.audit("review.close", "review", row.id, reason=reason, judged=summary.judged, slots=summary.slots)
     return value(tx, row)
 

@@ -1,6 +1,6 @@
 """Evaluation runs as work: requested for a model and an approved benchmark, finished with figures as evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -68,8 +68,15 @@ class Result(Value):
     reviewed: Summary | None = None
 
 
+class Stale(Value):
+    """Since when something does not count any more, and why."""
+
+    at: datetime
+    reason: str
+
+
 class Evaluation(Value):
-    """An evaluation run."""
+    """An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later."""
 
     id: UUID
     run_type: RunType
@@ -88,6 +95,7 @@ class Evaluation(Value):
     suite: Suite
     result: Result | None
     state: WorkState
+    stale: Stale | None = None
     dagster_asset_key: tuple[str, ...]
 
 
@@ -245,6 +253,13 @@ def of_names(tx: Transaction, model_name: str, benchmark_name: str) -> list[Eval
     return [_value(tx, row) for row in tx.session.scalars(query)]
 
 
+def judged_by_models(tx: Transaction, answers: Collection[UUID]) -> list[Evaluation]:
+    """The finished runs in which models judged the answers of these evaluations, those that finished first first."""
+    query = select(EvaluationRow).filter_by(run_type=RunType.LLM_JUDGE, status=WorkStatus.SUCCEEDED)
+    query = query.where(EvaluationRow.judged_id.in_(answers)).order_by(EvaluationRow.finished_at, EvaluationRow.id)
+    return [_value(tx, row) for row in tx.session.scalars(query)]
+
+
 def active(tx: Transaction) -> list[WorkItem]:
     """Evaluations that still need a run; those by people need none."""
     query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE), EvaluationRow.run_type != RunType.HUMAN)
@@ -368,5 +383,6 @@ def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
         suite=stored(row.suite),
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),
+        stale=Stale(at=row.stale_at, reason=row.stale_reason or "") if row.stale_at else None,
         dagster_asset_key=("evaluations", model.name, dataset.name),
     )

@@ -15,7 +15,8 @@ from llmops_assets.evaluation.judge import judge
 from llmops_resources.catalog.versions import Version
 from llmops_resources.evaluation import gate_verdicts, judge_runs, runs
 from llmops_resources.evaluation.contamination import Contamination, How, Overlap, Source, Training
-from llmops_resources.evaluation.gates import Gate, Threshold
+from llmops_resources.evaluation.gate_conditions import Threshold
+from llmops_resources.evaluation.gates import Gate
 from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import MetricName

@@ -3268,14 +3268,16 @@ export interface components {
          * @description One condition: the figure over `n` samples and its one-sided confidence bound, which is what is judged.
          *
          *     Differences are candidate minus baseline. `p` is adjusted by Holm and compared with the verdict's `alpha`.
+         *     `licence`: what the judge's scores leaned on, where a judge gave them.
          */
         ConditionVerdict: {
             /** Bound */
             bound?: number | null;
             /** Condition */
-            condition: components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"];
+            condition: components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"];
             /** Figure */
             figure?: number | null;
+            licence?: components["schemas"]["Licence"] | null;
             /**
              * N
              * @default 0
@@ -5165,7 +5167,7 @@ export interface components {
         };
         /**
          * Evaluation
-         * @description An evaluation run.
+         * @description An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
          */
         Evaluation: {
             /** Batchid */
@@ -5207,6 +5209,7 @@ export interface components {
             modelVersion: string;
             result: components["schemas"]["Result"] | null;
             runType: components["schemas"]["RunType"];
+            stale?: components["schemas"]["Stale"] | null;
             state: components["schemas"]["WorkState"];
             suite: components["schemas"]["Suite"];
             /** Trainingjobid */
@@ -5532,7 +5535,7 @@ export interface components {
             /** Benchmark */
             benchmark: string;
             /** Conditions */
-            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"])[];
             /**
              * Minsamples
              * @default 30
@@ -5551,7 +5554,7 @@ export interface components {
             /** Benchmark */
             benchmark: string;
             /** Conditions */
-            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"])[];
             /**
              * Minsamples
              * @default 30
@@ -5564,7 +5567,7 @@ export interface components {
         };
         /**
          * GateVerdict
-         * @description What a gate said about an evaluation.
+         * @description What a gate said about an evaluation. A `stale` one counts no more: a judge it leaned on lost its licence.
          */
         GateVerdict: {
             /**
@@ -5583,6 +5586,7 @@ export interface components {
              * Format: date-time
              */
             recordedAt: string;
+            stale?: components["schemas"]["Stale"] | null;
             verdict: components["schemas"]["llmops_resources__evaluation__gates__Verdict"];
         };
         /**
@@ -5937,6 +5941,40 @@ export interface components {
             silent: number;
             /** Unreadable */
             unreadable: number;
+        };
+        /**
+         * JudgeThreshold
+         * @description The mean of what a judge says of single answers is at least, or at most, a bound on the criterion's own scale.
+         *
+         *     `rubric` is the digest of what is judged by; `judge_id` the catalog model that judges, missing for what the judges
+         *     of a run say together. Their scores count only while they are licensed on these terms.
+         */
+        JudgeThreshold: {
+            /** Atleast */
+            atLeast?: number | null;
+            /** Atmost */
+            atMost?: number | null;
+            /** Criterion */
+            criterion: string;
+            /** Judgeid */
+            judgeId?: string | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "judge";
+            /** Rubric */
+            rubric: string;
+            /**
+             * @default {
+             *       "agreement": 0.4,
+             *       "coverage": 0.95,
+             *       "margin": 0.1,
+             *       "newest": 500,
+             *       "units": 30
+             *     }
+             */
+            terms: components["schemas"]["Terms"];
         };
         /**
          * Judged
@@ -8001,6 +8039,19 @@ export interface components {
             unpriced: number;
         };
         /**
+         * Stale
+         * @description Since when something does not count any more, and why.
+         */
+        Stale: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Status
          * @enum {string}
          */
@@ -8238,6 +8289,7 @@ export interface components {
          * Terms
          * @description What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well;
          *     `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody.
+         *     Only so many of the `newest` units count, by when people judged them: an old agreement covers no later drift.
          */
         Terms: {
             /**
@@ -8255,6 +8307,11 @@ export interface components {
              * @default 0.1
              */
             margin: number;
+            /**
+             * Newest
+             * @default 500
+             */
+            newest: number;
             /**
              * Units
              * @default 30

@@ -113,6 +113,12 @@ export default {
       look: 'look {look}, {alpha} allowed',
       replaced: 'replaced by a newer gate',
     },
+    stale: {
+      mark: 'stale',
+      title: 'A gate leaned on these judges, and they lost their licence ({time}).',
+      verdict: 'This verdict does not count any more:',
+      again: 'Have models judge the answers again',
+    },
     contamination: {
       title: 'Seen in training?',
       description: 'Samples of the benchmark that were found in the data the model came from.',
@@ -405,6 +411,12 @@ export default {
       outcomes: { passed: '통과', failed: '통과하지 못함', unknown: '판정할 수 없음' },
       look: '{look}번째 확인, 허용치 {alpha}',
       replaced: '더 새로운 게이트로 대체됨',
+    },
+    stale: {
+      mark: '효력 잃음',
+      title: '게이트가 이 심사 모델에 의존했으나, 심사 자격이 취소되었습니다({time}).',
+      verdict: '이 판정은 더 이상 유효하지 않습니다:',
+      again: '모델에게 답변을 다시 심사하게 하기',
     },
     contamination: {
       title: '학습에서 본 표본인가?',

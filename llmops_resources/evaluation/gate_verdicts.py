@@ -11,7 +11,7 @@ from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Transaction
 from llmops_resources.errors import FieldProblem, NotFound, ValidationFailed, field_problem
-from llmops_resources.evaluation import gates, judge_standing, review_rubrics, runs
+from llmops_resources.evaluation import gates, judge_standing, review_rubrics, run_lists, runs
 from llmops_resources.evaluation.comparing import differences_of
 from llmops_resources.evaluation.gate_conditions import CURRENT, JudgeThreshold, NonInferiority
 from llmops_resources.evaluation.gates import Gate, JudgeScores, Outcome, Verdict
@@ -216,7 +216,7 @@ def _baselines(tx: Transaction, run: Evaluation, named: Iterable[str]) -> Iterab
         elif version.id == run.model_id:
             yield name, f"{version.version} is the baseline itself"
         else:
-            done = runs.search(tx, model_id=version.id, dataset_id=run.dataset_id, status=WorkStatus.SUCCEEDED)
+            done = run_lists.search(tx, model_id=version.id, dataset_id=run.dataset_id, status=WorkStatus.SUCCEEDED)
             same = [found for found in done.items if found.model_digest == version.digest]
             best = next((found for found in same if not list(differences_of(found, run))), None)
             missing = f"{version.version} was not evaluated on {run.dataset_name} {run.dataset_version}"

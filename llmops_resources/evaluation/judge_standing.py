@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from llmops_resources.database import Transaction
-from llmops_resources.evaluation import judge_licences, judge_people, runs
+from llmops_resources.evaluation import judge_licences, judge_people, run_lists
 from llmops_resources.evaluation.judge_licences import Licence, Terms
 from llmops_resources.evaluation.judge_people import UnitKey, oriented
 from llmops_resources.evaluation.judge_suite import Judge, Judging
@@ -39,7 +39,7 @@ class Standing:
     def __init__(self, tx: Transaction, benchmark: str, rubric: Rubric) -> None:
         self._people = judge_people.said(tx, benchmark, rubric)
         self._criteria = {criterion.name: criterion for criterion in rubric.criteria}
-        judged = runs.judged_by_models(tx, self._people.answers) if self._people.answers else []
+        judged = run_lists.judged_by_models(tx, self._people.answers) if self._people.answers else []
         self._runs = [run for run in judged if Judging.model_validate(run.judging).suite.rubric.digest == rubric.digest]
         self._known: dict[tuple[Voice, str, Terms], Licence] = {}
 

@@ -32,6 +32,7 @@ class EvaluationRow(WorkRow, Base):
     judging: Mapped[dict[str, Any] | None]
     suite: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
+    through: Mapped[dict[str, Any] | None]
     stale_at: Mapped[datetime | None]
     stale_reason: Mapped[str | None]
 

@@ -5168,6 +5168,8 @@ export interface components {
         /**
          * Evaluation
          * @description An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
+         *
+         *     `through`: how its model is asked over HTTP; None for one that runs here, from its files.
          */
         Evaluation: {
             /** Batchid */
@@ -5212,6 +5214,7 @@ export interface components {
             stale?: components["schemas"]["Stale"] | null;
             state: components["schemas"]["WorkState"];
             suite: components["schemas"]["Suite"];
+            through?: components["schemas"]["Through"] | null;
             /** Trainingjobid */
             trainingJobId: string | null;
         };
@@ -5235,6 +5238,12 @@ export interface components {
              * @default answer
              */
             answerColumn: string;
+            /**
+             * Atonce
+             * @description Questions under way at once, where a model is asked over HTTP.
+             * @default 4
+             */
+            atOnce: number;
             /**
              * Datasetid
              * Format: uuid
@@ -5283,7 +5292,11 @@ export interface components {
             metrics: components["schemas"]["MetricComparison"][];
             second: components["schemas"]["Evaluation"];
         };
-        /** EvaluationCreate */
+        /**
+         * EvaluationCreate
+         * @description With `endpoint_id` the answers come from the endpoint, which must serve the model; an external model without
+         *     one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out.
+         */
         EvaluationCreate: {
             /**
              * Answercolumn
@@ -5291,10 +5304,18 @@ export interface components {
              */
             answerColumn: string;
             /**
+             * Atonce
+             * @description Questions under way at once, where a model is asked over HTTP.
+             * @default 4
+             */
+            atOnce: number;
+            /**
              * Datasetid
              * Format: uuid
              */
             datasetId: string;
+            /** Endpointid */
+            endpointId?: string | null;
             /**
              * Maxnewtokens
              * @default 48
@@ -5588,6 +5609,40 @@ export interface components {
             recordedAt: string;
             stale?: components["schemas"]["Stale"] | null;
             verdict: components["schemas"]["llmops_resources__evaluation__gates__Verdict"];
+        };
+        /**
+         * Generation
+         * @description What asking came to. `unanswered` questions never got an answer, also after trying again.
+         *
+         *     Tokens are as the model's server counted them, None where it did not; `cost` is by the dated prices of the
+         *     platform, None where a price or a count is missing, which is not zero. Nobody promises that the same question gets
+         *     the same answer again: `repeatable` is false.
+         */
+        Generation: {
+            /** Answered */
+            answered: number;
+            /** Asked */
+            asked: number;
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "provider" | "endpoint";
+            /** Cost */
+            cost: string | null;
+            /** Currency */
+            currency: string | null;
+            /** Inputtokens */
+            inputTokens: number | null;
+            /** Outputtokens */
+            outputTokens: number | null;
+            /**
+             * Repeatable
+             * @default false
+             */
+            repeatable: boolean;
+            /** Unanswered */
+            unanswered: number;
         };
         /**
          * Graph
@@ -7525,11 +7580,13 @@ export interface components {
          * Result
          * @description What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
          *
-         *     `judged` is what models said that judged another run's answers, `reviewed` what people did.
+         *     `generation` is of answers that came over HTTP, `judged` what models said that judged another run's answers, and
+         *     `reviewed` what people did.
          */
         Result: {
             contamination?: components["schemas"]["Contamination"] | null;
             counts: components["schemas"]["Counts"];
+            generation?: components["schemas"]["Generation"] | null;
             judged?: components["schemas"]["Judged"] | null;
             /** Metrics */
             metrics: {
@@ -8333,6 +8390,26 @@ export interface components {
              */
             kind: "threshold";
             metric: components["schemas"]["MetricName"];
+        };
+        /**
+         * Through
+         * @description How a model is asked over HTTP: at the endpoint, or at the provider of an external model without one.
+         *
+         *     At most so many questions are under way `at_once`.
+         */
+        Through: {
+            /**
+             * Atonce
+             * @default 4
+             */
+            atOnce: number;
+            /** Endpointid */
+            endpointId?: string | null;
+            /**
+             * Route
+             * @default
+             */
+            route: string;
         };
         /**
          * Tokenization

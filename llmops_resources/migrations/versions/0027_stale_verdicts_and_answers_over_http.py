@@ -1,7 +1,8 @@
-"""stale verdicts: a judge's licence that a verdict leaned on was revoked"""
+"""stale verdicts, whose judge lost its licence, and evaluations that ask a model over HTTP"""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0027"
 down_revision = "0024"
@@ -12,6 +13,7 @@ _TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.add_column("evaluation_runs", sa.Column("through", JSONB(), nullable=True))
     op.add_column("evaluation_runs", sa.Column("stale_at", _TIME, nullable=True))
     op.add_column("evaluation_runs", sa.Column("stale_reason", sa.String(), nullable=True))
     op.create_table(

@@ -169,7 +169,7 @@ def test_what_leaned_on_a_judge_that_lost_its_licence_is_marked_wherever_it_stan
     page = visitor.page
     visitor.open(f"/evaluation/runs/{judging.id}")
     gates = page.get_by_role("region", name="Gates")
-    expect(gates).to_contain_text("people's word passed")
+    expect(gates.get_by_role("heading", name="people's word passed")).to_be_visible()
     expect(page.get_by_text("stale", exact=True)).to_have_count(0)
     turned = {at: 6 - value for at, value in right.items()}
     _reviewed(platform, run, {"ann": turned, "ben": turned})

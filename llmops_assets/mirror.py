@@ -20,7 +20,7 @@ from llmops_resources.catalog.lineage import NameEdge
 from llmops_resources.checks import comparisons
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import Unavailable
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import run_lists
 from llmops_resources.pages import Position
 from llmops_resources.platform import open_platform
 from llmops_resources.serving import endpoints
@@ -69,7 +69,7 @@ class CatalogState(Value):
 
 def read(tx: Transaction) -> CatalogState:
     """The state the catalog asks for now. A model some job is making counts, though it has no version yet."""
-    pairs = set(runs.name_pairs(tx))
+    pairs = set(run_lists.name_pairs(tx))
     live = _endpoints(tx)
     models = {*versions.names(tx, Kind.MODEL), *jobs.output_names(tx)}
     return CatalogState(

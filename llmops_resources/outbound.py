@@ -50,11 +50,15 @@ Lookup: TypeAlias = Callable[[str], Collection[str]]
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer read whole: its status, its bytes (not decompressed), and the seconds it took."""
+    """An answer read whole: its status, its bytes (not decompressed), and the seconds it took.
+
+    `retry_after`: the seconds after which it asks us to come back, up to a minute; None where it does not.
+    """
 
     status: int
     body: bytes
     seconds: float
+    retry_after: float | None = None
 
 
 def check_url(url: str, *, allowed_hosts: Collection[str], path: str = "endpoint") -> None:
@@ -167,7 +171,9 @@ def _call(
         session = open_session(allowed_hosts=allowed_hosts, silence=seconds, total=seconds, lookup=lookup)
         async with session, session.request(method, url, data=content, headers=headers) as response:
             body = await _bounded(response, max_bytes)
-            return Reply(response.status, body, time.monotonic() - started)
+            given = response.headers.get("Retry-After", "")
+            later = float(min(int(given), 60)) if given.isdecimal() and len(given) < 10 else None
+            return Reply(response.status, body, time.monotonic() - started, later)
 
     started = time.monotonic()
     try:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from llmops_assets import programs, scratch
 from llmops_assets.claims import ACTOR, Ask, claimed
-from llmops_assets.evaluation import seen
+from llmops_assets.evaluation import outside, seen
 from llmops_assets.evaluation.gates import report_gates
 from llmops_assets.evaluation.judge import judge
 from llmops_assets.evaluation.partial import PARTIAL
@@ -19,7 +19,7 @@ from llmops_assets.names import console_link, identifier, markdown_table, upstre
 from llmops_resources.catalog import versions
 from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError, UpstreamFailed
-from llmops_resources.evaluation import gate_verdicts, judge_runs, runs
+from llmops_resources.evaluation import gate_verdicts, judge_runs, run_lists, runs
 from llmops_resources.evaluation.contamination import Source, Training
 from llmops_resources.evaluation.runs import Evaluation, EvaluationTask, Result, RunType
 from llmops_resources.platform import Platform
@@ -57,28 +57,39 @@ def evaluate(context: dg.AssetExecutionContext, model: str, benchmark: str) -> d
     with claimed(context, runs, lambda tx: _standing(tx, model, benchmark)) as task:
         evaluation = task.evaluation
         if evaluation.run_type is RunType.LLM_JUDGE:
-            return _judged(context, platform, evaluation)
+            answer = _judged(context, platform, evaluation)
+            report_gates(context, model)
+            return answer
         with scratch.folder(platform, evaluation.id, keep=PARTIAL) as work:
-            (work / "suite.json").write_text(evaluation.suite.model_dump_json(by_alias=True))
-            scratch.fetch(platform, task.model, work / "model")
             scratch.fetch(platform, task.dataset, work / "data")
             (work / TRAINING).write_text(fetch_training(platform, task, work).model_dump_json(by_alias=True))
-            threads = str(platform.settings.training_threads)
-            programs.run(
-                PROGRAM,
-                work,
-                environment={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-                on_event=_Progress(platform, evaluation.id),
-                should_stop=lambda: False,
-            )
-            path = work / "result.json"
-            if not path.exists():
-                raise UpstreamFailed("the evaluation ended without a result", remedy="See the run's log in Dagster.")
-            result = Result.model_validate_json(path.read_bytes())
-        with platform.transaction(ACTOR) as tx:
-            done = gate_verdicts.finish(tx, evaluation.id, result, run_id=context.run.run_id)
+            if evaluation.through is not None:
+                say = _Progress(platform, evaluation.id).say
+                result = outside.evaluate(platform, task, evaluation.through, work, say)
+            else:
+                result = _run(platform, task, work)
+            with platform.transaction(ACTOR) as tx:  # before the folder goes, so that nothing is asked twice
+                done = gate_verdicts.finish(tx, evaluation.id, result, run_id=context.run.run_id)
     report_gates(context, model)
     return _materialization(platform, done, result)
+
+
+def _run(platform: Platform, task: EvaluationTask, work: Path) -> Result:
+    """Have the program run the model from its files."""
+    (work / "suite.json").write_text(task.evaluation.suite.model_dump_json(by_alias=True))
+    scratch.fetch(platform, task.model, work / "model")
+    threads = str(platform.settings.training_threads)
+    programs.run(
+        PROGRAM,
+        work,
+        environment={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+        on_event=_Progress(platform, task.evaluation.id),
+        should_stop=lambda: False,
+    )
+    path = work / "result.json"
+    if not path.exists():
+        raise UpstreamFailed("the evaluation ended without a result", remedy="See the run's log in Dagster.")
+    return Result.model_validate_json(path.read_bytes())
 
 
 def _judged(
@@ -112,7 +123,7 @@ def _fetch(platform: Platform, source: Source, work: Path) -> Source:
 
 
 def _standing(tx: Transaction, model: str, benchmark: str) -> Ask:
-    return Ask(runs.request_again(tx, model, benchmark).id)
+    return Ask(run_lists.request_again(tx, model, benchmark).id)
 
 
 def _materialization(platform: Platform, evaluation: Evaluation, result: Result) -> dg.MaterializeResult[Any]:

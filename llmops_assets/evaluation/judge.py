@@ -11,8 +11,9 @@ from typing import Any
 
 from llmops_assets import scratch
 from llmops_assets.claims import ACTOR
+from llmops_assets.evaluation.completions import Asking, Reply, Server
 from llmops_assets.evaluation.partial import PARTIAL, Partial
-from llmops_assets.evaluation.voices import Local, Provider, Reply, Voice, elapsed
+from llmops_assets.evaluation.voices import AT_ONCE, Local, Voice, elapsed
 from llmops_resources.evaluation import judge_prompts, judge_runs, judging
 from llmops_resources.evaluation.judge_answers import Unreadable, Verdict, read
 from llmops_resources.evaluation.judge_prompts import Message
@@ -114,7 +115,8 @@ def _voice(platform: Platform, task: JudgeTask, asked: Asked, folder: Path) -> V
     settings = platform.settings
     if asked.connection is not None:
         hosts = frozenset(settings.outbound_allowed_hosts)
-        return Provider(asked.connection, hosts, asked.judge.max_tokens, task.suite.seed)
+        server = Server.of(asked.connection, hosts)
+        return Asking(server, max_tokens=asked.judge.max_tokens, seed=task.suite.seed, at_once=AT_ONCE)
     scratch.fetch(platform, asked.version, folder / "model")
     threads = str(settings.training_threads)
     environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import math
 import os
-import random
 import signal
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from llmops_assets.evaluation import figures, seen
+from llmops_assets.evaluation import scored
 from llmops_assets.evaluation.generate import (
     BATCH,
     Answer,
@@ -33,10 +32,7 @@ from llmops_assets.evaluation.generate import (
 )
 from llmops_assets.evaluation.partial import PARTIAL, Partial
 from llmops_assets.training.metrics import Reporter
-from llmops_assets.training.rows import read_rows
 from llmops_resources.errors import InvalidInput, PlatformError
-from llmops_resources.evaluation.estimates import CONFIDENCE, RESAMPLES
-from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import LOSSES, Suite
 from llmops_resources.values import sha256_of
 
@@ -53,9 +49,7 @@ def main(work: Path) -> None:
     with Reporter(os.environ) as reporter:
         reporter.progress(0.0, "reading the benchmark")
         suite = _suite(work / "suite.json")
-        columns = {"promptColumn": suite.prompt_column, "answerColumn": suite.answer_column}
-        rows = read_rows(work / "data", columns).rows()
-        chosen = _sample(rows, suite)
+        chosen = scored.sampled(work, suite)
         model, tokenizer = load(work / "model")
         prompts = [prompt or "" for _, (prompt, _) in chosen]
         expected = [answer or "" for _, (_, answer) in chosen]
@@ -75,18 +69,7 @@ def main(work: Path) -> None:
             reporter.progress(0.85, "scoring")
             reads = LOSSES & set(suite.metrics)
             losses = answer_losses(model, tokenizer, prompts, expected, once) if reads else []
-        result = figures.result(suite, chosen, [answer.text for answer in got], losses)
-        reporter.progress(0.9, "looking for the samples in the training data")
-        found = seen.measure(work, {number: (prompt or "", answer or "") for number, (prompt, answer) in chosen}, suite)
-        if found.measured:
-            overlapping = {overlap.index for overlap in found.overlaps}
-            clean = [at for at, (number, _) in enumerate(chosen) if number not in overlapping]
-            part_losses = [losses[at] for at in clean] if losses else []
-            of_clean = figures.result(suite, [chosen[at] for at in clean], [got[at].text for at in clean], part_losses)
-            found = found.model_copy(
-                update={"clean": {k: Score.model_validate(v) for k, v in of_clean["metrics"].items()}}
-            )
-        result["contamination"] = found.json_dict()
+        result = scored.scored(work, suite, chosen, [answer.text for answer in got], losses, reporter.progress)
         result["protocol"] = _protocol(suite, model, tokenizer) | {"seconds": round(time.monotonic() - began, 3)}
         for name, estimate in result["metrics"].items():
             reporter.metric(name, 0, estimate["value"])
@@ -101,17 +84,6 @@ def _suite(path: Path) -> Suite:
         return Suite.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise InvalidInput(f"the suite cannot be read: {error}", remedy="write suite.json as a Suite") from error
-
-
-def _sample(rows: list[Any], suite: Suite) -> list[tuple[int, Any]]:
-    """All rows with their numbers, or as many as the suite asks for, drawn by its seed and in file order."""
-    if not rows:
-        raise InvalidInput("the benchmark has no rows", remedy="choose a data set with rows")
-    numbers = range(len(rows))
-    if suite.sample_size is not None and suite.sample_size < len(rows):
-        drawn = random.Random(suite.seed).sample(numbers, suite.sample_size)  # noqa: S311  (statistics, no secret)
-        return [(number, rows[number]) for number in sorted(drawn)]
-    return [(number, rows[number]) for number in numbers]
 
 
 def _identity(work: Path, suite: Suite, prompts: list[str], expected: list[str]) -> str:
@@ -130,19 +102,10 @@ def _protocol(suite: Suite, model: Any, tokenizer: Any) -> dict[str, Any]:
     return {
         "prompt": chat_prompt(tokenizer, "{prompt}"),
         "asked": "through the model's chat template" if tokenizer.chat_template else "as it is",
-        "columns": {"prompt": suite.prompt_column, "answer": suite.answer_column},
         "tokenizer": _digest(tokenizer),
         "window": None if math.isinf(limit) else {"tokens": int(limit), "stride": stride(limit)},
         "decoding": {"method": "greedy", "maxNewTokens": suite.max_new_tokens, "batchSize": BATCH},
-        "sample": {"size": suite.sample_size, "seed": suite.seed},
-        "tokenization": suite.tokenization,
-        "scorers": figures.signatures(suite),
-        "interval": {
-            "method": "percentile bootstrap, PCG64",
-            "confidence": CONFIDENCE,
-            "resamples": RESAMPLES,
-            "seed": suite.seed,
-        },
+        **scored.protocol(suite),
         "precision": str(model.dtype).removeprefix("torch."),
         "versions": _versions(),
     }

@@ -22,6 +22,8 @@ def create(
     metric: Annotated[list[str] | None, typer.Option(help="exact_match, f1, bleu, rougeL, … (again for each).")] = None,
     tokenization: Annotated[str, typer.Option(help="words, or characters as for Korean.")] = "words",
     sample_size: Annotated[int | None, typer.Option(help="Score only this many rows.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Ask this endpoint (its id); it must serve the model.")] = None,
+    at_once: Annotated[int, typer.Option(help="Questions under way at once, where a server is asked.")] = 4,
     wait: Annotated[bool, typer.Option(help="Wait for the result.")] = True,
     as_json: Json = False,
     user: User = None,
@@ -34,12 +36,13 @@ def create(
             "datasetId": resolve(api, "datasets", dataset)["id"],
             "tokenization": tokenization,
             "sampleSize": sample_size,
+            "atOnce": at_once,
             **({"metrics": metric} if metric else {}),
         }
         if also:
             made = api.post("/evaluation/runs/batch", {**body, "modelIds": models})
         else:
-            made = api.post("/evaluation/runs", {**body, "modelId": models[0]})
+            made = api.post("/evaluation/runs", {**body, "modelId": models[0], "endpointId": endpoint})
         runs = made["runs"] if also else [made]
         if wait:
             runs = [_followed(api, run) for run in runs]

@@ -57,22 +57,29 @@ def show(gate: str, as_json: Json = False, user: User = None, roles: Roles = Non
     stated = found["gate"]
     console.print(f"{stated['name']}: {stated['model']} on {stated['benchmark']}, in force: {_yes(found['inForce'])}")
     console.print(f"Declared by {found['createdBy']} at {found['createdAt']}, {found['digest']}")
-    show_table(("metric", "condition"), [(c["metric"], _words(c)) for c in stated["conditions"]])
+    show_table(("metric", "condition"), [(_metric(c), _words(c)) for c in stated["conditions"]])
 
 
 @app.command()
 def verdicts(run: str, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
-    """Show what the gates said about an evaluation, with every reason. Exits with 1 unless all of them passed."""
+    """Show what the gates said about an evaluation, with every reason. Exits with 1 unless all passed and stand."""
     with open_api(user, roles) as api:
         found = api.get(f"/evaluation/runs/{run}/verdicts")
     if as_json:
         show_json(found)
     for said in [] if as_json else found:
-        console.print(f"{said['gate']['gate']['name']}: {said['verdict']['outcome']}")
+        stale = f", but stale: {said['stale']['reason']}" if said["stale"] else ""
+        console.print(f"{said['gate']['gate']['name']}: {said['verdict']['outcome']}{stale}")
         for reason in said["verdict"]["reasons"]:
             console.print(f"  {reason}")
-    if not all(said["verdict"]["outcome"] == "passed" for said in found):
+    if not all(said["verdict"]["outcome"] == "passed" and not said["stale"] for said in found):
         raise typer.Exit(1)
+
+
+def _metric(condition: Any) -> str:
+    if condition["kind"] != "judge":
+        return str(condition["metric"])
+    return f"{condition['criterion']} by {condition['judgeId'] or 'the judges together'}"
 
 
 def _words(condition: Any) -> str:

@@ -1,10 +1,10 @@
 """Versions of models, data sets and prompts: created, filled with content, read, listed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import Subquery, select
@@ -216,9 +216,22 @@ def names(tx: Transaction, kind: Kind) -> list[str]:
     return sorted(tx.session.scalars(query))
 
 
-def labels() -> Subquery:
-    """`id`, `name` and `version` of every version, for rooms that join on them."""
-    return select(VersionRow.id, VersionRow.name, VersionRow.version).subquery("labels")
+def labels(name: str = "labels") -> Subquery:
+    """`id`, `name` and `version` of every version, for rooms that join on them; `name` tells two in a query apart."""
+    return select(VersionRow.id, VersionRow.name, VersionRow.version).subquery(name)
+
+
+class Named(NamedTuple):
+    """What a version is called."""
+
+    name: str
+    version: str
+
+
+def named(tx: Transaction, ids: Collection[UUID]) -> dict[UUID, Named]:
+    """What versions are called, deleted or not, asked for at once."""
+    query = select(VersionRow.id, VersionRow.name, VersionRow.version).where(VersionRow.id.in_(ids))
+    return {id_: Named(name, version) for id_, name, version in tx.session.execute(query)}
 
 
 def search(

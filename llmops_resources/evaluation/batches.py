@@ -10,6 +10,7 @@ from llmops_resources.errors import FieldProblem, PlatformError, ValidationFaile
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.evaluation.suite import Suite
+from llmops_resources.evaluation.through import AT_ONCE, Through
 from llmops_resources.values import Value
 
 MOST_MODELS: Final = 20
@@ -22,15 +23,23 @@ class EvaluationBatch(Value):
     runs: tuple[Evaluation, ...]
 
 
-def request(tx: Transaction, *, model_ids: Sequence[UUID], dataset_id: UUID, suite: Suite) -> EvaluationBatch:
-    """Request an evaluation of every model. Raises ValidationFailed, which names every bad item, before any row."""
+def request(
+    tx: Transaction, *, model_ids: Sequence[UUID], dataset_id: UUID, suite: Suite, at_once: int = AT_ONCE
+) -> EvaluationBatch:
+    """Request an evaluation of every model, external ones with so many questions `at_once`.
+
+    Raises ValidationFailed, which names every bad item, before any row.
+    """
     if problems := _problems(tx, model_ids, dataset_id):
         raise ValidationFailed("no evaluation of the batch was requested", details=problems)
     batch_id = uuid4()
     made = (
-        runs.request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite, batch_id=batch_id)
+        runs.request(
+            tx, model_id=model_id, dataset_id=dataset_id, suite=suite, batch_id=batch_id,
+            through=Through(at_once=at_once),
+        )
         for model_id in model_ids
-    )
+    )  # fmt: skip
     return EvaluationBatch(id=batch_id, runs=tuple(made))
 
 

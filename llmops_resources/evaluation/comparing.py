@@ -9,7 +9,7 @@ import numpy as np
 
 from llmops_resources.database import Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import run_lists, runs
 from llmops_resources.evaluation.estimates import Estimate, interval
 from llmops_resources.evaluation.runs import Evaluation, Result
 from llmops_resources.evaluation.scores import Score
@@ -71,7 +71,7 @@ def compare(tx: Transaction, run_ids: Sequence[UUID]) -> list[EvaluationComparis
 
 def trend(tx: Transaction, *, model_name: str, benchmark_name: str) -> list[EvaluationComparison]:
     """The finished evaluations of a model's versions on a benchmark, oldest first, each beside the one before."""
-    found = runs.of_names(tx, model_name, benchmark_name)
+    found = run_lists.of_names(tx, model_name, benchmark_name)
     return [beside(before, after) for before, after in pairwise(found)]
 
 

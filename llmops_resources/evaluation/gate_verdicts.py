@@ -10,12 +10,15 @@ from llmops_resources.catalog import approvals, evidence, versions
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Transaction
-from llmops_resources.errors import NotFound, ValidationFailed, field_problem
-from llmops_resources.evaluation import gates, runs
+from llmops_resources.errors import FieldProblem, NotFound, ValidationFailed, field_problem
+from llmops_resources.evaluation import gates, judge_standing, review_rubrics, run_lists, runs
 from llmops_resources.evaluation.comparing import differences_of
-from llmops_resources.evaluation.gates import CURRENT, Gate, NonInferiority, Outcome, Verdict
-from llmops_resources.evaluation.runs import Evaluation, Result
-from llmops_resources.evaluation.tables import GateRow, GateVerdictRow
+from llmops_resources.evaluation.gate_conditions import CURRENT, JudgeThreshold, NonInferiority
+from llmops_resources.evaluation.gates import Gate, JudgeScores, Outcome, Verdict
+from llmops_resources.evaluation.judge_standing import Standing
+from llmops_resources.evaluation.review_rubrics import Criterion, CriterionKind
+from llmops_resources.evaluation.runs import Evaluation, Result, Stale
+from llmops_resources.evaluation.tables import GateRow, GateVerdictRow, StaleVerdictRow
 from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.values import Value
 from llmops_resources.work import WorkStatus
@@ -33,13 +36,14 @@ class DeclaredGate(Value):
 
 
 class GateVerdict(Value):
-    """What a gate said about an evaluation."""
+    """What a gate said about an evaluation. A `stale` one counts no more: a judge it leaned on lost its licence."""
 
     id: UUID
     gate: DeclaredGate
     evaluation_id: UUID
     verdict: Verdict
     recorded_at: datetime
+    stale: Stale | None = None
 
 
 def declare(tx: Transaction, gate: Gate) -> DeclaredGate:
@@ -47,12 +51,11 @@ def declare(tx: Transaction, gate: Gate) -> DeclaredGate:
 
     Raises:
         Forbidden: the actor does not approve models.
-        ValidationFailed: there is no such benchmark.
+        ValidationFailed: there is no such benchmark, or a condition asks judges for what they do not say.
     """
     require(tx.actor, Permission.GATE_DECLARE)
-    if not versions.of_name(tx, Kind.DATASET, gate.benchmark):
-        problem = field_problem("benchmark", f"there is no data set {gate.benchmark!r}", "Name a data set.")
-        raise ValidationFailed("the gate cannot be declared", details=[problem])
+    if problems := list(_problems(tx, gate)):
+        raise ValidationFailed("the gate cannot be declared", details=problems)
     before = _newest(tx, gate.model, gate.benchmark).get(gate.name)
     if before is not None and before.digest == gate.digest:
         return _declared(tx, before)
@@ -90,17 +93,26 @@ def get(tx: Transaction, gate_id: UUID) -> DeclaredGate:
 def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str) -> Evaluation:
     """Finish an evaluation and judge it by every gate in force; each verdict becomes evidence about the model."""
     done = runs.finish(tx, evaluation_id, result, run_id=run_id)
-    for row in _newest(tx, done.model_name, done.dataset_name).values():
-        if row.content["conditions"]:
-            _judge(tx, row, done)
+    for row, gate in _in_force(tx, done):
+        if gate.rubric is None:
+            _judge(tx, row, gate, done)
     return done
+
+
+def judge_by_models(tx: Transaction, run: Evaluation, standing: Standing) -> None:
+    """Judge a finished run of judges by every gate in force that asks for its rubric."""
+    judged = run.result.judged if run.result else None
+    for row, gate in _in_force(tx, run):
+        if judged is not None and gate.rubric == judged.rubric_digest:
+            _judge(tx, row, gate, run, standing)
 
 
 def of_run(tx: Transaction, run_id: UUID | str) -> list[GateVerdict]:
     """The verdicts about an evaluation, in order of the gates' names. Raises NotFound."""
     run = runs.get(tx, run_id)
-    query = select(GateVerdictRow, GateRow).join(GateRow).filter(GateVerdictRow.evaluation_id == run.id)
-    return [_verdict(tx, row, gate) for row, gate in tx.session.execute(query.order_by(GateRow.name))]
+    query = select(GateVerdictRow, GateRow, StaleVerdictRow).join(GateRow).outerjoin(StaleVerdictRow)
+    query = query.filter(GateVerdictRow.evaluation_id == run.id).order_by(GateRow.name)
+    return [_verdict(tx, row, gate, stale) for row, gate, stale in tx.session.execute(query)]
 
 
 def state_of(tx: Transaction, model_name: str) -> tuple[bool, list[str]]:
@@ -110,9 +122,45 @@ def state_of(tx: Transaction, model_name: str) -> tuple[bool, list[str]]:
     return not problems, problems
 
 
-def _judge(tx: Transaction, row: GateRow, run: Evaluation) -> None:
+def _problems(tx: Transaction, gate: Gate) -> Iterable[FieldProblem]:
+    if not versions.of_name(tx, Kind.DATASET, gate.benchmark):
+        yield field_problem("benchmark", f"there is no data set {gate.benchmark!r}", "Name a data set.")
+    for at, condition in enumerate(gate.conditions):
+        if isinstance(condition, JudgeThreshold):
+            yield from _unjudgeable(tx, f"conditions.{at}", condition)
+
+
+def _unjudgeable(tx: Transaction, path: str, condition: JudgeThreshold) -> Iterable[FieldProblem]:
+    try:
+        rubric = review_rubrics.get(tx, condition.rubric).rubric
+    except NotFound as error:
+        yield field_problem(f"{path}.rubric", error.message, error.remedy)
+        return
+    found = next((each for each in rubric.criteria if each.name == condition.criterion), None)
+    if found is None:
+        names = ", ".join(each.name for each in rubric.criteria)
+        yield field_problem(f"{path}.criterion", "is not in the rubric", f"Choose among {names}.")
+    elif found.kind is CriterionKind.PAIRWISE:
+        remedy = "Take a rubric that judges one answer at a time."
+        yield field_problem(f"{path}.criterion", "compares two answers, and its mean depends on the other", remedy)
+    elif not _ends(found)[0] < condition.bound < _ends(found)[1]:
+        low, high = _ends(found)
+        bound = "atLeast" if condition.at_least is not None else "atMost"
+        problem = f"{condition.bound:g} is not between the ends of the scale"
+        yield field_problem(f"{path}.{bound}", problem, f"Choose a bound between {low:g} and {high:g}.")
+
+
+def _ends(criterion: Criterion) -> tuple[float, float]:
+    return (criterion.low, criterion.high) if criterion.kind is CriterionKind.SCALE else (0.0, 1.0)
+
+
+def _in_force(tx: Transaction, run: Evaluation) -> list[tuple[GateRow, Gate]]:
+    found = _newest(tx, run.model_name, run.dataset_name).values()
+    return [(row, Gate.model_validate(row.content)) for row in found if row.content["conditions"]]
+
+
+def _judge(tx: Transaction, row: GateRow, gate: Gate, run: Evaluation, standing: Standing | None = None) -> None:
     tx.session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{row.model_name}/{row.name}"))))
-    gate = Gate.model_validate(row.content)
     look = _looks(tx, row) + 1
     began = run.state.requested_at
     if row.created_at >= began:
@@ -120,7 +168,8 @@ def _judge(tx: Transaction, row: GateRow, run: Evaluation) -> None:
         verdict = gates.refused(gate, look, f"{reason}: evaluate again")
     else:
         named = {c.baseline for c in gate.conditions if isinstance(c, NonInferiority)}
-        verdict = gates.judge(gate, run, dict(_baselines(tx, run, named)), look)
+        judges = {c: _scores(tx, run, c, standing) for c in gate.conditions if isinstance(c, JudgeThreshold)}
+        verdict = gates.judge(gate, run, dict(_baselines(tx, run, named)), look, judges)
     kept = GateVerdictRow(gate_id=row.id, evaluation_id=run.id, content=verdict.json_dict())
     tx.session.add(kept)
     tx.session.flush()
@@ -139,6 +188,22 @@ def _looks(tx: Transaction, row: GateRow) -> int:
     return tx.session.scalar(query.filter_by(**_names(row))) or 0
 
 
+def _scores(
+    tx: Transaction, run: Evaluation, condition: JudgeThreshold, standing: Standing | None
+) -> JudgeScores | str:
+    voice = judge_standing.voice_of(run.judging, condition.judge_id)
+    judged = run.result.judged if run.result else None
+    if voice is None or judged is None or standing is None:
+        return "this judge did not judge in the run"
+    said = judge_standing.said_by(run, voice, condition.criterion)
+    values = {index: value for (_, index), value in said.items()}
+    answers = runs.get(tx, run.judged_id or run.id).result
+    silent = [sample.index for sample in answers.samples if sample.actual is None] if answers else []
+    low, high = next(_ends(each) for each in judged.rubric.criteria if each.name == condition.criterion)
+    licence = standing.licence(voice, condition.criterion, condition.terms)
+    return JudgeScores({**dict.fromkeys(silent), **values}, low, high, licence)
+
+
 def _baselines(tx: Transaction, run: Evaluation, named: Iterable[str]) -> Iterable[tuple[str, Evaluation | str]]:
     for name in named:
         if name == CURRENT:
@@ -151,7 +216,7 @@ def _baselines(tx: Transaction, run: Evaluation, named: Iterable[str]) -> Iterab
         elif version.id == run.model_id:
             yield name, f"{version.version} is the baseline itself"
         else:
-            done = runs.search(tx, model_id=version.id, dataset_id=run.dataset_id, status=WorkStatus.SUCCEEDED)
+            done = run_lists.search(tx, model_id=version.id, dataset_id=run.dataset_id, status=WorkStatus.SUCCEEDED)
             same = [found for found in done.items if found.model_digest == version.digest]
             best = next((found for found in same if not list(differences_of(found, run))), None)
             missing = f"{version.version} was not evaluated on {run.dataset_name} {run.dataset_version}"
@@ -179,11 +244,12 @@ def _declared(tx: Transaction, row: GateRow) -> DeclaredGate:
     )
 
 
-def _verdict(tx: Transaction, row: GateVerdictRow, gate: GateRow) -> GateVerdict:
+def _verdict(tx: Transaction, row: GateVerdictRow, gate: GateRow, stale: StaleVerdictRow | None) -> GateVerdict:
     return GateVerdict(
         id=row.id,
         gate=_declared(tx, gate),
         evaluation_id=row.evaluation_id,
         verdict=Verdict.model_validate(row.content),
         recorded_at=row.recorded_at,
+        stale=Stale(at=stale.at, reason=stale.reason) if stale else None,
     )

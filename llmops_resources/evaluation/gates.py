@@ -1,13 +1,14 @@
 """A gate: what a model must prove on a benchmark, declared beforehand, and the verdict with all its reasons.
 
 Every condition is a test against "the condition does not hold", so what is not shown is not passed. Holm's correction
-goes over all conditions of the gate; one that cannot be judged counts with p = 1.
+goes over all conditions of the gate; one that cannot be judged counts with p = 1. A judge's scores are tested
+like those of a scorer, but only while the judge is licensed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -15,56 +16,22 @@ from pydantic import Field, model_validator
 from llmops_resources.evaluation import betting
 from llmops_resources.evaluation.betting import Scores
 from llmops_resources.evaluation.comparing import differences_of, incomparable
+from llmops_resources.evaluation.gate_conditions import (
+    AnyCondition,
+    Condition,
+    JudgeThreshold,
+    Label,
+    NonInferiority,
+    Threshold,
+    check_together,
+    words,
+)
+from llmops_resources.evaluation.judge_licences import Licence
 from llmops_resources.evaluation.runs import Evaluation, Result
 from llmops_resources.evaluation.suite import MetricName
 from llmops_resources.values import Value, sha256_of
 
-#: Means of scores in [0, 1], one a sample; figures of all answers together have nothing to pair or to bet on.
-JUDGED: Final = (
-    MetricName.EXACT_MATCH, MetricName.F1, MetricName.ACCURACY, MetricName.ROUGE_1, MetricName.ROUGE_2,
-    MetricName.ROUGE_L, MetricName.REFUSAL_RATE,
-)  # fmt: skip
-CURRENT: Final = "current"
 LEAST_SAMPLES: Final = 30
-Share = Annotated[float, Field(gt=0, lt=1)]
-Label = Annotated[str, Field(min_length=1, max_length=128)]
-
-
-class Threshold(Value):
-    """The mean is at least, or at most, a bound."""
-
-    kind: Literal["threshold"] = "threshold"
-    metric: MetricName
-    at_least: Share | None = None
-    at_most: Share | None = None
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> "Threshold":
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("give either atLeast or atMost")
-        _check_metric(self.metric)
-        return self
-
-
-class NonInferiority(Value):
-    """The mean is worse than the baseline's by less than `margin`, over the same samples.
-
-    `baseline`: `current`, the approved version in use when the verdict is made, or a version of the same model.
-    """
-
-    kind: Literal["non_inferiority"] = "non_inferiority"
-    metric: MetricName
-    margin: Annotated[float, Field(ge=0, lt=1)]
-    baseline: Label = CURRENT
-    higher_is_better: bool = True
-
-    @model_validator(mode="after")
-    def _judged(self) -> "NonInferiority":
-        _check_metric(self.metric)
-        return self
-
-
-Condition = Annotated[Threshold | NonInferiority, Field(discriminator="kind")]
 
 
 class Gate(Value):
@@ -75,6 +42,16 @@ class Gate(Value):
     benchmark: Label
     conditions: Annotated[tuple[Condition, ...], Field(max_length=20)]
     min_samples: Annotated[int, Field(ge=LEAST_SAMPLES)] = LEAST_SAMPLES
+
+    @model_validator(mode="after")
+    def _one_kind_of_run(self) -> "Gate":
+        check_together(self.conditions)
+        return self
+
+    @property
+    def rubric(self) -> str | None:
+        """The digest of what judges judge by; None for a gate that scorers meet."""
+        return next((each.rubric for each in self.conditions if isinstance(each, JudgeThreshold)), None)
 
     @property
     def digest(self) -> str:
@@ -92,6 +69,7 @@ class ConditionVerdict(Value):
     """One condition: the figure over `n` samples and its one-sided confidence bound, which is what is judged.
 
     Differences are candidate minus baseline. `p` is adjusted by Holm and compared with the verdict's `alpha`.
+    `licence`: what the judge's scores leaned on, where a judge gave them.
     """
 
     condition: Condition
@@ -101,6 +79,7 @@ class ConditionVerdict(Value):
     n: int = 0
     p: float = 1.0
     reason: str
+    licence: Licence | None = None
 
 
 class Verdict(Value):
@@ -124,18 +103,44 @@ class _Measured:
     note: str = ""
 
 
-def judge(gate: Gate, run: Evaluation, baselines: Mapping[str, Evaluation | str], look: int = 1) -> Verdict:
+@dataclass(frozen=True)
+class JudgeScores:
+    """What a judge said of each sample, None where it said nothing, on a scale from `low` to `high`."""
+
+    values: Mapping[int, float | None]
+    low: float
+    high: float
+    licence: Licence
+
+
+Baselines = Mapping[str, Evaluation | str]
+Judges = Mapping[JudgeThreshold, JudgeScores | str]
+
+
+def judge(
+    gate: Gate, run: Evaluation, baselines: Baselines | None = None, look: int = 1, judges: Judges | None = None
+) -> Verdict:
     """Judge a finished evaluation, at look number `look` at this model under this gate.
 
-    `baselines` has for each baseline a condition names its evaluation, or why there is none. Samples the candidate has
-    no score for count as the worst, those only the baseline lacks as its best: what is missing helps nobody.
+    `baselines` has for each baseline a condition names its evaluation, or why there is none; `judges` for each
+    condition on a judge what that said, or why there is nothing. Samples the candidate has no score for count as the
+    worst, those only the baseline lacks as its best: what is missing helps nobody.
     """
-    measured = [_measure(condition, run, baselines, gate.min_samples) for condition in gate.conditions]
+    baselines, judges = baselines or {}, judges or {}
+    measured = [
+        _by_judge(condition, judges.get(condition, "no judge was found"), gate.min_samples)
+        if isinstance(condition, JudgeThreshold)
+        else _measure(condition, run, baselines, gate.min_samples)
+        for condition in gate.conditions
+    ]
     alpha = betting.spent(look)
     raw = [1.0 if isinstance(m, str) else betting.p_value(m.scores, m.against) for m in measured]
-    judgements = tuple(
+    decided = (
         _unknown(condition, found) if isinstance(found, str) else _judged(condition, found, p, alpha / len(raw), alpha)
         for condition, found, p in zip(gate.conditions, measured, betting.holm(raw), strict=True)
+    )
+    judgements = tuple(
+        each.model_copy(update={"licence": _licence(each.condition, judges)}) for each in decided
     )
     outcomes = {judgement.outcome for judgement in judgements}
     worst = next((o for o in (Outcome.FAILED, Outcome.UNKNOWN, Outcome.PASSED) if o in outcomes), Outcome.UNKNOWN)
@@ -151,17 +156,31 @@ def refused(gate: Gate, look: int, reason: str) -> Verdict:
     )
 
 
-def words(condition: Threshold | NonInferiority) -> str:
-    """The condition as people read it."""
-    if isinstance(condition, NonInferiority):
-        return f"{condition.metric} worse than {condition.baseline} by less than {condition.margin:g}"
-    if condition.at_least is not None:
-        return f"{condition.metric} at least {condition.at_least:g}"
-    return f"{condition.metric} at most {condition.at_most:g}"
+def _by_judge(condition: JudgeThreshold, found: JudgeScores | str, least: int) -> _Measured | str:
+    if isinstance(found, str):
+        return found
+    if not found.licence.granted:
+        return f"the judge is not licensed: {'; '.join(found.licence.reasons)}"
+    width, up = found.high - found.low, condition.at_least is not None
+    given = [found.values[index] for index in sorted(found.values)]
+    shares = np.array([float(not up) if value is None else (value - found.low) / width for value in given])
+    missing = sum(value is None for value in given)
+    if problem := _too_little(condition.criterion, shares, missing, least):
+        return problem
+    note = f"; {missing} without a judgement count as the worst" if missing else ""
+    against = (condition.bound - found.low) / width
+    if up:
+        return _Measured(scores=shares, against=against, slope=width, offset=found.low, note=note)
+    return _Measured(scores=1 - shares, against=1 - against, slope=-width, offset=found.high, note=note)
+
+
+def _licence(condition: AnyCondition, judges: Judges) -> Licence | None:
+    found = judges.get(condition) if isinstance(condition, JudgeThreshold) else None
+    return found.licence if isinstance(found, JudgeScores) else None
 
 
 def _measure(
-    condition: Threshold | NonInferiority, run: Evaluation, baselines: Mapping[str, Evaluation | str], least: int
+    condition: Threshold | NonInferiority, run: Evaluation, baselines: Baselines, least: int
 ) -> _Measured | str:
     if run.result is None:
         return "the evaluation has no result"
@@ -211,7 +230,7 @@ def _column(result: Result, metric: MetricName, indices: list[int], missing_is_o
     return filled, len(set(indices) - known.keys())
 
 
-def _too_little(metric: MetricName, scores: Scores, missing: int, least: int) -> str | None:
+def _too_little(metric: str, scores: Scores, missing: int, least: int) -> str | None:
     if missing == len(scores):
         return f"{metric} was not measured"
     if len(scores) - missing < least:
@@ -222,7 +241,7 @@ def _too_little(metric: MetricName, scores: Scores, missing: int, least: int) ->
 
 
 def _judged(
-    condition: Threshold | NonInferiority, found: _Measured, p: float, level: float, alpha: float
+    condition: AnyCondition, found: _Measured, p: float, level: float, alpha: float
 ) -> ConditionVerdict:
     outcome = Outcome.PASSED if p <= alpha else Outcome.FAILED
     figure = found.slope * float(found.scores.mean()) + found.offset
@@ -239,11 +258,6 @@ def _judged(
     )
 
 
-def _unknown(condition: Threshold | NonInferiority, why: str) -> ConditionVerdict:
+def _unknown(condition: AnyCondition, why: str) -> ConditionVerdict:
     reason = f"{words(condition)}: cannot be judged: {why}"
     return ConditionVerdict(condition=condition, outcome=Outcome.UNKNOWN, reason=reason)
-
-
-def _check_metric(metric: MetricName) -> None:
-    if metric not in JUDGED:
-        raise ValueError(f"{metric} has no bounded score of one sample; choose among {', '.join(JUDGED)}")

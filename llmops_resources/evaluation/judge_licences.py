@@ -26,12 +26,14 @@ NOBODY: Final = float("nan")
 
 class Terms(Value):
     """What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well;
-    `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody."""
+    `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody.
+    Only so many of the `newest` units count, by when people judged them: an old agreement covers no later drift."""
 
     margin: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.95
     units: Annotated[int, Field(ge=LEAST_UNITS)] = LEAST_UNITS
     agreement: Annotated[float, Field(ge=0, le=1)] = 0.4
+    newest: Annotated[int, Field(ge=LEAST_UNITS, le=100_000)] = 500
 
 
 class Licence(Value):

@@ -1,44 +1,69 @@
-"""What people said of the units that models judged."""
+"""What people said of the answers that models judge, on one benchmark and by one rubric."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
 
+from llmops_resources.catalog import versions
 from llmops_resources.database import Transaction
-from llmops_resources.evaluation.judge_licences import Answers
-from llmops_resources.evaluation.judge_suite import Judging
 from llmops_resources.evaluation.review_judgements import judgements
-from llmops_resources.evaluation.review_rubrics import Criterion, CriterionKind
-from llmops_resources.evaluation.reviews import ReviewStatus
-from llmops_resources.evaluation.runs import Evaluation
-from llmops_resources.evaluation.tables import ReviewRow, ReviewUnitRow
+from llmops_resources.evaluation.review_rubrics import Rubric
+from llmops_resources.evaluation.tables import EvaluationRow, ReviewRow, ReviewUnitRow
+
+#: Whose answer to which sample: the evaluation, or the two that are compared, and the sample's number.
+UnitKey = tuple[frozenset[UUID], int]
 
 
-def said(
-    tx: Transaction, run: Evaluation, criterion: Criterion, samples: Sequence[int]
-) -> tuple[dict[str, Answers], tuple[UUID, ...]]:
-    """By person, their judgement of each sample, and the reviews it comes from: the closed ones of the same answers
-    under the same rubric. Adjudications are left out: they come after the others' judgements."""
-    judging = Judging.model_validate(run.judging)
-    found: dict[str, dict[int, float]] = {}
-    rows = _closed(tx, run.judged_id, judging.other_id, judging.suite.rubric.digest)
+@dataclass(frozen=True)
+class People:
+    """By criterion, unit and person what was said. Units in the order in which they were last judged, newest first;
+    `reviews` oldest first, `answers` the evaluations they are of."""
+
+    said: Mapping[str, Mapping[UnitKey, Mapping[str, float]]]
+    reviews: tuple[UUID, ...]
+    answers: frozenset[UUID]
+
+
+def said(tx: Transaction, benchmark: str, rubric: Rubric) -> People:
+    """All that closed reviews under a rubric say of answers on any version of a benchmark.
+
+    Of a person counts the last thing they said of a unit. Adjudications are left out: they come after the others'.
+    """
+    rows = _closed(tx, benchmark, rubric.digest)
+    found: dict[str, dict[UnitKey, dict[str, float]]] = {criterion.name: {} for criterion in rubric.criteria}
     for row in rows:
-        units = select(ReviewUnitRow.number, ReviewUnitRow.sample).filter_by(review_id=row.id)
-        sample_of = dict[int, int](tx.session.execute(units).all())
-        turned = row.evaluation_id != run.judged_id  # the other run's answers came first
+        samples = select(ReviewUnitRow.number, ReviewUnitRow.sample).filter_by(review_id=row.id)
+        sample_of = dict[int, int](tx.session.execute(samples).all())
+        whose = frozenset(filter(None, (row.evaluation_id, row.other_id)))
+        by_unit: defaultdict[UnitKey, dict[str, dict[str, float]]] = defaultdict(dict)
         for judgement in judgements(tx, row):
             if not judgement.adjudication:
-                value = judgement.values[criterion.name]
-                flips = turned and criterion.kind is CriterionKind.PAIRWISE
-                found.setdefault(judgement.person, {})[sample_of[judgement.unit]] = 1 - value if flips else value
-    by_person: dict[str, Answers] = {
-        name: [given.get(index) for index in samples] for name, given in sorted(found.items())
-    }
-    return by_person, tuple(row.id for row in rows)
+                by_unit[whose, sample_of[judgement.unit]][judgement.person] = judgement.values
+        for key, people in by_unit.items():
+            for name, units in found.items():
+                before = units.pop(key, {})  # so that the unit is the newest
+                now = {who: oriented(each[name], row.evaluation_id, row.other_id) for who, each in people.items()}
+                units[key] = before | now
+    newest_first = {name: dict(reversed(each.items())) for name, each in found.items()}
+    answers = frozenset(filter(None, (each for row in rows for each in (row.evaluation_id, row.other_id))))
+    return People(newest_first, tuple(row.id for row in rows), answers)
 
 
-def _closed(tx: Transaction, run_id: UUID | None, other_id: UUID | None, rubric: str) -> list[ReviewRow]:
-    query = select(ReviewRow).filter_by(rubric_digest=rubric, status=ReviewStatus.CLOSED)
-    rows = tx.session.scalars(query.order_by(ReviewRow.closed_at, ReviewRow.id))
-    return [row for row in rows if {row.evaluation_id, row.other_id} == {run_id, other_id}]
+def oriented(value: float, first: UUID | None, other: UUID | None) -> float:
+    """A judgement as if the evaluation of the lower id came first, so that it is the same whichever way it was asked;
+    of one answer alone, the judgement as it is."""
+    return 1 - value if other is not None and str(first) > str(other) else value
+
+
+def _closed(tx: Transaction, benchmark: str, rubric: str) -> list[ReviewRow]:
+    datasets = versions.labels()
+    query = (
+        select(ReviewRow)
+        .join(EvaluationRow, EvaluationRow.id == ReviewRow.evaluation_id)
+        .join(datasets, datasets.c.id == EvaluationRow.dataset_id)
+        .where(datasets.c.name == benchmark, ReviewRow.rubric_digest == rubric, ReviewRow.closed_at.is_not(None))
+    )
+    return list(tx.session.scalars(query.order_by(ReviewRow.closed_at, ReviewRow.id)))

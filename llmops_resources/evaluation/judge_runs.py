@@ -18,8 +18,9 @@ from llmops_resources.errors import (
     ValidationFailed,
     field_problem,
 )
-from llmops_resources.evaluation import judge_licences, judge_people, judge_units, runs
-from llmops_resources.evaluation.judge_licences import Answers, Terms
+from llmops_resources.evaluation import gate_staleness, gate_verdicts, judge_units, runs
+from llmops_resources.evaluation.judge_licences import Terms
+from llmops_resources.evaluation.judge_standing import Standing, voice_of
 from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite, Judging, Unit
 from llmops_resources.evaluation.judged import JudgeLicence
 from llmops_resources.evaluation.runs import Evaluation, Result, RunType
@@ -86,42 +87,47 @@ def task(tx: Transaction, settings: Settings, evaluation: Evaluation) -> JudgeTa
 
 
 def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str) -> Evaluation:
-    """Keep what the judges found. Raises UpstreamFailed when none of them gave a judgement: that is no result."""
+    """Keep what the judges found, and judge it by the gates that ask for it.
+
+    What these judges have decided before is looked at again, since they may have drifted from people by now.
+    Raises UpstreamFailed when none of them gave a judgement: that is no result.
+    """
     if not result.metrics and result.judged is not None:
         first = next((j.problem for unit in result.judged.units for j in unit.judgements if j.problem), "")
         raise UpstreamFailed(f"no judge gave a judgement: {first}", remedy="Test the judges, then judge again.")
-    return runs.finish(tx, evaluation_id, result, run_id=run_id)
+    waiting = runs.get(tx, evaluation_id)
+    rubric = Judging.model_validate(waiting.judging).suite.rubric
+    gate_staleness.lock(tx, waiting.dataset_name, rubric.digest)
+    done = runs.finish(tx, evaluation_id, result, run_id=run_id)
+    standing = Standing(tx, done.dataset_name, rubric)
+    gate_staleness.examine(tx, done.dataset_name, rubric, standing)
+    gate_verdicts.judge_by_models(tx, done, standing)
+    return runs.get(tx, evaluation_id)
 
 
 def licences(tx: Transaction, run_id: UUID | str, terms: Terms | None = None) -> list[JudgeLicence]:
-    """What a run's judges may decide, by everything people have said of the same units under the same rubric.
+    """What a run's judges may decide, by everything people have said of answers to this benchmark under its rubric.
 
-    Nothing of it is stored: what people say later counts at once, so a judge that drifts from them loses its licence.
+    What people say later counts at once, so a judge that drifts from them loses its licence.
     Raises NotFound, and Conflict for a run that no model judged.
     """
     run = runs.get(tx, run_id)
     judged = run.result.judged if run.result else None
-    if run.run_type is not RunType.LLM_JUDGE or judged is None or run.result is None:
+    if run.run_type is not RunType.LLM_JUDGE or judged is None:
         raise Conflict("no model has judged in this evaluation", remedy="Name a finished run of judges.")
-    order = [unit.index for unit in judged.units]
-    found = []
-    for criterion in judged.rubric.criteria:
-        people, names = judge_people.said(tx, run, criterion, order)
-        voices: list[tuple[Judge | None, Answers]] = [
-            (report.judge, [unit.judgements[at].values.get(criterion.name) for unit in judged.units])
-            for at, report in enumerate(judged.judges)
-        ]
-        if len(judged.judges) > 1:
-            together = {sample.index: sample.scores.get(criterion.name) for sample in run.result.samples}
-            voices.append((None, [together.get(index) for index in order]))
-        found += [
-            JudgeLicence(
-                judge=judge, criterion=criterion.name, reviews=names,
-                licence=judge_licences.licence(said, people, criterion.measured, terms, seed=0),
-            )
-            for judge, said in voices
-        ]  # fmt: skip
-    return found
+    standing = Standing(tx, run.dataset_name, judged.rubric)
+    judges: list[Judge | None] = [report.judge for report in judged.judges]
+    if len(judges) > 1:
+        judges.append(None)  # all of them together
+    return [
+        JudgeLicence(
+            judge=judge, criterion=criterion.name, reviews=standing.reviews,
+            licence=standing.licence(voice, criterion.name, terms or Terms()),
+        )
+        for criterion in judged.rubric.criteria
+        for judge in judges
+        if (voice := voice_of(run.judging, judge.model_id if judge else None)) is not None
+    ]  # fmt: skip
 
 
 def _units(suite: JudgeSuite, run: Evaluation, other: Evaluation | None) -> list[Unit]:

@@ -63,6 +63,12 @@ class JudgeSuite(Value):
         """`sha256:<hex>` of all that decides a judgement; prices decide none."""
         return sha256_of(self.model_copy(update={"judges": tuple(map(_unpriced, self.judges))}).json_dict())
 
+    @property
+    def manner(self) -> str:
+        """`sha256:<hex>` of how every judge is asked: all but who judges, and which answers are drawn."""
+        left_out = {"judges", "sampleSize", "seed"}
+        return sha256_of({name: value for name, value in self.json_dict().items() if name not in left_out})
+
 
 class Judging(Value):
     """What the row of a judge run holds. `secret` makes the marks around what is judged; nobody could know it before

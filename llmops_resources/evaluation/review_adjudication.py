@@ -11,7 +11,7 @@ from llmops_resources.evaluation.review_judgements import judgements
 from llmops_resources.evaluation.review_results import Judgement
 from llmops_resources.evaluation.review_rubrics import Rubric
 from llmops_resources.evaluation.review_tasks import Submission
-from llmops_resources.evaluation.reviews import Review
+from llmops_resources.evaluation.review_values import Review
 from llmops_resources.evaluation.tables import ReviewAssignmentRow, ReviewRow
 from llmops_resources.values import Value
 

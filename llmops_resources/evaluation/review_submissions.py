@@ -10,7 +10,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, FieldProblem, Forbidden, ValidationFailed, field_problem
 from llmops_resources.evaluation import review_rubrics, review_tasks, reviews
 from llmops_resources.evaluation.review_tasks import Submission
-from llmops_resources.evaluation.reviews import ReviewStatus
+from llmops_resources.evaluation.review_values import ReviewStatus
 from llmops_resources.evaluation.tables import ReviewAssignmentRow, ReviewRow, ReviewUnitRow
 from llmops_resources.values import Value
 

@@ -15,7 +15,7 @@ from llmops_resources.evaluation import review_conflicts, review_results, review
 from llmops_resources.evaluation.review_judgements import judgements
 from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.review_rubrics import Rubric
-from llmops_resources.evaluation.reviews import ReviewStatus
+from llmops_resources.evaluation.review_values import ReviewStatus
 from llmops_resources.evaluation.tables import (
     ReviewAssignmentRow,
     ReviewExclusionRow,

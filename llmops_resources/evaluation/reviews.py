@@ -5,8 +5,6 @@ while a review is open nobody who judges in it may read it here. Units are froze
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from sqlalchemy import Text, func, select
@@ -18,16 +16,18 @@ from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, Forbidden, NotFound, ValidationFailed, field_problem
 from llmops_resources.evaluation import (
+    gate_staleness,
     review_conflicts,
     review_opening,
     review_plan,
     review_rubrics,
     review_runs,
+    review_values,
     runs,
 )
 from llmops_resources.evaluation.review_opening import ReviewPlan
 from llmops_resources.evaluation.review_results import Summary
-from llmops_resources.evaluation.review_rubrics import Rubric
+from llmops_resources.evaluation.review_values import Review, ReviewStatus
 from llmops_resources.evaluation.tables import (
     EvaluationRow,
     ReviewAssignmentRow,
@@ -37,47 +37,7 @@ from llmops_resources.evaluation.tables import (
     ReviewUnitRow,
 )
 from llmops_resources.pages import Page, Position
-from llmops_resources.values import Value, sha256_of, utc_now
-
-
-class ReviewStatus(StrEnum):
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class ReviewerProgress(Value):
-    reviewer: str
-    assigned: int
-    scored: int
-    excluded: bool
-
-
-class Review(Value):
-    """A review as those see it who do not judge in it. `open_slots` wait for somebody with one of the roles.
-
-    Its adjudicator sees whose answers they are when it is closed: until then models and evaluations are None.
-    """
-
-    id: UUID
-    evaluation_id: UUID | None
-    other_evaluation_id: UUID | None
-    model: str | None
-    other_model: str | None
-    benchmark: str
-    rubric_digest: str
-    rubric: Rubric
-    overlap: int
-    roles: tuple[str, ...]
-    adjudicator: str | None
-    status: ReviewStatus
-    created_by: str
-    created_at: datetime
-    closed_at: datetime | None
-    units: int
-    open_slots: int
-    scored: int
-    reviewers: tuple[ReviewerProgress, ...]
-    result: Summary | None
+from llmops_resources.values import sha256_of, utc_now
 
 
 def open_review(tx: Transaction, evaluation_id: UUID | str, plan: ReviewPlan) -> Review:
@@ -142,7 +102,8 @@ def search(
         blind = ReviewRow.id.in_(judged) | open_to_them
         query = query.where((ReviewRow.status == ReviewStatus.CLOSED) | theirs | ~blind)
     order = (ReviewRow.created_at, ReviewRow.id)
-    return pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: value(tx, row))
+    page: Page[ReviewRow] = pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: row)
+    return Page(review_values.values(tx, page.items), page.total, page.next)
 
 
 def assign(tx: Transaction, review_id: UUID | str, reviewer: str) -> Review:
@@ -195,7 +156,9 @@ def exclude(tx: Transaction, review_id: UUID | str, reviewer: str, reason: str) 
 
 
 def close(tx: Transaction, review_id: UUID | str, summary: Summary, reason: str = "") -> Review:
-    """End a review: its result becomes evidence on the model. Closing a closed one changes nothing.
+    """End a review: its result becomes evidence on the model, and judges who disagree with it lose their licence.
+
+    Closing a closed one changes nothing.
 
     Raises Conflict while judgements are missing or disagreements unresolved, unless a reason is given.
     """
@@ -217,7 +180,10 @@ def close(tx: Transaction, review_id: UUID | str, summary: Summary, reason: str 
             tx, evaluation.model_id, EvidenceKind.EVALUATION, digest=evaluation.model_digest, source_id=row.id,
             passed=None, summary={**shown, "evaluation": str(evaluation_id), "benchmark": str(evaluation.dataset_id)},
         )  # fmt: skip
-    review_runs.finish(tx, row, review_rubrics.get(tx, row.rubric_digest).rubric, summary)
+    rubric = review_rubrics.get(tx, row.rubric_digest).rubric
+    review_runs.finish(tx, row, rubric, summary)
+    gate_staleness.lock(tx, benchmark := runs.get(tx, row.evaluation_id).dataset_name, row.rubric_digest)
+    gate_staleness.examine(tx, benchmark, rubric)
     tx.audit("review.close", "review", row.id, reason=reason, judged=summary.judged, slots=summary.slots)
     return value(tx, row)
 
@@ -264,37 +230,7 @@ def has_room(tx: Transaction, row: ReviewRow, reviewer: str) -> bool:
 
 def value(tx: Transaction, row: ReviewRow) -> Review:
     """The public value of a row."""
-    run, other = runs.get(tx, row.evaluation_id), runs.get(tx, row.other_id) if row.other_id else None
-    blind = row.status == ReviewStatus.OPEN and tx.actor.id == row.adjudicator and not tx.single_user
-    units = len(_numbers(tx, row))
-    people = _progress(tx, row)
-    live = sum(
-        tx.session.scalars(
-            select(func.count()).select_from(ReviewAssignmentRow).filter_by(review_id=row.id, released_at=None)
-        )
-    )
-    return Review(
-        id=row.id,
-        evaluation_id=None if blind else row.evaluation_id,
-        other_evaluation_id=None if blind else row.other_id,
-        model=None if blind else f"{run.model_name} {run.model_version}",
-        other_model=f"{other.model_name} {other.model_version}" if other and not blind else None,
-        benchmark=f"{run.dataset_name} {run.dataset_version}",
-        rubric_digest=row.rubric_digest,
-        rubric=review_rubrics.get(tx, row.rubric_digest).rubric,
-        overlap=row.overlap,
-        roles=tuple(row.roles),
-        adjudicator=row.adjudicator,
-        status=ReviewStatus(row.status),
-        created_by=row.created_by,
-        created_at=row.created_at,
-        closed_at=row.closed_at,
-        units=units,
-        open_slots=max(0, units * row.overlap - live),
-        scored=sum(person.scored for person in people if not person.excluded),
-        reviewers=tuple(people),
-        result=Summary.model_validate(row.result) if row.result else None,
-    )
+    return review_values.values(tx, [row])[0]
 
 
 def _slots(tx: Transaction, row: ReviewRow, reviewer: str) -> tuple[dict[int, int], int, list[int]]:
@@ -333,25 +269,6 @@ def _give(tx: Transaction, row: ReviewRow, person: str, slots: dict[int, int], f
         for place, (unit, slot) in enumerate(slots.items(), start=first)
     )  # fmt: skip
     tx.session.flush()
-
-
-def _progress(tx: Transaction, row: ReviewRow) -> list[ReviewerProgress]:
-    scored = ReviewScoreRow.review_id == row.id
-    done = dict[str, int](
-        tx.session.execute(
-            select(ReviewScoreRow.reviewer, func.count(ReviewScoreRow.number.distinct()))
-            .where(scored, ReviewScoreRow.adjudication.is_(False))
-            .group_by(ReviewScoreRow.reviewer)
-        ).all()
-    )
-    live = func.count().filter(ReviewAssignmentRow.released_at.is_(None))
-    query = select(ReviewAssignmentRow.reviewer, live).where(ReviewAssignmentRow.review_id == row.id)
-    excluded = set(tx.session.scalars(select(ReviewExclusionRow.reviewer).filter_by(review_id=row.id)))
-    rows = tx.session.execute(query.group_by(ReviewAssignmentRow.reviewer).order_by(ReviewAssignmentRow.reviewer))
-    return [
-        ReviewerProgress(reviewer=name, assigned=count, scored=done.get(name, 0), excluded=name in excluded)
-        for name, count in rows
-    ]
 
 
 def _numbers(tx: Transaction, row: ReviewRow) -> list[int]:

@@ -1,6 +1,6 @@
 """Evaluation runs as work: requested for a model and an approved benchmark, finished with figures as evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -8,23 +8,23 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from llmops_resources import pages, work
+from llmops_resources import work
 from llmops_resources.catalog import approvals, evidence, lineage, lineage_events, versions
 from llmops_resources.catalog.evidence import EvidenceKind
 from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.lineage_events import Artifact, Phase
-from llmops_resources.catalog.versions import Version
+from llmops_resources.catalog.versions import Named, Version
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, NotFound
+from llmops_resources.errors import Conflict
 from llmops_resources.evaluation.contamination import Contamination, Source, Training
 from llmops_resources.evaluation.judged import Judged
 from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
-from llmops_resources.pages import Page, Position
+from llmops_resources.evaluation.through import Generation, Through, without_losses
 from llmops_resources.values import Value
-from llmops_resources.work import WorkItem, WorkState, WorkStatus
+from llmops_resources.work import WorkItem, WorkState
 
 ROOM = "evaluation"
 
@@ -56,7 +56,8 @@ class Counts(Value):
 class Result(Value):
     """What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
 
-    `judged` is what models said that judged another run's answers, `reviewed` what people did.
+    `generation` is of answers that came over HTTP, `judged` what models said that judged another run's answers, and
+    `reviewed` what people did.
     """
 
     metrics: dict[str, Score]
@@ -64,12 +65,23 @@ class Result(Value):
     samples: tuple[Sample, ...]
     counts: Counts
     contamination: Contamination | None = None
+    generation: Generation | None = None
     judged: Judged | None = None
     reviewed: Summary | None = None
 
 
+class Stale(Value):
+    """Since when something does not count any more, and why."""
+
+    at: datetime
+    reason: str
+
+
 class Evaluation(Value):
-    """An evaluation run."""
+    """An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
+
+    `through`: how its model is asked over HTTP; None for one that runs here, from its files.
+    """
 
     id: UUID
     run_type: RunType
@@ -86,8 +98,10 @@ class Evaluation(Value):
     judged_id: UUID | None = None
     judging: dict[str, Any] | None = None
     suite: Suite
+    through: Through | None = None
     result: Result | None
     state: WorkState
+    stale: Stale | None = None
     dagster_asset_key: tuple[str, ...]
 
 
@@ -108,14 +122,22 @@ def request(
     suite: Suite | None = None,
     training_job_id: UUID | None = None,
     batch_id: UUID | None = None,
+    through: Through | None = None,
 ) -> Evaluation:
-    """Request an evaluation. The benchmark must be approved; the model must have files and not be rejected.
+    """Request an evaluation. The benchmark must be approved; the model must have files or a provider.
 
-    A model is evaluated before its approval, because the figures are what the reviewer decides on.
+    A model is evaluated before its approval, because the figures are what the reviewer decides on. Whoever is asked
+    over HTTP only answers: perplexity is left out of their suite. That the endpoint of `through` serves the model is
+    for the caller to check.
     """
     model = evaluable(tx, model_id)
     dataset = approvals.approved_dataset(tx, dataset_id)
+    if model.type is not ModelType.EXTERNAL and through is not None and through.endpoint_id is None:
+        through = None  # a model that runs here is asked nowhere else
+    elif model.type is ModelType.EXTERNAL:
+        through = through or Through()
     suite = suite or Suite()
+    suite = without_losses(suite) if through is not None else suite
     row = EvaluationRow(
         run_type=RunType.AUTOMATED,
         model_id=model.id,
@@ -125,12 +147,16 @@ def request(
         training_job_id=training_job_id,
         batch_id=batch_id,
         suite=suite.json_dict(),
+        through=through.json_dict() if through else None,
         requested_by=tx.actor.id,
     )
     tx.session.add(row)
     tx.session.flush()
-    tx.audit("evaluation.request", "evaluation", row.id, model=str(model.id), dataset=str(dataset.version.id))
-    return _value(tx, row)
+    asked = {"endpoint": str(through.endpoint_id or "")} if through else {}
+    tx.audit(
+        "evaluation.request", "evaluation", row.id, model=str(model.id), dataset=str(dataset.version.id), **asked
+    )
+    return value(tx, row)
 
 
 def request_judged(tx: Transaction, judged: Evaluation, run_type: RunType, judging: Mapping[str, Any]) -> Evaluation:
@@ -149,14 +175,12 @@ def request_judged(tx: Transaction, judged: Evaluation, run_type: RunType, judgi
     tx.session.add(row)
     tx.session.flush()
     tx.audit("evaluation.request", "evaluation", row.id, judged=str(judged.id), run_type=run_type)
-    return _value(tx, row)
+    return value(tx, row)
 
 
 def evaluable(tx: Transaction, model_id: UUID | str) -> Version:
     """A model that an evaluation may be requested for. Raises NotFound or Conflict."""
     model = versions.get(tx, model_id, Kind.MODEL)
-    if model.type is ModelType.EXTERNAL:
-        raise Conflict("external models cannot be evaluated yet", remedy="Evaluate a model that has files here.")
     if model.quarantined_at is not None:
         raise Conflict(f"{model.name} {model.version} was recalled", remedy="Evaluate a version in use.")
     if model.status in {Status.REJECTED, Status.DEPRECATED}:
@@ -174,97 +198,39 @@ def request_after_training(
     return request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite, training_job_id=job_id)
 
 
-def request_again(tx: Transaction, model_name: str, benchmark_name: str) -> Evaluation:
-    """The standing recipe: the last automated evaluation of these names once more, on the newest versions."""
-    automated = select(EvaluationRow).filter_by(run_type=RunType.AUTOMATED)
-    for row in tx.session.scalars(automated.order_by(EvaluationRow.requested_at.desc())):
-        old = _value(tx, row)
-        if (old.model_name, old.dataset_name) == (model_name, benchmark_name):
-            newest_model = next(m for m in versions.of_name(tx, Kind.MODEL, model_name) if m.digest)
-            current = approvals.current(tx, Kind.DATASET, benchmark_name)
-            dataset_id = current.id if current else old.dataset_id
-            return request(tx, model_id=newest_model.id, dataset_id=dataset_id, suite=old.suite)
-    raise NotFound(
-        f"{model_name} was never evaluated on {benchmark_name}", remedy="Request an evaluation of the two first."
-    )
-
-
 def get(tx: Transaction, run_id: UUID | str) -> Evaluation:
     """One evaluation. Raises NotFound."""
-    return _value(tx, work.read(tx, EvaluationRow, run_id, "evaluation"))
-
-
-def search(
-    tx: Transaction,
-    *,
-    model_id: UUID | None = None,
-    dataset_id: UUID | None = None,
-    batch_id: UUID | None = None,
-    judged_id: UUID | None = None,
-    run_type: RunType | None = None,
-    training_job_id: UUID | None = None,
-    status: WorkStatus | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    after: Position | None = None,
-    limit: int = 50,
-) -> Page[Evaluation]:
-    """Evaluations, newest first."""
-    query = select(EvaluationRow)
-    ids = {"model_id": model_id, "dataset_id": dataset_id, "batch_id": batch_id, "judged_id": judged_id}
-    ids["training_job_id"] = training_job_id
-    exact: dict[str, UUID | str | None] = {**ids, "run_type": run_type, "status": status}
-    query = query.filter_by(**{name: wanted for name, wanted in exact.items() if wanted is not None})
-    if since is not None:
-        query = query.where(EvaluationRow.requested_at >= since)
-    if until is not None:
-        query = query.where(EvaluationRow.requested_at < until)
-    order = (EvaluationRow.requested_at, EvaluationRow.id)
-    return pages.fetch(tx, query, order, after=after, limit=limit, value=lambda row: _value(tx, row))
-
-
-def name_pairs(tx: Transaction) -> list[tuple[str, str]]:
-    """Every (model name, benchmark name) that was ever evaluated, in order of first appearance."""
-    pairs: dict[tuple[str, str], None] = {}
-    for row in tx.session.scalars(select(EvaluationRow).order_by(EvaluationRow.requested_at)):
-        value = _value(tx, row)
-        pairs[value.model_name, value.dataset_name] = None
-    return list(pairs)
-
-
-def of_names(tx: Transaction, model_name: str, benchmark_name: str) -> list[Evaluation]:
-    """The finished automated evaluations of every version of a model on every version of a benchmark, oldest first."""
-    models = [version.id for version in versions.of_name(tx, Kind.MODEL, model_name)]
-    benchmarks = [version.id for version in versions.of_name(tx, Kind.DATASET, benchmark_name)]
-    query = (
-        select(EvaluationRow)
-        .where(EvaluationRow.model_id.in_(models), EvaluationRow.dataset_id.in_(benchmarks))
-        .where(EvaluationRow.status == WorkStatus.SUCCEEDED, EvaluationRow.run_type == RunType.AUTOMATED)
-        .order_by(EvaluationRow.requested_at, EvaluationRow.id)
-    )
-    return [_value(tx, row) for row in tx.session.scalars(query)]
+    return value(tx, work.read(tx, EvaluationRow, run_id, "evaluation"))
 
 
 def active(tx: Transaction) -> list[WorkItem]:
     """Evaluations that still need a run; those by people need none."""
     query = select(EvaluationRow).where(EvaluationRow.status.in_(work.ACTIVE), EvaluationRow.run_type != RunType.HUMAN)
     query = query.order_by(EvaluationRow.queued_at)
-    return [work.item(tx, row, ROOM, _value(tx, row).dagster_asset_key) for row in tx.session.scalars(query)]
+    rows = tx.session.scalars(query).all()
+    return [
+        work.item(tx, row, ROOM, each.dagster_asset_key) for row, each in zip(rows, values(tx, rows), strict=True)
+    ]
 
 
 def claim(tx: Transaction, evaluation_id: UUID, *, attempt: int, run_id: str) -> EvaluationTask:
     """Take the evaluation for a run that holds its lease."""
     row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
     work.claim(row, attempt=attempt, run_id=run_id)
-    dataset = approvals.approved_dataset(tx, row.dataset_id)
-    model = versions.get(tx, row.model_id, Kind.MODEL)
-    if dataset.digest != row.dataset_digest or model.digest != row.model_digest:
-        raise Conflict("an input changed after the request", remedy="Request the evaluation again.")
+    found = task(tx, value(tx, row))
     tx.audit("evaluation.start", "evaluation", row.id, run=run_id, attempt=attempt)
     _tell(tx, row, Phase.START)
-    return EvaluationTask(
-        evaluation=_value(tx, row), model=model, dataset=dataset.version, training=training_of(tx, model.id)
-    )
+    return found
+
+
+def task(tx: Transaction, evaluation: Evaluation) -> EvaluationTask:
+    """What an evaluation needs. Raises Conflict when its benchmark is not approved any more, or an input changed."""
+    dataset = approvals.approved_dataset(tx, evaluation.dataset_id)
+    model = versions.get(tx, evaluation.model_id, Kind.MODEL)
+    if dataset.digest != evaluation.dataset_digest or model.digest != evaluation.model_digest:
+        raise Conflict("an input changed after the request", remedy="Request the evaluation again.")
+    training = training_of(tx, model.id)
+    return EvaluationTask(evaluation=evaluation, model=model, dataset=dataset.version, training=training)
 
 
 def training_of(tx: Transaction, model_id: UUID) -> Training:
@@ -304,7 +270,7 @@ def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str)
         summary=summary,
     )
     _tell(tx, row, Phase.COMPLETE, result=result)
-    return _value(tx, row)
+    return value(tx, row)
 
 
 def fail(tx: Transaction, evaluation_id: UUID, error: str, *, run_id: str | None = None) -> None:
@@ -348,16 +314,26 @@ def _tell(
     )
 
 
-def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
-    model, dataset = versions.remembered(tx, row.model_id), versions.remembered(tx, row.dataset_id)
+def value(tx: Transaction, row: EvaluationRow) -> Evaluation:
+    """The public value of a row."""
+    return values(tx, [row])[0]
+
+
+def values(tx: Transaction, rows: Sequence[EvaluationRow]) -> list[Evaluation]:
+    """The public values of rows, with one question for all their versions."""
+    names = versions.named(tx, {each for row in rows for each in (row.model_id, row.dataset_id)})
+    return [_value(row, names[row.model_id], names[row.dataset_id]) for row in rows]
+
+
+def _value(row: EvaluationRow, model: Named, dataset: Named) -> Evaluation:
     return Evaluation(
         id=row.id,
         run_type=RunType(row.run_type),
-        model_id=model.id,
+        model_id=row.model_id,
         model_name=model.name,
         model_version=model.version,
         model_digest=row.model_digest,
-        dataset_id=dataset.id,
+        dataset_id=row.dataset_id,
         dataset_name=dataset.name,
         dataset_version=dataset.version,
         dataset_digest=row.dataset_digest,
@@ -366,7 +342,9 @@ def _value(tx: Transaction, row: EvaluationRow) -> Evaluation:
         judged_id=row.judged_id,
         judging=row.judging,
         suite=stored(row.suite),
+        through=Through.model_validate(row.through) if row.through else None,
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),
+        stale=Stale(at=row.stale_at, reason=row.stale_reason or "") if row.stale_at else None,
         dagster_asset_key=("evaluations", model.name, dataset.name),
     )

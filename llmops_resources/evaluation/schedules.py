@@ -15,7 +15,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from llmops_resources.catalog import approvals, versions
-from llmops_resources.catalog.lifecycle import Kind
+from llmops_resources.catalog.lifecycle import Kind, ModelType
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Transaction
 from llmops_resources.errors import (
@@ -29,6 +29,7 @@ from llmops_resources.errors import (
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.suite import Suite, stored
 from llmops_resources.evaluation.tables import EvaluationRow, EvaluationScheduleRow
+from llmops_resources.evaluation.through import without_losses
 from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.values import Value, utc_now
 from llmops_resources.work import WorkStatus
@@ -151,9 +152,11 @@ def _ask(tx: Transaction, row: EvaluationScheduleRow) -> tuple[str, UUID | None]
         model, dataset = _model(tx, row.model_name), approvals.current(tx, Kind.DATASET, row.benchmark_name)
         if dataset is None:
             return f"{row.benchmark_name} has no approved version", None
-        if not row.always and (before := _before(tx, model, dataset, row.suite)) is not None:
+        suite = stored(row.suite)
+        asked = without_losses(suite) if model.type is ModelType.EXTERNAL else suite
+        if not row.always and (before := _before(tx, model, dataset, asked.json_dict())) is not None:
             return f"nothing changed since evaluation {before}", None
-        run = runs.request(tx, model_id=model.id, dataset_id=dataset.id, suite=stored(row.suite))
+        run = runs.request(tx, model_id=model.id, dataset_id=dataset.id, suite=suite)
     except PlatformError as error:  # it is refused as it would be to a person; the next time may do
         return error.told[:500], None
     return "requested", run.id

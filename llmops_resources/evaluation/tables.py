@@ -15,7 +15,8 @@ from llmops_resources.work import WorkRow
 class EvaluationRow(WorkRow, Base):
     """A requested evaluation of one model version on one benchmark version.
 
-    A human or judge run has the automated run whose answers it judges, and what it judges them by.
+    A human or judge run has the automated run whose answers it judges, and what it judges them by. One is stale when
+    a gate leaned on its judges and their licence was revoked later.
     """
 
     __tablename__ = "evaluation_runs"
@@ -31,6 +32,9 @@ class EvaluationRow(WorkRow, Base):
     judging: Mapped[dict[str, Any] | None]
     suite: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
+    through: Mapped[dict[str, Any] | None]
+    stale_at: Mapped[datetime | None]
+    stale_reason: Mapped[str | None]
 
 
 class EvaluationScheduleRow(Base):
@@ -80,6 +84,16 @@ class GateVerdictRow(Base):
     evaluation_id: Mapped[UUID] = mapped_column(ForeignKey("evaluation_runs.id"), index=True)
     content: Mapped[dict[str, Any]]
     recorded_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class StaleVerdictRow(Base):
+    """A verdict that leaned on a judge whose licence was revoked later; never changed."""
+
+    __tablename__ = "stale_gate_verdicts"
+
+    verdict_id: Mapped[UUID] = mapped_column(ForeignKey("gate_verdicts.id"), primary_key=True)
+    reason: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class ReviewRubricRow(Base):

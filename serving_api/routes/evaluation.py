@@ -8,14 +8,16 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from llmops_resources.database import Actor
+from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
-from llmops_resources.evaluation import batches, comparing, runs
+from llmops_resources.evaluation import batches, comparing, run_lists, runs
 from llmops_resources.evaluation.batches import MOST_MODELS, EvaluationBatch
 from llmops_resources.evaluation.comparing import EvaluationComparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
 from llmops_resources.evaluation.suite import DEFAULT_METRICS, MetricName, Suite, Tokenization, chosen
+from llmops_resources.evaluation.through import AT_ONCE, AtOnce, Through
 from llmops_resources.governance.permissions import Permission
+from llmops_resources.serving import endpoints
 from llmops_resources.work import WorkStatus
 from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
@@ -42,6 +44,7 @@ class SuiteBody(Body):
     prompt_column: Annotated[str, Field(min_length=1)] = "question"
     answer_column: Annotated[str, Field(min_length=1)] = "answer"
     max_new_tokens: Annotated[int, Field(ge=1, le=1024)] = 48
+    at_once: AtOnce = Field(AT_ONCE, description="Questions under way at once, where a model is asked over HTTP.")
 
     def suite(self) -> Suite:
         """How the models are asked and scored. Raises ValidationFailed for unknown metrics, and for other types."""
@@ -61,7 +64,22 @@ class SuiteBody(Body):
 
 
 class EvaluationCreate(SuiteBody):
+    """With `endpoint_id` the answers come from the endpoint, which must serve the model; an external model without
+    one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out."""
+
     model_id: UUID
+    endpoint_id: UUID | None = None
+
+    def through(self, tx: Transaction) -> Through:
+        """How the model is asked, where it is asked. Raises NotFound, or ValidationFailed for another's endpoint."""
+        if self.endpoint_id is None:
+            return Through(at_once=self.at_once)
+        endpoint = endpoints.get(tx, self.endpoint_id)
+        if endpoint.model_id != self.model_id:
+            what = f"{endpoint.route} serves {endpoint.model_name} {endpoint.version}"
+            problem = field_problem("endpointId", what, "Name an endpoint that serves the model, or that model.")
+            raise ValidationFailed("the endpoint does not serve the model", details=[problem])
+        return Through(endpoint_id=endpoint.id, route=endpoint.route, at_once=self.at_once)
 
 
 class EvaluationBatchCreate(SuiteBody):
@@ -89,7 +107,7 @@ def list_evaluations(
 ) -> Envelope[list[Evaluation]]:
     key = platform.settings.signing_key()
     with platform.transaction(actor) as tx:
-        page = runs.search(
+        page = run_lists.search(
             tx,
             model_id=model_id,
             dataset_id=dataset_id,
@@ -117,7 +135,9 @@ def create_evaluation(
         request,
         key,
         body.model_dump_json(),
-        lambda tx: runs.request(tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite),
+        lambda tx: runs.request(
+            tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite, through=body.through(tx)
+        ),
     )
     return ok(answer, "the evaluation is queued")
 
@@ -134,7 +154,9 @@ def create_evaluation_batch(
         request,
         key,
         body.model_dump_json(),
-        lambda tx: batches.request(tx, model_ids=body.model_ids, dataset_id=body.dataset_id, suite=suite),
+        lambda tx: batches.request(
+            tx, model_ids=body.model_ids, dataset_id=body.dataset_id, suite=suite, at_once=body.at_once
+        ),
     )
     return ok(answer, "the evaluations are queued")
 

@@ -4,12 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import gate_verdicts
+from llmops_resources.evaluation.gate_conditions import Condition, Label, check_together
 from llmops_resources.evaluation.gate_verdicts import DeclaredGate, GateVerdict
-from llmops_resources.evaluation.gates import LEAST_SAMPLES, Condition, Gate, Label
+from llmops_resources.evaluation.gates import LEAST_SAMPLES, Gate
 from llmops_resources.governance.permissions import Permission
 from serving_api.dependencies import Doors, IdempotencyKey, Requires, audited_refusal, create_once
 from serving_api.envelope import Envelope, ok
@@ -27,6 +28,11 @@ class GateCreate(Body):
     benchmark: Label
     conditions: Annotated[list[Condition], Field(max_length=20)]
     min_samples: Annotated[int, Field(ge=LEAST_SAMPLES, le=1_000_000)] = LEAST_SAMPLES
+
+    @model_validator(mode="after")
+    def _together(self) -> "GateCreate":
+        check_together(self.conditions)
+        return self
 
     def gate(self) -> Gate:
         return Gate(

@@ -23,7 +23,7 @@ from llmops_resources.evaluation.review_results import Summary
 from llmops_resources.evaluation.review_rubrics import Criterion, KeptRubric, Rubric
 from llmops_resources.evaluation.review_submissions import Rating, Submitted
 from llmops_resources.evaluation.review_tasks import MyReview, Submission, Task
-from llmops_resources.evaluation.reviews import Review
+from llmops_resources.evaluation.review_values import Review
 from llmops_resources.governance.permissions import Permission, Role
 from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, audited_refusal, create_once

@@ -14,7 +14,8 @@ from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.errors import Forbidden
 from llmops_resources.evaluation import gate_verdicts, runs
-from llmops_resources.evaluation.gates import Gate, Threshold
+from llmops_resources.evaluation.gate_conditions import Threshold
+from llmops_resources.evaluation.gates import Gate
 from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample, Score
 from llmops_resources.evaluation.suite import MetricName
 from llmops_resources.platform import Platform

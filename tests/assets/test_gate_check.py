@@ -5,7 +5,8 @@ import dagster as dg
 from llmops_assets.evaluation.gates import build_gate_check
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.evaluation import gate_verdicts
-from llmops_resources.evaluation.gates import Gate, Threshold
+from llmops_resources.evaluation.gate_conditions import Threshold
+from llmops_resources.evaluation.gates import Gate
 from llmops_resources.evaluation.suite import MetricName
 from llmops_resources.platform import Platform
 from tests.factories import ADMIN, approved, uploaded

@@ -10,7 +10,7 @@ from llmops_resources.catalog.lineage import Role
 from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict, Forbidden, ValidationFailed
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import run_lists, runs
 from llmops_resources.gateway import routes
 from llmops_resources.governance import audit
 from llmops_resources.impact import graph, withdrawal
@@ -93,7 +93,7 @@ def test_after_a_recall_nothing_that_came_from_it_can_be_used(
             assert approvals.current(tx, version.kind, version.name) is None
         assert approvals.is_live(tx, family["stranger"].id, family["stranger"].manifest.digest)
         assert jobs.get(tx, job.id).state.status is WorkStatus.CANCELLED
-        assert runs.search(tx, status=WorkStatus.QUEUED).items == []
+        assert run_lists.search(tx, status=WorkStatus.QUEUED).items == []
         snapshot = routes.load(tx, platform.settings)
         assert isinstance(snapshot.targets["tuned"].refusal, Conflict)
         assert not isinstance(snapshot.targets["stranger"].refusal, Conflict)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from benchmarks.gates import false_positives
 from llmops_resources.evaluation import betting
-from llmops_resources.evaluation.gates import Gate, NonInferiority, Threshold
+from llmops_resources.evaluation.gate_conditions import NonInferiority, Threshold
+from llmops_resources.evaluation.gates import Gate
 from llmops_resources.evaluation.suite import MetricName
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=60)

@@ -13,9 +13,11 @@ from playwright.sync_api import expect
 from llmops_assets.claims import ACTOR
 from llmops_assets.evaluation.judge import judge
 from llmops_resources.catalog.versions import Version
-from llmops_resources.evaluation import gate_verdicts, judge_runs, runs
+from llmops_resources.evaluation import gate_verdicts, judge_runs, review_rubrics, runs
 from llmops_resources.evaluation.contamination import Contamination, How, Overlap, Source, Training
-from llmops_resources.evaluation.gates import Gate, Threshold
+from llmops_resources.evaluation.gate_conditions import JudgeThreshold, Threshold
+from llmops_resources.evaluation.gates import Gate
+from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite
 from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import MetricName
@@ -24,7 +26,7 @@ from llmops_resources.settings import Settings
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
 from tests.evaluation.judge_server import JudgeServer, running_judge, verdict
 from tests.evaluation.reviewing import benchmark, model_of
-from tests.evaluation.test_judging import outside
+from tests.evaluation.test_judging import RUBRIC, _reviewed, outside
 from tests.factories import ADMIN
 from tests.journeys.accessibility import in_light, missed_by_tab, serious
 from tests.journeys.browser import Console, console
@@ -149,6 +151,38 @@ def test_a_model_is_set_to_judge_and_its_report_is_read(
     visitor.field("Requested before").fill("2020-01-01")
     expect(page.get_by_text("No evaluation matches these filters")).to_be_visible()
     assert "endDate=2020-01-01" in page.url
+
+
+def test_what_leaned_on_a_judge_that_lost_its_licence_is_marked_wherever_it_stands(
+    platform: Platform, server: JudgeServer, run: Evaluation, visitor: Console, tmp_path: Path
+) -> None:
+    right = {at: 5 if at < 30 else 1 for at in range(40)}
+    _reviewed(platform, run, {"ann": right, "ben": right})
+    with platform.transaction(ADMIN) as tx:
+        rubric = review_rubrics.keep(tx, RUBRIC.model_copy(update={"name": "judges"}))
+        asks = JudgeThreshold(rubric=rubric.digest, criterion="right", at_least=2.0)
+        gate_verdicts.declare(tx, Gate(name="people's word", model="one", benchmark="exam", conditions=(asks,)))
+    with platform.transaction(ADMIN) as tx:
+        suite = JudgeSuite(rubric=rubric.rubric, judges=(Judge(model_id=outside(platform, server, "arbiter")),))
+        judging = judge_runs.request(tx, run.id, suite)
+    _judged(platform, judging.id, tmp_path)
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{judging.id}")
+    gates = page.get_by_role("region", name="Gates")
+    expect(gates.get_by_role("heading", name="people's word passed")).to_be_visible()
+    expect(page.get_by_text("stale", exact=True)).to_have_count(0)
+    turned = {at: 6 - value for at, value in right.items()}
+    _reviewed(platform, run, {"ann": turned, "ben": turned})
+    visitor.open(f"/evaluation/runs/{judging.id}")
+    expect(gates).to_contain_text("This verdict does not count any more: the judge of right lost its licence")
+    note = page.get_by_role("note")
+    expect(note).to_contain_text("A gate leaned on these judges, and they lost their licence")
+    _is_sound(visitor, "stale")
+    visitor.open("/evaluation/runs?runType=llm_judge")
+    expect(page.get_by_role("row").nth(1)).to_contain_text("stale")
+    visitor.open(f"/evaluation/runs/{run.id}")
+    judged = page.get_by_role("region", name="Judged by people and models")
+    expect(judged.get_by_role("listitem").filter(has_text="stale")).to_have_count(1)
 
 
 def test_a_review_is_opened_with_a_new_rubric_and_refusals_stand_beside_their_fields(

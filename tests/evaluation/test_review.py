@@ -16,7 +16,7 @@ from llmops_resources.errors import Conflict, Forbidden, PlatformError, Validati
 from llmops_resources.evaluation import review_adjudication, review_rubrics, review_tasks, reviews
 from llmops_resources.evaluation.review_opening import ReviewPlan
 from llmops_resources.evaluation.review_tasks import Submission, Task
-from llmops_resources.evaluation.reviews import Review, ReviewStatus
+from llmops_resources.evaluation.review_values import Review, ReviewStatus
 from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.evaluation.tables import ReviewScoreRow
 from llmops_resources.governance import audit

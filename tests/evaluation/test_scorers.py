@@ -10,7 +10,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from seqeval.metrics import f1_score as seqeval_f1
-from seqeval.scheme import IOB2
+from seqeval.scheme import IOB2, Entities
 from sklearn.metrics import f1_score as sklearn_f1
 
 from llmops_resources.evaluation.estimates import Estimate
@@ -146,6 +146,12 @@ def test_ner_f1_is_the_strict_one_of_seqeval() -> None:
     found = [[tag if rng.random() < 0.7 else rng.choice(tags) for tag in sentence] for sentence in gold]
     pairs = [labels.entities(" ".join(got), " ".join(want)) for got, want in zip(found, gold, strict=True)]
     assert value(labels.ner_f1(pairs)) == pytest.approx(seqeval_f1(gold, found, mode="strict", scheme=IOB2))
+
+
+@given(st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-A-B", "I-A-B"]), min_size=1, max_size=12))
+def test_entities_are_those_that_seqeval_reads_strictly(tags: list[str]) -> None:
+    theirs = {(entity.tag, entity.start, entity.end) for entity in Entities([tags], IOB2).entities[0]}
+    assert labels.entities(" ".join(tags), " ".join(tags)) == (theirs, theirs)
 
 
 def test_an_answer_that_cannot_be_aligned_misses_every_entity_and_costs_no_sample() -> None:

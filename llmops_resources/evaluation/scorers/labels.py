@@ -90,7 +90,14 @@ def _is_tag(tag: str) -> bool:
 
 
 def _spans(tags: list[str]) -> Spans:
-    # Imported when it is first asked for: it brings scikit-learn, which takes a second.
-    from seqeval.scheme import IOB2, Entities  # noqa: PLC0415
-
-    return {(entity.tag, entity.start, entity.end) for entity in Entities([tags], IOB2).entities[0]}
+    """As seqeval's strict IOB2: only B begins an entity, and only I of the same type goes on with it."""
+    found: Spans = set()
+    kind, start = "", -1
+    for at, tag in enumerate([*tags, "O"]):
+        mark, _, name = tag.partition("-")
+        if start >= 0 and (mark, name) != ("I", kind):
+            found.add((kind, start, at))
+            start = -1
+        if mark == "B":
+            kind, start = name, at
+    return found

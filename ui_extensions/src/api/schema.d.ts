@@ -3423,14 +3423,16 @@ export interface components {
          * @description One condition: the figure over `n` samples and its one-sided confidence bound, which is what is judged.
          *
          *     Differences are candidate minus baseline. `p` is adjusted by Holm and compared with the verdict's `alpha`.
+         *     `licence`: what the judge's scores leaned on, where a judge gave them.
          */
         ConditionVerdict: {
             /** Bound */
             bound?: number | null;
             /** Condition */
-            condition: components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"];
+            condition: components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"];
             /** Figure */
             figure?: number | null;
+            licence?: components["schemas"]["Licence"] | null;
             /**
              * N
              * @default 0
@@ -5548,7 +5550,9 @@ export interface components {
         };
         /**
          * Evaluation
-         * @description An evaluation run.
+         * @description An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
+         *
+         *     `through`: how its model is asked over HTTP; None for one that runs here, from its files.
          */
         Evaluation: {
             /** Batchid */
@@ -5590,8 +5594,10 @@ export interface components {
             modelVersion: string;
             result: components["schemas"]["Result"] | null;
             runType: components["schemas"]["RunType"];
+            stale?: components["schemas"]["Stale"] | null;
             state: components["schemas"]["WorkState"];
             suite: components["schemas"]["Suite"];
+            through?: components["schemas"]["Through"] | null;
             /** Trainingjobid */
             trainingJobId: string | null;
         };
@@ -5615,6 +5621,12 @@ export interface components {
              * @default answer
              */
             answerColumn: string;
+            /**
+             * Atonce
+             * @description Questions under way at once, where a model is asked over HTTP.
+             * @default 4
+             */
+            atOnce: number;
             /**
              * Datasetid
              * Format: uuid
@@ -5663,7 +5675,11 @@ export interface components {
             metrics: components["schemas"]["MetricComparison"][];
             second: components["schemas"]["Evaluation"];
         };
-        /** EvaluationCreate */
+        /**
+         * EvaluationCreate
+         * @description With `endpoint_id` the answers come from the endpoint, which must serve the model; an external model without
+         *     one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out.
+         */
         EvaluationCreate: {
             /**
              * Answercolumn
@@ -5671,10 +5687,18 @@ export interface components {
              */
             answerColumn: string;
             /**
+             * Atonce
+             * @description Questions under way at once, where a model is asked over HTTP.
+             * @default 4
+             */
+            atOnce: number;
+            /**
              * Datasetid
              * Format: uuid
              */
             datasetId: string;
+            /** Endpointid */
+            endpointId?: string | null;
             /**
              * Maxnewtokens
              * @default 48
@@ -5915,7 +5939,7 @@ export interface components {
             /** Benchmark */
             benchmark: string;
             /** Conditions */
-            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"])[];
             /**
              * Minsamples
              * @default 30
@@ -5934,7 +5958,7 @@ export interface components {
             /** Benchmark */
             benchmark: string;
             /** Conditions */
-            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"])[];
+            conditions: (components["schemas"]["Threshold"] | components["schemas"]["NonInferiority"] | components["schemas"]["JudgeThreshold"])[];
             /**
              * Minsamples
              * @default 30
@@ -5947,7 +5971,7 @@ export interface components {
         };
         /**
          * GateVerdict
-         * @description What a gate said about an evaluation.
+         * @description What a gate said about an evaluation. A `stale` one counts no more: a judge it leaned on lost its licence.
          */
         GateVerdict: {
             /**
@@ -5966,7 +5990,42 @@ export interface components {
              * Format: date-time
              */
             recordedAt: string;
+            stale?: components["schemas"]["Stale"] | null;
             verdict: components["schemas"]["llmops_resources__evaluation__gates__Verdict"];
+        };
+        /**
+         * Generation
+         * @description What asking came to. `unanswered` questions never got an answer, also after trying again.
+         *
+         *     Tokens are as the model's server counted them, None where it did not; `cost` is by the dated prices of the
+         *     platform, None where a price or a count is missing, which is not zero. Nobody promises that the same question gets
+         *     the same answer again: `repeatable` is false.
+         */
+        Generation: {
+            /** Answered */
+            answered: number;
+            /** Asked */
+            asked: number;
+            /**
+             * By
+             * @enum {string}
+             */
+            by: "provider" | "endpoint";
+            /** Cost */
+            cost: string | null;
+            /** Currency */
+            currency: string | null;
+            /** Inputtokens */
+            inputTokens: number | null;
+            /** Outputtokens */
+            outputTokens: number | null;
+            /**
+             * Repeatable
+             * @default false
+             */
+            repeatable: boolean;
+            /** Unanswered */
+            unanswered: number;
         };
         /**
          * Graph
@@ -6369,6 +6428,40 @@ export interface components {
             silent: number;
             /** Unreadable */
             unreadable: number;
+        };
+        /**
+         * JudgeThreshold
+         * @description The mean of what a judge says of single answers is at least, or at most, a bound on the criterion's own scale.
+         *
+         *     `rubric` is the digest of what is judged by; `judge_id` the catalog model that judges, missing for what the judges
+         *     of a run say together. Their scores count only while they are licensed on these terms.
+         */
+        JudgeThreshold: {
+            /** Atleast */
+            atLeast?: number | null;
+            /** Atmost */
+            atMost?: number | null;
+            /** Criterion */
+            criterion: string;
+            /** Judgeid */
+            judgeId?: string | null;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "judge";
+            /** Rubric */
+            rubric: string;
+            /**
+             * @default {
+             *       "agreement": 0.4,
+             *       "coverage": 0.95,
+             *       "margin": 0.1,
+             *       "newest": 500,
+             *       "units": 30
+             *     }
+             */
+            terms: components["schemas"]["Terms"];
         };
         /**
          * Judged
@@ -8004,11 +8097,13 @@ export interface components {
          * Result
          * @description What an evaluation found, and the protocol that makes it comparable. Older results have no contamination.
          *
-         *     `judged` is what models said that judged another run's answers, `reviewed` what people did.
+         *     `generation` is of answers that came over HTTP, `judged` what models said that judged another run's answers, and
+         *     `reviewed` what people did.
          */
         Result: {
             contamination?: components["schemas"]["Contamination"] | null;
             counts: components["schemas"]["Counts"];
+            generation?: components["schemas"]["Generation"] | null;
             judged?: components["schemas"]["Judged"] | null;
             /** Metrics */
             metrics: {
@@ -8542,6 +8637,19 @@ export interface components {
             unpriced: number;
         };
         /**
+         * Stale
+         * @description Since when something does not count any more, and why.
+         */
+        Stale: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Status
          * @enum {string}
          */
@@ -8779,6 +8887,7 @@ export interface components {
          * Terms
          * @description What a licence asks for. `coverage` is the share of the units judged by people that the judge judged as well;
          *     `agreement` the alpha that people must reach among themselves, since who agrees with nobody measures nobody.
+         *     Only so many of the `newest` units count, by when people judged them: an old agreement covers no later drift.
          */
         Terms: {
             /**
@@ -8796,6 +8905,11 @@ export interface components {
              * @default 0.1
              */
             margin: number;
+            /**
+             * Newest
+             * @default 500
+             */
+            newest: number;
             /**
              * Units
              * @default 30
@@ -8817,6 +8931,26 @@ export interface components {
              */
             kind: "threshold";
             metric: components["schemas"]["MetricName"];
+        };
+        /**
+         * Through
+         * @description How a model is asked over HTTP: at the endpoint, or at the provider of an external model without one.
+         *
+         *     At most so many questions are under way `at_once`.
+         */
+        Through: {
+            /**
+             * Atonce
+             * @default 4
+             */
+            atOnce: number;
+            /** Endpointid */
+            endpointId?: string | null;
+            /**
+             * Route
+             * @default
+             */
+            route: string;
         };
         /**
          * Tokenization

@@ -6,6 +6,7 @@ import { useList } from '../../api/lists';
 import { isActive } from '../../kit/status';
 
 export type Evaluation = Schema<'Evaluation'>;
+export type Generation = Schema<'Generation'>;
 export type Score = Schema<'Score'>;
 export type Sample = Schema<'Sample'>;
 export type Comparison = Schema<'EvaluationComparison'>;
@@ -75,14 +76,21 @@ export function useEvaluation(id: MaybeRefOrGetter<string>) {
 /** At most so many models are evaluated in one request. */
 export const BATCHED_AT_MOST = 20;
 
-/** Evaluations of one model or several on one benchmark: all are requested, or none. A single one belongs to no batch. */
-export async function createEvaluations({ modelIds, ...suite }: BatchRequest, key: string): Promise<Pick<Batch, 'runs'> & { id?: string }> {
+/**
+ * Evaluations of one model or several on one benchmark: all are requested, or none. A single one belongs to no batch,
+ * and its answers may come from an endpoint.
+ */
+export async function createEvaluations(
+  { modelIds, ...suite }: BatchRequest,
+  endpointId: string | null,
+  key: string,
+): Promise<Pick<Batch, 'runs'> & { id?: string }> {
   const headers = { 'Idempotency-Key': key };
   const [modelId, ...others] = modelIds;
   if (modelId === undefined || others.length) {
     return unwrap(await api.POST('/llm-ops/v1/evaluation/runs/batch', { body: { ...suite, modelIds }, headers }));
   }
-  return { runs: [unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body: { ...suite, modelId }, headers }))] };
+  return { runs: [unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body: { ...suite, modelId, endpointId }, headers }))] };
 }
 
 /** At most so many runs are compared at once, the baseline included. */

@@ -1,0 +1,90 @@
+"""An evaluation through an endpoint is asked for in the console, and its page says who answered and what it cost."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from llmops_resources.catalog.versions import Version
+from llmops_resources.platform import Platform
+from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
+from tests.assets.conftest import Materialize
+from tests.assets.conftest import instance as instance  # noqa: PLC0414
+from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
+from tests.evaluation.answer_server import AnswerServer
+from tests.evaluation.test_answers_over_http import _served
+from tests.evaluation.test_answers_over_http import exam as exam  # noqa: PLC0414
+from tests.evaluation.test_answers_over_http import outsider as outsider  # noqa: PLC0414
+from tests.evaluation.test_answers_over_http import server as server  # noqa: PLC0414
+from tests.evaluation.test_answers_over_http import settings as settings  # noqa: PLC0414
+from tests.journeys.accessibility import in_light, serious
+from tests.journeys.browser import Console, console
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
+NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+#: A message that has no words shows its key.
+KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
+
+
+@pytest.fixture
+def visitor(api: httpx.Client) -> Iterator[Console]:
+    """A browser of its own."""
+    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
+        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
+        yield opened
+
+
+def test_answers_come_from_the_endpoint_that_was_chosen_and_the_page_says_so(
+    platform: Platform, server: AnswerServer, exam: Version, visitor: Console, materialize: Materialize
+) -> None:
+    server.model = "chat"
+    endpoint = _served(platform, server)
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/new?modelId={endpoint.model_id}")
+    visitor.field("Benchmark").select_option("exam 1")
+    expect(page.get_by_label("Questions at once")).to_have_count(0)  # the model's own files are nobody's server
+    visitor.field("Answers from").select_option("dev/chat")
+    expect(page.get_by_label("Questions at once")).to_have_value("4")
+    _is_sound(visitor, "create-over-http")
+    visitor.button("Start evaluation").press("Enter")
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    assert materialize(("evaluations", "ours", "exam"), row=f"{page.url.rsplit('/', 1)[1]}:1").success
+    visitor.button("Refresh").press("Enter")
+    asked = page.get_by_role("region", name="Asked over HTTP")
+    expect(asked).to_contain_text("The endpoint chat answered.")
+    expect(asked).to_contain_text("11 of 11")
+    expect(asked).to_contain_text("1,100 / 110")
+    expect(asked).to_contain_text("unknown: no price")
+    _is_sound(visitor, "asked-over-http")
+
+
+def test_an_external_model_can_be_chosen_and_has_its_provider_asked(
+    outsider: Version, exam: Version, visitor: Console, api: httpx.Client
+) -> None:
+    page = visitor.page
+    visitor.open("/evaluation/runs/new")
+    visitor.field("Model").select_option("outsider 1")
+    visitor.field("Benchmark").select_option("exam 1")
+    expect(page.get_by_text("perplexity is left out")).to_be_visible()
+    page.get_by_label("Questions at once").fill("2")
+    visitor.button("Start evaluation").press("Enter")
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
+    run = api.get(f"/evaluation/runs/{page.url.rsplit('/', 1)[1]}").json()["data"]
+    assert run["through"] == {"endpointId": None, "route": "", "atOnce": 2}
+    assert "perplexity" not in run["suite"]["metrics"]
+
+
+def _is_sound(visitor: Console, name: str) -> None:
+    """For axe in both themes, and on a phone."""
+    page = visitor.page
+    assert serious(page, iframes=False) == [], page.url
+    in_light(page)
+    for size in (NARROW, WIDE):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
+        assert page.evaluate(KEYS) == []
+        if shots := os.environ.get("SHOTS"):
+            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)

@@ -43,6 +43,8 @@ from serving_api.routes import (
     models,
     observability,
     policies,
+    prompt_bindings,
+    prompt_experiments,
     prompts,
     providers,
     runtimes,
@@ -105,8 +107,8 @@ def create_api(
     problems.install(api)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
-        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, schedules, serving, runtimes, governance,
+        datasets, comparisons, models, imports, providers, prompts, prompt_bindings, prompt_experiments,
+        lineage, approvals, experiments, live, training, evaluation, gates, human_reviews, judges, schedules, serving, runtimes, governance,
         api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:

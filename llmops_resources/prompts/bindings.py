@@ -46,15 +46,22 @@ class Binding(Value):
     bound_at: datetime
 
 
-def bind(
-    tx: Transaction, route: str, prompt_id: UUID | str, *, reason: str = "", experiment_id: UUID | None = None
-) -> Binding:
+def bind(tx: Transaction, route: str, prompt_id: UUID | str, *, reason: str = "") -> Binding:
     """Make calls to a route with an approved prompt version from now on; the one that it has already changes nothing.
 
     Raises Forbidden, NotFound, ValidationFailed for a route that nobody serves, Conflict for a version that is not
     approved or while an experiment runs there.
     """
-    name = begin(tx, route)
+    return _bind(tx, begin(tx, route), prompt_id, reason, None)
+
+
+def adopt(tx: Transaction, route: str, prompt_id: UUID | str, *, reason: str, experiment_id: UUID) -> Binding:
+    """Bind what an experiment found; the reviewer's decision is what permits it. Raises as `bind`."""
+    require(tx.actor, Permission.VERSION_APPROVE)
+    return _bind(tx, _free(tx, hold(tx, route)), prompt_id, reason, experiment_id)
+
+
+def _bind(tx: Transaction, name: str, prompt_id: UUID | str, reason: str, experiment_id: UUID | None) -> Binding:
     approved = approvals.approved_prompt(tx, prompt_id)
     now = _current(tx, name)
     if now is not None and now.prompt_id == approved.version.id:
@@ -95,6 +102,10 @@ def begin(tx: Transaction, route: str, *, served: bool = True) -> str:
     if served and not endpoints.search(tx, route=name, limit=1).items:
         problem = field_problem("route", f"there is no route {name!r}", "Deploy a model to it first.")
         raise ValidationFailed("nothing is served there", details=[problem])
+    return _free(tx, name)
+
+
+def _free(tx: Transaction, name: str) -> str:
     if running := tx.session.scalar(select(ExperimentRow).filter_by(route=name, state=State.RUNNING)):
         raise Conflict(
             f"the experiment {running.name} runs at {name}", remedy="Stop or conclude it first; until then it decides."

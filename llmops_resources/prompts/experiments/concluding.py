@@ -93,7 +93,7 @@ def _decide(
     tx.session.flush()
     chosen = next((variant for variant in plan.variants if variant.name == winner), None)
     if chosen is not None:
-        bound = bindings.bind(tx, row.route, chosen.prompt_id, reason=notes, experiment_id=row.id)
+        bound = bindings.adopt(tx, row.route, chosen.prompt_id, reason=notes, experiment_id=row.id)
         row.binding = bound.number
     tx.audit(
         "experiment.conclude", "experiment", row.id, winner=winner, notes=notes, evidence=row.evidence_digest,

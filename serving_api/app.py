@@ -108,8 +108,8 @@ def create_api(
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
         datasets, comparisons, models, imports, providers, prompts, prompt_bindings, prompt_experiments,
-        lineage, approvals, experiments, live, training, evaluation, gates, human_reviews, judges, schedules, serving, runtimes, governance,
-        api_keys, policies, cost, observability,
+        lineage, approvals, experiments, live, training, evaluation, gates, human_reviews, judges, schedules,
+        serving, runtimes, governance, api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

@@ -20,7 +20,7 @@ from llmops_resources.prompts.experiments.plan import (
     AllocationKind,
     GuardRails,
     Label,
-    Metric,
+    Measure,
     State,
     StopRules,
 )
@@ -50,7 +50,7 @@ class ExperimentCreate(Body):
     name: Annotated[Text, Field(min_length=1, max_length=128, pattern=r"^\S(.*\S)?$")]
     route: Annotated[str, Field(min_length=1, max_length=200)]
     hypothesis: Words = ""
-    metric: Metric = Metric.THUMBS
+    metric: Measure = Measure.THUMBS
     allocation: AllocationKind = AllocationKind.FIXED
     minimum_effect: Annotated[float, Field(gt=0, le=0.5)] = 0.02
     variants: Annotated[list[VariantInput], Field(min_length=2, max_length=MOST_VARIANTS)]
@@ -62,7 +62,7 @@ class StopRequest(Body):
     reason: Words = ""
 
 
-class Conclusion(Body):
+class ConclusionInput(Body):
     """`winner` is a variant's name, or null to leave the route as it is; `notes` say why."""
 
     winner: Text | None = None
@@ -155,7 +155,9 @@ def stop_experiment(
 
 
 @router.post("/{experiment_id}/conclude")
-def conclude_experiment(platform: Doors, actor: Judge, experiment_id: UUID, body: Conclusion) -> Envelope[Experiment]:
+def conclude_experiment(
+    platform: Doors, actor: Judge, experiment_id: UUID, body: ConclusionInput
+) -> Envelope[Experiment]:
     """Decide what it showed; the winner is bound to the route. Refused to whoever planned or started it."""
     with (
         audited_refusal(platform, actor, "experiment.conclude", str(experiment_id)),

@@ -168,7 +168,7 @@ def test_a_winner_ends_it_another_person_decides_and_it_is_bound_with_its_eviden
     assert (bound["promptId"], bound["experimentId"]) == (prompts[1], experiment["id"])
     assert bound["number"] == outcome["binding"]
     with platform.transaction(factories.ADMIN) as tx:
-        entries = audit.search(tx, resource_type="experiment").items
+        entries = audit.search(tx, resource_type="experiment")
     assert {"experiment.create", "experiment.start", "experiment.stop", "experiment.conclude"} <= {
         each.action for each in entries
     }

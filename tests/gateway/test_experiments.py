@@ -15,7 +15,7 @@ from llmops_resources.platform import Platform
 from llmops_resources.prompts import bindings
 from llmops_resources.prompts.experiments import library, observations, running
 from llmops_resources.prompts.experiments.library import Experiment, ExperimentWish, VariantWish
-from llmops_resources.prompts.experiments.plan import Metric
+from llmops_resources.prompts.experiments.plan import Measure
 from llmops_resources.prompts.library import Prompt
 from llmops_resources.prompts.tables import ExposureRow
 from tests.factories import ADMIN
@@ -98,7 +98,7 @@ def test_a_user_stays_with_a_variant_is_counted_once_and_rates_once(
 def test_feedback_is_for_ones_own_answers_and_of_the_kind_that_is_measured(
     client: httpx.Client, platform: Platform, prompts: list[Prompt]
 ) -> None:
-    experiment = started(platform, prompts, metric=Metric.SCORE)
+    experiment = started(platform, prompts, metric=Measure.SCORE)
     _key, mine = issued(platform)
     _other, theirs = issued(platform, name="else", team="else")
     eventually(runs(client, experiment))

@@ -21,7 +21,7 @@ from llmops_resources.prompts.experiments.plan import (
     AllocationKind,
     GuardRails,
     Label,
-    Metric,
+    Measure,
     Plan,
     State,
     StopRules,
@@ -49,7 +49,7 @@ class ExperimentWish(Value):
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\S(.*\S)?$")]
     route: Annotated[str, Field(min_length=1, max_length=200)]
     hypothesis: Annotated[str, Field(max_length=2_000)] = ""
-    metric: Metric = Metric.THUMBS
+    metric: Measure = Measure.THUMBS
     allocation: AllocationKind = AllocationKind.FIXED
     minimum_effect: Annotated[float, Field(gt=0, le=0.5)] = 0.02
     variants: Annotated[tuple[VariantWish, ...], Field(min_length=2, max_length=MOST_VARIANTS)]
@@ -57,7 +57,7 @@ class ExperimentWish(Value):
     stop_rules: StopRules = StopRules()
 
 
-class Outcome(Value):
+class Conclusion(Value):
     """How it was decided: by whom, why, and on what evidence, a look that `evidence_digest` names.
 
     `winner` None leaves the route as it was; `binding` is the number under which the winner was bound. `waived` says
@@ -93,7 +93,7 @@ class Experiment(Value):
     stopped_at: datetime | None
     ending: Ending | None
     ending_reason: str
-    outcome: Outcome | None
+    outcome: Conclusion | None
 
 
 class Allocation(Value):
@@ -209,11 +209,11 @@ def value(tx: Transaction, row: ExperimentRow) -> Experiment:
     )
 
 
-def _outcome(row: ExperimentRow) -> Outcome | None:
+def _outcome(row: ExperimentRow) -> Conclusion | None:
     if row.concluded_at is None or row.evidence is None:
         return None
     kept: dict[str, Any] = row.evidence
-    return Outcome(
+    return Conclusion(
         winner=row.winner,
         notes=row.notes,
         concluded_by=row.concluded_by or "",

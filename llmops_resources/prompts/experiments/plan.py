@@ -31,7 +31,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 }
 
 
-class Metric(StrEnum):
+class Measure(StrEnum):
     """What users say of an answer: thumbs up or down, or a score from 0 to 1. More is better."""
 
     THUMBS = "thumbs"
@@ -83,7 +83,7 @@ class StopRules(Value):
 class Plan(Value):
     """The whole plan. `minimum_effect`: a smaller difference of the metric is not worth a change."""
 
-    metric: Metric = Metric.THUMBS
+    metric: Measure = Measure.THUMBS
     allocation: AllocationKind = AllocationKind.FIXED
     minimum_effect: Annotated[float, Field(gt=0, le=0.5)] = 0.02
     variants: Annotated[tuple[Variant, ...], Field(min_length=2, max_length=MOST_VARIANTS)]

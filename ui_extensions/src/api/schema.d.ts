@@ -3630,9 +3630,38 @@ export interface components {
         };
         /**
          * Conclusion
-         * @description `winner` is a variant's name, or null to leave the route as it is; `notes` say why.
+         * @description How it was decided: by whom, why, and on what evidence, a look that `evidence_digest` names.
+         *
+         *     `winner` None leaves the route as it was; `binding` is the number under which the winner was bound. `waived` says
+         *     why the one who started it could decide.
          */
         Conclusion: {
+            /** Binding */
+            binding: number | null;
+            /**
+             * Concludedat
+             * Format: date-time
+             */
+            concludedAt: string;
+            /** Concludedby */
+            concludedBy: string;
+            evidence: components["schemas"]["Look"];
+            /** Evidencedigest */
+            evidenceDigest: string;
+            /** Followedadvice */
+            followedAdvice: boolean;
+            /** Notes */
+            notes: string;
+            /** Waived */
+            waived: string;
+            /** Winner */
+            winner: string | null;
+        };
+        /**
+         * ConclusionInput
+         * @description `winner` is a variant's name, or null to leave the route as it is; `notes` say why.
+         */
+        ConclusionInput: {
             /** Notes */
             notes: string;
             /** Winner */
@@ -5472,7 +5501,7 @@ export interface components {
         /** Envelope[list[Metric]] */
         Envelope_list_Metric__: {
             /** Data */
-            data: components["schemas"]["llmops_resources__training__experiments__Metric"][];
+            data: components["schemas"]["Metric"][];
             /**
              * Message
              * @default
@@ -5957,7 +5986,7 @@ export interface components {
             id: string;
             /** Name */
             name: string;
-            outcome: components["schemas"]["llmops_resources__prompts__experiments__library__Outcome"] | null;
+            outcome: components["schemas"]["Conclusion"] | null;
             plan: components["schemas"]["Plan"];
             /** Route */
             route: string;
@@ -6009,7 +6038,7 @@ export interface components {
              */
             hypothesis: string;
             /** @default thumbs */
-            metric: components["schemas"]["llmops_resources__prompts__experiments__plan__Metric"];
+            metric: components["schemas"]["Measure"];
             /**
              * Minimumeffect
              * @default 0.02
@@ -6985,6 +7014,12 @@ export interface components {
             userId: string;
         };
         /**
+         * Measure
+         * @description What users say of an answer: thumbs up or down, or a score from 0 to 1. More is better.
+         * @enum {string}
+         */
+        Measure: "thumbs" | "score";
+        /**
          * MessageRole
          * @enum {string}
          */
@@ -6997,6 +7032,28 @@ export interface components {
             /** Content */
             content: string;
             role: components["schemas"]["MessageRole"];
+        };
+        /**
+         * Metric
+         * @description One measured value at one step.
+         */
+        Metric: {
+            /** Name */
+            name: string;
+            /**
+             * Recordedat
+             * Format: date-time
+             */
+            recordedAt?: string;
+            /**
+             * Step
+             * @default 0
+             */
+            step: number;
+            /** Unit */
+            unit?: string | null;
+            /** Value */
+            value: number;
         };
         /**
          * MetricComparison
@@ -7375,7 +7432,7 @@ export interface components {
              */
             guardRails: components["schemas"]["GuardRails"];
             /** @default thumbs */
-            metric: components["schemas"]["llmops_resources__prompts__experiments__plan__Metric"];
+            metric: components["schemas"]["Measure"];
             /**
              * Minimumeffect
              * @default 0.02
@@ -9635,63 +9692,6 @@ export interface components {
          * @enum {string}
          */
         llmops_resources__gateway__usage__Outcome: "succeeded" | "failed" | "cancelled";
-        /**
-         * Outcome
-         * @description How it was decided: by whom, why, and on what evidence, a look that `evidence_digest` names.
-         *
-         *     `winner` None leaves the route as it was; `binding` is the number under which the winner was bound. `waived` says
-         *     why the one who started it could decide.
-         */
-        llmops_resources__prompts__experiments__library__Outcome: {
-            /** Binding */
-            binding: number | null;
-            /**
-             * Concludedat
-             * Format: date-time
-             */
-            concludedAt: string;
-            /** Concludedby */
-            concludedBy: string;
-            evidence: components["schemas"]["Look"];
-            /** Evidencedigest */
-            evidenceDigest: string;
-            /** Followedadvice */
-            followedAdvice: boolean;
-            /** Notes */
-            notes: string;
-            /** Waived */
-            waived: string;
-            /** Winner */
-            winner: string | null;
-        };
-        /**
-         * Metric
-         * @description What users say of an answer: thumbs up or down, or a score from 0 to 1. More is better.
-         * @enum {string}
-         */
-        llmops_resources__prompts__experiments__plan__Metric: "thumbs" | "score";
-        /**
-         * Metric
-         * @description One measured value at one step.
-         */
-        llmops_resources__training__experiments__Metric: {
-            /** Name */
-            name: string;
-            /**
-             * Recordedat
-             * Format: date-time
-             */
-            recordedAt?: string;
-            /**
-             * Step
-             * @default 0
-             */
-            step: number;
-            /** Unit */
-            unit?: string | null;
-            /** Value */
-            value: number;
-        };
     };
     responses: never;
     parameters: never;
@@ -14836,7 +14836,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Conclusion"];
+                "application/json": components["schemas"]["ConclusionInput"];
             };
         };
         responses: {
@@ -17232,7 +17232,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["llmops_resources__training__experiments__Metric"] | components["schemas"]["llmops_resources__training__experiments__Metric"][];
+                "application/json": components["schemas"]["Metric"] | components["schemas"]["Metric"][];
             };
         };
         responses: {

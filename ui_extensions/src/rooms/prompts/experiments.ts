@@ -50,11 +50,10 @@ export function useLook(id: MaybeRefOrGetter<string>, running: MaybeRefOrGetter<
 }
 
 /** What was known when. */
-export function useLooks(id: MaybeRefOrGetter<string>, running: MaybeRefOrGetter<boolean>) {
+export function useLooks(id: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: ['prompt-experiments', 'looks', id],
     queryFn: async ({ signal }) => unwrap(await api.GET('/llm-ops/v1/prompts/experiments/{experiment_id}/looks', { params: path(id), signal })),
-    refetchInterval: () => (toValue(running) ? 15_000 : false),
   });
 }
 

@@ -40,9 +40,7 @@ class Served:
         try:
             return _within(self.compiled.render(values), most)
         except ValidationFailed as error:
-            details = [
-                field_problem(_sent_as(each["path"]), each["problem"], each["remedy"]) for each in error.details
-            ]
+            details = [field_problem(_sent_as(each["path"]), each["problem"], each["remedy"]) for each in error.details]
             raise ValidationFailed(f"the prompt {self.name} cannot be filled in", details=details) from error
 
 

@@ -112,7 +112,7 @@ def test_an_experiment_is_planned_run_watched_and_concluded(
         come(platform, experiment, 12 + 6 * number, number, liked=0.55)
         look(platform)
     expect(page.get_by_text("Users arrive as planned")).to_be_visible()
-    expect(page.get_by_role("img", name=re.compile("Effect of challenger: between"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Effect of challenger: .* after 240 users"))).to_be_visible()
     expect(page.get_by_role("table", name="Guard rails")).to_contain_text("Error rate")
     looks_right(visitor, tmp_path / "running.png")
     come(platform, experiment, 250, 9)

@@ -11,6 +11,7 @@ from llmops_assets.checks.comparison import build_comparison
 from llmops_assets.evaluation.assets import build_evaluation
 from llmops_assets.evaluation.gates import build_gate_check
 from llmops_assets.intake import build_sensors
+from llmops_assets.looking import build_looking
 from llmops_assets.mirror import CatalogState, Mirror, edges, upstream_of
 from llmops_assets.serving.assets import build_endpoint
 from llmops_assets.sweeping import build_sweep
@@ -34,7 +35,7 @@ def build(state: CatalogState) -> dg.Definitions:
             *(build_endpoint(environment, route, upstream) for environment, route, _model in state.endpoints),
         ],
         asset_checks=[build_gate_check(name) for name in state.models],
-        sensors=[*build_sensors(state), build_sweep()],
+        sensors=[*build_sensors(state), build_sweep(), build_looking()],
         resources={"platform": platform_resource},
         executor=dg.in_process_executor,
     )

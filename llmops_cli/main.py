@@ -29,6 +29,7 @@ from llmops_cli.rooms import (
     judges,
     keys,
     models,
+    prompt_experiments,
     prompts,
     reviews,
     schedules,
@@ -51,6 +52,8 @@ app.add_typer(models.app, name="models")
 models.app.command("add-external")(external.add_external)
 app.add_typer(external.app, name="secrets")
 app.add_typer(prompts.app, name="prompts")
+prompts.app.add_typer(prompt_experiments.app, name="experiments")
+prompts.app.add_typer(prompt_experiments.routes, name="routes")
 app.add_typer(training.app, name="training")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(evaluations.app, name="evaluations")

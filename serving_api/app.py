@@ -45,6 +45,8 @@ from serving_api.routes import (
     models,
     observability,
     policies,
+    prompt_bindings,
+    prompt_experiments,
     prompts,
     providers,
     runtimes,
@@ -116,9 +118,9 @@ def _routes() -> tuple[BaseRoute, ...]:
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     base = APIRouter(prefix=BASE, responses=FAILURES)
     rooms = (
-        datasets, comparisons, models, imports, providers, prompts, lineage, approvals, experiments, live, training,
-        evaluation, gates, human_reviews, judges, schedules, serving, endpoint_history, runtimes, governance,
-        api_keys, policies, cost, observability,
+        datasets, comparisons, models, imports, providers, prompts, prompt_bindings, prompt_experiments, lineage,
+        approvals, experiments, live, training, evaluation, gates, human_reviews, judges, schedules, serving,
+        endpoint_history, runtimes, governance, api_keys, policies, cost, observability,
     )  # fmt: skip
     for room in rooms:
         base.include_router(room.router)

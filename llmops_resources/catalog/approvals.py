@@ -55,6 +55,15 @@ class ApprovedModel(_Approved):
     """A model version whose present digest has a live approval."""
 
 
+class ApprovedPrompt(_Approved):
+    """A prompt version whose present content has a live approval."""
+
+    @property
+    def digest(self) -> str:
+        assert self.version.digest is not None  # noqa: S101  a prompt is created with its content
+        return self.version.digest
+
+
 class Approval(Value):
     """One decision."""
 
@@ -172,6 +181,11 @@ def approved_dataset(tx: Transaction, version_id: UUID | str) -> ApprovedDataset
 def approved_model(tx: Transaction, version_id: UUID | str) -> ApprovedModel:
     """Proof that a model may be used. Raises NotFound, or Conflict when it is not approved."""
     return ApprovedModel(_approved(tx, version_id, Kind.MODEL), _PROOF)
+
+
+def approved_prompt(tx: Transaction, version_id: UUID | str) -> ApprovedPrompt:
+    """Proof that a prompt may be used. Raises NotFound, or Conflict when it is not approved."""
+    return ApprovedPrompt(_approved(tx, version_id, Kind.PROMPT), _PROOF)
 
 
 def current(tx: Transaction, kind: Kind, name: str) -> Version | None:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from llmops_resources.catalog.providers import Provider
-from llmops_resources.errors import TooLarge, ValidationFailed, field_problem
-from llmops_resources.gateway import chat
-from llmops_resources.gateway.chat import ChatRequest, OpenAIRequest
+from llmops_resources.errors import InvalidInput, TooLarge, ValidationFailed, field_problem
+from llmops_resources.gateway import chat, prompting
+from llmops_resources.gateway.chat import ChatRequest, Message, OpenAIRequest, PromptVariables
 from llmops_resources.gateway.policies import RoutePolicy
 from llmops_resources.gateway.routes import Target
+from llmops_resources.prompts.templates import RenderedPrompt
 
 #: Tokens of an answer when neither the client nor the route names a bound; the most that the chat route takes.
 USUAL_MOST: Final = 4000
@@ -20,6 +21,8 @@ USUAL_MOST: Final = 4000
 _TEMPLATE: Final = 256
 _PICTURE: Final = 4096
 _BYTES_PER_TOKEN: Final = 4
+#: Bytes around the text of a message.
+_PER_MESSAGE: Final = 40
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,17 @@ class Ask(Protocol):
     def max_tokens(self) -> int | None:
         """The most tokens of one answer, if the client said so."""
 
+    @property
+    def user(self) -> str:
+        """Whom the client asks for, as it named them; "" when it did not."""
+
+    @property
+    def variables(self) -> PromptVariables | UnsetType:
+        """The values for the route's prompt."""
+
+    def prompted(self, prompt: RenderedPrompt) -> "Ask":
+        """The same with a prompt merged in. Raises InvalidInput where there is no conversation to merge it with."""
+
     def body(self, target: Target, most: int | None) -> bytes:
         """The body for a model server; `most` holds where the client named no bound."""
 
@@ -76,6 +90,26 @@ class ChatAsk:
     def max_tokens(self) -> int | None:
         return None if self.request.max_tokens is UNSET else self.request.max_tokens
 
+    @property
+    def user(self) -> str:
+        return "" if self.request.user is UNSET else self.request.user
+
+    @property
+    def variables(self) -> PromptVariables | UnsetType:
+        return self.request.prompt_variables
+
+    def prompted(self, prompt: RenderedPrompt) -> "ChatAsk":
+        request, defaults = self.request, prompt.defaults
+        sent = [{"role": each.role, "content": each.content} for each in request.messages]
+        merged = [Message(**each) for each in prompting.merge(prompt, sent)]
+        changed = msgspec.structs.replace(
+            request,
+            messages=merged,
+            temperature=_or(request.temperature, defaults.temperature),
+            max_tokens=_or(request.max_tokens, defaults.max_tokens),
+        )
+        return replace(self, request=changed, size=self.size + _size(prompt))
+
     def body(self, target: Target, most: int | None) -> bytes:
         request = self.request
         if most is not None and request.max_tokens is UNSET:
@@ -87,7 +121,10 @@ class ChatAsk:
 
     def masked(self, mask: Callable[[str], str]) -> "ChatAsk":
         messages = [msgspec.structs.replace(each, content=mask(each.content)) for each in self.request.messages]
-        return replace(self, request=msgspec.structs.replace(self.request, messages=messages))
+        changed = msgspec.structs.replace(self.request, messages=messages)
+        if self.variables is not UNSET:
+            changed = msgspec.structs.replace(changed, prompt_variables=_masked(self.variables, mask))
+        return replace(self, request=changed)
 
 
 @dataclass(frozen=True)
@@ -97,6 +134,7 @@ class OpenAIAsk:
     raw: bytes
     request: OpenAIRequest
     path: str
+    default_most: int | None = None
 
     @property
     def streamed(self) -> bool:
@@ -109,11 +147,36 @@ class OpenAIAsk:
     @property
     def max_tokens(self) -> int | None:
         named = [most for most in (self.request.max_tokens, self.request.max_completion_tokens) if most is not None]
-        return max(named, default=None)
+        return max(named, default=self.default_most)
+
+    @property
+    def user(self) -> str:
+        return self.request.user or ""
+
+    @property
+    def variables(self) -> PromptVariables | UnsetType:
+        return self.request.prompt_variables
+
+    def prompted(self, prompt: RenderedPrompt) -> "OpenAIAsk":
+        fields, defaults, request = msgspec.json.decode(self.raw), prompt.defaults, self.request
+        sent = fields.get("messages")
+        if not self.path.endswith("/chat/completions") or not _is_conversation(sent):
+            raise InvalidInput(
+                "this route has a prompt, which needs a conversation",
+                remedy="Send `messages` to /openai/v1/chat/completions.",
+            )
+        fields["messages"] = prompting.merge(prompt, sent)
+        if defaults.temperature is not None:
+            fields.setdefault("temperature", defaults.temperature)
+        messages = msgspec.Raw(msgspec.json.encode(fields["messages"]))
+        changed = msgspec.structs.replace(request, messages=messages)
+        return replace(self, raw=msgspec.json.encode(fields), request=changed, default_most=defaults.max_tokens)
 
     def body(self, target: Target, most: int | None) -> bytes:
         name = "max_completion_tokens" if _counts_reasoning(target) else "max_tokens"
-        extra = {name: most} if most is not None and self.max_tokens is None else {}
+        most = most if self.default_most is None else self.default_most
+        unnamed = self.request.max_tokens is None and self.request.max_completion_tokens is None
+        extra = {name: most} if most is not None and unnamed else {}
         return chat.upstream_openai(self.raw, self.request, target.served_name, extra)
 
     def bounds(self, most: int) -> Bounds:
@@ -123,10 +186,13 @@ class OpenAIAsk:
 
     def masked(self, mask: Callable[[str], str]) -> "OpenAIAsk":
         fields = msgspec.json.decode(self.raw)
-        for name in ("messages", "prompt", "suffix"):
+        for name in ("messages", "prompt", "suffix", chat.VARIABLES):
             if name in fields:
                 fields[name] = _masked(fields[name], mask)
-        return replace(self, raw=msgspec.json.encode(fields))
+        request = self.request
+        if chat.VARIABLES in fields:
+            request = msgspec.structs.replace(request, prompt_variables=fields[chat.VARIABLES])
+        return replace(self, raw=msgspec.json.encode(fields), request=request)
 
     def _prompts(self) -> int:
         """Several texts, or lists of tokens, are as many prompts; a list of numbers is one."""
@@ -157,6 +223,19 @@ def within(ask: Ask, policy: RoutePolicy) -> None:
 
 def _counts_reasoning(target: Target) -> bool:
     return target.external is not None and target.external.config.provider is Provider.OPENAI
+
+
+def _or(given: Any, default: Any) -> Any:
+    return default if given is UNSET and default is not None else given
+
+
+def _size(prompt: RenderedPrompt) -> int:
+    """Bytes that a prompt adds to a body, at most."""
+    return sum(len(msgspec.json.encode(each.content)) + _PER_MESSAGE for each in prompt.messages)
+
+
+def _is_conversation(sent: object) -> bool:
+    return isinstance(sent, list) and all(isinstance(each, dict) for each in sent)
 
 
 def _is_list(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""From the spool to the database: a call's usage and what it cost, in one transaction."""
+"""From the spool to the database: a call's usage, what it cost and whom it showed what, in one transaction."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,7 +7,9 @@ from llmops_resources.cost import ledger
 from llmops_resources.cost.ledger import Entry
 from llmops_resources.database import Transaction
 from llmops_resources.gateway import usage
-from llmops_resources.gateway.usage import UsageRecord
+from llmops_resources.gateway.usage import Outcome, UsageRecord
+from llmops_resources.prompts.experiments import observations
+from llmops_resources.prompts.experiments.observations import Exposure
 
 _UNPRICED = "USD"
 
@@ -15,6 +17,7 @@ _UNPRICED = "USD"
 def book(tx: Transaction, records: Sequence[UsageRecord]) -> int:
     """Book records; one that is booked already changes nothing. Returns how many were new."""
     ledger.append(tx, [entry(record) for record in records])
+    observations.expose(tx, [seen for record in records if (seen := exposure(record))])
     return usage.record_batch(tx, records)
 
 
@@ -35,4 +38,21 @@ def entry(record: UsageRecord) -> Entry:
         currency=record.currency or _UNPRICED,
         price_id=record.price_id,
         holder=record.holder,
+    )
+
+
+def exposure(record: UsageRecord) -> Exposure | None:
+    """What a call says to the experiment that chose its prompt; None where none did."""
+    if record.experiment_id is None or record.variant is None or record.subject is None:
+        return None
+    return Exposure(
+        experiment_id=record.experiment_id,
+        subject=record.subject,
+        allocation=record.allocation,
+        variant=record.variant,
+        exchange_id=record.id,
+        at=record.at.isoformat(),
+        failed=record.status is Outcome.FAILED,
+        latency_ms=record.latency_ms if record.status is Outcome.SUCCEEDED else None,
+        cost=float(record.amount) if record.amount is not None else None,
     )

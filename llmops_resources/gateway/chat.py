@@ -19,6 +19,13 @@ StopString = Annotated[str, Meta(min_length=1, max_length=200)]
 Stop = StopString | Annotated[list[StopString], Meta(min_length=1, max_length=4)]
 
 
+#: The field with the values of the route's prompt; it never goes to a model server.
+VARIABLES = "promptVariables"
+#: Whom an application asks for; and the values, by the names of the prompt's variables.
+Person = Annotated[str, Meta(min_length=1, max_length=512)]
+PromptVariables = dict[Annotated[str, Meta(max_length=64)], Any]
+
+
 class Message(msgspec.Struct, forbid_unknown_fields=True):
     """One turn of the conversation."""
 
@@ -27,15 +34,17 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChatRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /llm-ops/v1/serve/{route}/chat`."""
+    """The body of `POST /llm-ops/v1/serve/{route}/chat`; without messages, the route's prompt says everything."""
 
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=1000)]
+    messages: Annotated[list[Message], Meta(max_length=1000)]
     temperature: Annotated[float, Meta(ge=0, le=2)] | UnsetType = UNSET
     max_tokens: Annotated[int, Meta(ge=1, le=4000)] | UnsetType = UNSET
     top_p: Annotated[float, Meta(gt=0, le=1)] | UnsetType = UNSET
     stop: Stop | UnsetType = UNSET
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | UnsetType = UNSET
     stream: bool = False
+    user: Person | UnsetType = UNSET
+    prompt_variables: PromptVariables | UnsetType = msgspec.field(default=UNSET, name=VARIABLES)
 
 
 class _Upstream(msgspec.Struct):
@@ -65,6 +74,8 @@ class OpenAIRequest(msgspec.Struct):
     max_completion_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     messages: msgspec.Raw | UnsetType = UNSET
     prompt: msgspec.Raw | UnsetType = UNSET
+    user: Person | None = None
+    prompt_variables: PromptVariables | UnsetType = msgspec.field(default=UNSET, name=VARIABLES)
 
     @property
     def wants_usage(self) -> bool:
@@ -89,6 +100,8 @@ REMEDIES = {
     "stream": "Use true or false.",
     "model": "Name a route, as GET /openai/v1/models lists them.",
     "stream_options": 'Send an object such as {"include_usage": true}.',
+    "user": "Send up to 512 characters that name whom you ask for, or leave it out.",
+    VARIABLES: 'Send an object such as {"name": "Ada"}: the values of the route\'s prompt.',
     "n": "Use a whole number from 1 to 8.",
     "best_of": "Use a whole number from 1 to 8.",
     "max_completion_tokens": "Use a whole number from 1 to 1000000.",
@@ -101,11 +114,14 @@ def read_chat(body: bytes) -> ChatRequest:
     Raises InvalidInput when it is not JSON, ValidationFailed with every wrong field when it is not a chat request.
     """
     try:
-        return _CHAT.decode(body)
+        request = _CHAT.decode(body)
     except msgspec.ValidationError:
         raise _explained(body, ChatRequest) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from None
+    if not request.messages and request.prompt_variables is UNSET:
+        raise _wrong([field_problem("messages", "is empty", REMEDIES["messages"])])
+    return request
 
 
 def read_openai(body: bytes) -> OpenAIRequest:
@@ -150,6 +166,7 @@ def upstream_openai(
     """
     fields = _RAW_FIELDS.decode(body)
     fields.update({name: msgspec.Raw(b"%d" % value) for name, value in (extra or {}).items()})
+    fields.pop(VARIABLES, None)
     fields["model"] = msgspec.Raw(msgspec.json.encode(served_name))
     if request.stream:
         options = {**(request.stream_options or {}), "include_usage": True}
@@ -173,12 +190,16 @@ def _explained(body: bytes, shape: type[msgspec.Struct]) -> ValidationFailed:
         problems = list(islice(_problems(data, shape, ""), _MOST_PROBLEMS))
     if not problems:  # a field given twice, of which only the first was wrong
         problems = [field_problem("body", "gives a field twice", "Send every field once.")]
+    return _wrong(problems)
+
+
+def _wrong(problems: list[FieldProblem]) -> ValidationFailed:
     named = ", ".join(problem["path"] for problem in problems[:10])
     return ValidationFailed(f"{len(problems)} field(s) of the request are wrong: {named}", details=problems)
 
 
 def _problems(data: dict[str, Any], shape: type[msgspec.Struct], prefix: str) -> Iterator[FieldProblem]:
-    fields = {field.name: field for field in msgspec.structs.fields(shape)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(shape)}
     for name, field in fields.items():
         if name not in data:
             if field.required:

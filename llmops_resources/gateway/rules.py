@@ -11,10 +11,11 @@ from llmops_resources.cost.budgets import Budget
 from llmops_resources.cost.prices import PriceList
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotAuthenticated
-from llmops_resources.gateway import policies, processes
+from llmops_resources.gateway import policies, processes, prompting
 from llmops_resources.gateway.fresh import Fresh
 from llmops_resources.gateway.limits import Demand
 from llmops_resources.gateway.policies import NO_POLICY, RoutePolicy, TeamLimits
+from llmops_resources.gateway.prompting import NO_PROMPT, RoutePrompt
 from llmops_resources.governance import api_keys
 from llmops_resources.governance.api_keys import CHANNEL, Bearer
 
@@ -30,6 +31,7 @@ class Rules:
     prices: PriceList = field(default_factory=PriceList)
     budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=lambda: MappingProxyType({}))
     processes: int = 1
+    prompts: Mapping[str, RoutePrompt] = field(default_factory=lambda: MappingProxyType({}))
 
     def bearer(self, token: str) -> Bearer:
         """The key behind a token. Raises NotAuthenticated, in the same words whatever is wrong with it."""
@@ -43,6 +45,10 @@ class Rules:
     def policy(self, route: str) -> RoutePolicy:
         """How calls to a route are treated."""
         return self.policies.get(route, NO_POLICY)
+
+    def prompt(self, route: str) -> RoutePrompt:
+        """What calls to a route are made with."""
+        return self.prompts.get(route, NO_PROMPT)
 
     def limits(self, key: Bearer | None, tokens: int) -> list[Demand]:
         """What a call that may take so many tokens asks of the limits of its key and of its team."""
@@ -82,6 +88,7 @@ def load(tx: Transaction) -> Rules:
         prices=prices.load(tx),
         budgets=MappingProxyType(paying),
         processes=processes.count(tx),
+        prompts=MappingProxyType(prompting.load(tx)),
     )
 
 

@@ -34,6 +34,28 @@ class UsageRow(Base):
     latency_ms: Mapped[float]
     status: Mapped[str] = mapped_column(String(16))
     streamed: Mapped[bool]
+    prompt_id: Mapped[UUID | None]
+    experiment_id: Mapped[UUID | None]
+    variant: Mapped[str | None] = mapped_column(String(32))
+    subject: Mapped[str | None] = mapped_column(String(32))
+
+
+class FeedbackRow(Base):
+    """What a user said of one answer, once; telemetry of the same kind as the usage it belongs to."""
+
+    __tablename__ = "exchange_feedback"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (Index("ix_exchange_feedback_experiment", "experiment_id", "given_at"),)
+
+    exchange_id: Mapped[UUID] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(8))
+    value: Mapped[float]
+    prompt_id: Mapped[UUID | None]
+    experiment_id: Mapped[UUID | None]
+    variant: Mapped[str | None] = mapped_column(String(32))
+    given_by: Mapped[str]
+    given_at: Mapped[datetime]
 
 
 class PolicyRow(Base):

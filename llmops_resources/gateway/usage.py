@@ -28,7 +28,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One call. `id` is the idempotency key; tokens are the model server's own count unless `estimated`.
 
     What it cost was fixed when it ended: `amount` by the price that held when it began, None without one. `holder` is
-    the process whose part of a budget paid. Records of earlier versions have none of it.
+    the process whose part of a budget paid. `prompt_id` is the prompt version that it was made with; the rest is of the
+    experiment that chose it. Records of earlier versions have none of it.
     """
 
     id: UUID
@@ -52,6 +53,11 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = ""
     price_id: UUID | None = None
     holder: UUID | None = None
+    prompt_id: UUID | None = None
+    experiment_id: UUID | None = None
+    variant: str | None = None
+    subject: str | None = None
+    allocation: int = 0
 
 
 class Usage(Value):
@@ -71,6 +77,9 @@ class Usage(Value):
     latency_ms: float
     status: Outcome
     streamed: bool
+    prompt_id: UUID | None
+    experiment_id: UUID | None
+    variant: str | None
 
 
 class UsageSummary(Value):
@@ -89,7 +98,7 @@ class UsageSummary(Value):
 
 #: What the table has of a record; what it cost is the ledger's. All records are one parameter: a row each would cost
 #: the process that answers calls more than its answers do.
-_NAMES = ", ".join(Usage.model_fields)
+_NAMES = ", ".join((*Usage.model_fields, "subject"))
 _BOOK = text(
     f"WITH new AS (INSERT INTO usage_records ({_NAMES}) SELECT {_NAMES} "  # noqa: S608  our own names
     "FROM jsonb_populate_recordset(CAST(NULL AS usage_records), CAST(:rows AS jsonb)) "

@@ -17,6 +17,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import PlatformError
 from llmops_resources.evaluation import uses as evaluations
 from llmops_resources.impact.graph import Impact, impact
+from llmops_resources.prompts import bindings
 from llmops_resources.serving import endpoints
 from llmops_resources.training import uses
 from llmops_resources.values import Value
@@ -90,6 +91,7 @@ def blockers(tx: Transaction, version_id: UUID) -> list[Blocker]:
         *evaluations.blockers(tx, version.id),
         *validations.blockers(tx, version.id),
         *comparisons.blockers(tx, version.id),
+        *bindings.blockers(tx, version.id),
         *_import(tx, version),
         *deletion.blockers(tx, version),
     ]

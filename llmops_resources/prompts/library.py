@@ -12,6 +12,15 @@ from llmops_resources.prompts import templates
 from llmops_resources.prompts.content import PromptContent, digest_of
 from llmops_resources.prompts.diff import PromptDifference, difference
 from llmops_resources.prompts.tables import ContentRow
+from llmops_resources.values import Value
+
+
+class StoredContent(Value):
+    """The content of a version as it was hashed."""
+
+    name: str
+    version: str
+    canonical: str
 
 
 class Prompt(Version):
@@ -87,6 +96,12 @@ def read(tx: Transaction, prompt_id: UUID | str) -> Prompt:
     return _prompt(tx, version, _content(tx, version))
 
 
+def read_content(tx: Transaction, prompt_id: UUID | str) -> StoredContent:
+    """A version's content, for whoever renders it. Raises as `read`."""
+    version = versions.get(tx, prompt_id, Kind.PROMPT)
+    return StoredContent(name=version.name, version=version.version, canonical=_canonical(tx, version))
+
+
 def compare(tx: Transaction, prompt_id: UUID | str, other: str) -> PromptDifference:
     """What changed from `other`, an id or a version of the same name, to this version. Raises NotFound."""
     after = read(tx, prompt_id)
@@ -104,13 +119,17 @@ def _other(tx: Transaction, prompt: Prompt, other: str) -> Version:
 
 
 def _content(tx: Transaction, version: Version) -> PromptContent:
+    return PromptContent.model_validate_json(_canonical(tx, version))
+
+
+def _canonical(tx: Transaction, version: Version) -> str:
     row = tx.session.get(ContentRow, version.id)
     if row is None or digest_of(row.content) != version.digest:
         raise Conflict(
             f"the content of {version.name} {version.version} is not what its digest names",
             remedy="Create a new version from the intended content; tell whoever runs the database.",
         )
-    return PromptContent.model_validate_json(row.content)
+    return row.content
 
 
 def _prompt(tx: Transaction, version: Version, content: PromptContent) -> Prompt:

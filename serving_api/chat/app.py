@@ -1,5 +1,6 @@
 """The chat gateway: a pure ASGI callable that answers from memory, without a database in the request."""
 
+import asyncio
 import itertools
 import logging
 import os
@@ -14,9 +15,11 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from llmops_resources import outbound
+from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput, NotFound, PlatformError, TooManyRequests, Unavailable, UpstreamFailed
-from llmops_resources.gateway import chat, fresh, personal, routes, rules
+from llmops_resources.gateway import chat, feedback, fresh, personal, routes, rules
 from llmops_resources.gateway.asks import Ask, ChatAsk, OpenAIAsk
+from llmops_resources.gateway.feedback import Feedback, Said
 from llmops_resources.gateway.masking import Masker
 from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
 from llmops_resources.gateway.rules import Rules, RuleTable
@@ -171,6 +174,14 @@ class ChatGateway:
         }
         await request.exchange.answer(200, orjson.dumps({"status": "success", "message": "", "data": data}))
 
+    async def feedback(self, request: Request) -> None:
+        """`POST /llm-ops/v1/serve/{route}/feedback`: what a user says of an answer. It is kept, in a thread."""
+        await self._target(request, request.name)
+        said = feedback.read(await request.exchange.json_body())
+        given = await asyncio.to_thread(self._give, request.caller.actor, said)
+        body = {"status": "success", "message": "thank you", "data": given.json_dict()}
+        await request.exchange.answer(200, orjson.dumps(body))
+
     async def completions(self, request: Request) -> None:
         """`POST /openai/v1/chat/completions` and `/openai/v1/completions`: `model` names the route."""
         raw = await request.exchange.json_body()
@@ -233,6 +244,10 @@ class ChatGateway:
         with self._platform.transaction(GATEWAY) as tx:
             return routes.load(tx, self._platform.settings)
 
+    def _give(self, actor: Actor, said: Said) -> Feedback:
+        with self._platform.transaction(actor) as tx:
+            return feedback.give(tx, said)
+
     def _still_valid(self, key: Bearer | None) -> bool:
         return self._rules.snapshot.holds(key)
 
@@ -245,6 +260,7 @@ class ChatGateway:
 RULES: tuple[Rule, ...] = (
     Rule("POST", re.compile(SERVE + r"(?P<name>[^/]+)/chat"), Permission.CHAT, ChatGateway.chat),
     Rule("GET", re.compile(SERVE + r"(?P<name>[^/]+)/health"), Permission.SERVING_READ, ChatGateway.health),
+    Rule("POST", re.compile(SERVE + r"(?P<name>[^/]+)/feedback"), Permission.CHAT, ChatGateway.feedback),
     Rule("POST", re.compile(OPENAI + r"/(chat/)?completions"), Permission.CHAT, ChatGateway.completions),
     Rule("GET", re.compile(OPENAI + r"/models"), Permission.CHAT, ChatGateway.models),
     Rule("GET", re.compile(OPENAI + r"/models/(?P<name>[^/]+)"), Permission.CHAT, ChatGateway.model),

@@ -9,6 +9,7 @@ from llmops_resources.cost.prices import INTERNAL, Price
 from llmops_resources.errors import PlatformError
 from llmops_resources.gateway import completions, external
 from llmops_resources.gateway.completions import ChunkFacts, Counted, Tokens
+from llmops_resources.gateway.prompting import Choice
 from llmops_resources.gateway.routes import Target
 from llmops_resources.gateway.spool import Spool
 from llmops_resources.gateway.usage import Outcome, UsageRecord
@@ -35,6 +36,7 @@ class Call:
     body: bytes
     streamed: bool
     price: Price | None = None
+    choice: Choice | None = None
 
     @property
     def url(self) -> str:
@@ -95,7 +97,7 @@ class Meter:
         worked = outcome is not Outcome.FAILED or self.pieces > 0
         prompt_bytes = len(call.body) if worked else 0
         self.tokens = tokens = completions.count(self.usage, prompt_bytes=prompt_bytes, completion=self.pieces)
-        key = call.caller.key
+        key, choice = call.caller.key, call.choice
         self._spool.append(
             UsageRecord(
                 id=call.id,
@@ -119,6 +121,11 @@ class Meter:
                 currency=call.price.currency if call.price else "",
                 price_id=call.price.id if call.price else None,
                 holder=self._holder,
+                prompt_id=choice.prompt.id if choice else None,
+                experiment_id=choice.experiment_id if choice else None,
+                variant=choice.variant if choice else None,
+                subject=choice.subject if choice else None,
+                allocation=choice.allocation if choice else 0,
             )
         )
         self._booked = True

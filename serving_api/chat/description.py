@@ -9,7 +9,7 @@ _REQUEST: dict[str, Any] = {
     "properties": {
         "messages": {
             "type": "array",
-            "minItems": 1,
+            "description": "may be empty when promptVariables are given",
             "items": {
                 "type": "object",
                 "required": ["role", "content"],
@@ -25,6 +25,23 @@ _REQUEST: dict[str, Any] = {
         "stop": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 4}]},
         "seed": {"type": "integer"},
         "stream": {"type": "boolean", "description": "answer as server-sent events"},
+        "user": {"type": "string", "maxLength": 512, "description": "whom an application asks for"},
+        "promptVariables": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "values for the prompt that the route is bound to; it goes above these messages",
+        },
+    },
+}
+_FEEDBACK: dict[str, Any] = {
+    "type": "object",
+    "required": ["exchangeId"],
+    "additionalProperties": False,
+    "description": "either thumbs or a score",
+    "properties": {
+        "exchangeId": {"type": "string", "format": "uuid", "description": "the answer's header x-llmops-exchange"},
+        "thumbs": {"type": "string", "enum": ["up", "down"]},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
     },
 }
 _COUNT = {"type": "integer", "minimum": 0}
@@ -73,10 +90,11 @@ def _envelope(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation(
-    identifier: str, summary: str, answer: dict[str, Any], request: dict[str, Any] | None = None, route: str = ""
+    identifier: str, summary: str, answer: dict[str, Any], request: dict[str, Any] | None = None, route: str = "",
+    *, streams: bool = True,
 ) -> dict[str, Any]:
     content = {"application/json": {"schema": answer}}
-    stream = {"text/event-stream": {"schema": {"type": "string"}}} if request else {}
+    stream = {"text/event-stream": {"schema": {"type": "string"}}} if request and streams else {}
     operation: dict[str, Any] = {
         "operationId": identifier,
         "summary": summary,
@@ -102,6 +120,10 @@ def paths() -> dict[str, Any]:
         "/llm-ops/v1/serve/{route}/health": {
             "get": _operation("route_health", "Ask the route's model server whether it is ready", _envelope(anything),
                               route=route)
+        },
+        "/llm-ops/v1/serve/{route}/feedback": {
+            "post": _operation("feedback", "Say what a user thinks of an answer, once", _envelope(anything), _FEEDBACK,
+                               route, streams=False)
         },
         "/openai/v1/chat/completions": {
             "post": _operation("openai_chat", "OpenAI's chat completions; `model` is the route", _ANSWER, openai)

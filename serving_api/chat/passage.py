@@ -8,15 +8,19 @@ from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
+from msgspec import UNSET
+
 from llmops_resources.cost.budgets import Budget
 from llmops_resources.cost.prices import Price
-from llmops_resources.errors import Conflict, InvalidInput
+from llmops_resources.errors import Conflict, InvalidInput, ValidationFailed, field_problem
 from llmops_resources.gateway import asks, cache
 from llmops_resources.gateway.asks import USUAL_MOST, Ask
 from llmops_resources.gateway.cache import Cache
+from llmops_resources.gateway.chat import VARIABLES
 from llmops_resources.gateway.limits import Limiter
 from llmops_resources.gateway.masking import Masker
 from llmops_resources.gateway.policies import RoutePolicy
+from llmops_resources.gateway.prompting import Choice
 from llmops_resources.gateway.purse import Reservation
 from llmops_resources.gateway.routes import Target
 from llmops_resources.gateway.rules import Rules
@@ -54,10 +58,15 @@ class Passage:
         policy = rules.policy(who.targets[0].route)
         asks.within(who.ask, policy)
         ask = await self._masked(who.ask) if policy.mask_input else who.ask
+        choice = _choice(who, ask, rules)
+        if choice:
+            values = {} if ask.variables is UNSET else ask.variables
+            ask = ask.prompted(choice.prompt.render(values, policy.max_tokens))
         budgets = rules.budgets_of(who.caller.key)
         most = policy.max_tokens or (USUAL_MOST if budgets else None)
-        calls = [_call(who, ask, target, rules, most) for target in who.targets]
-        remembered = _cache_key(who, calls[0], policy) if policy.cache_seconds and not ask.streamed else None
+        calls = [_call(who, ask, target, rules, most, choice) for target in who.targets]
+        may_remember = policy.cache_seconds and not ask.streamed and not (choice and choice.experiment_id)
+        remembered = _cache_key(who, calls[0], policy) if may_remember else None
         if remembered and (body := self._cache.find(remembered, time.monotonic())) is not None:
             self._limiter.admit(rules.limits(who.caller.key, 0), time.monotonic(), rules.processes)
             who.exchange.extra.append((b"x-llmops-cache", b"hit"))
@@ -97,10 +106,26 @@ class Passage:
                 self._books.purse.settle(reservation, meter.cost)
 
 
-def _call(who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None) -> Call:
+def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
+    """The prompt that the call is made with, told in the answer's headers. Raises ValidationFailed, Conflict."""
+    route = who.targets[0].route
+    choice = rules.prompt(route).choose(f"{who.caller.tenant}\n{ask.user}")
+    if choice is None and ask.variables is not UNSET:
+        problem = field_problem(VARIABLES, f"{route} has no prompt to fill in", "Leave it out, or bind a prompt.")
+        raise ValidationFailed("the call has values for a prompt", details=[problem])
+    told = [(b"x-llmops-exchange", who.id)]
+    if choice:
+        told.append((b"x-llmops-prompt", choice.prompt.id))
+    if choice and choice.experiment_id:
+        told.append((b"x-llmops-experiment", choice.experiment_id))
+    who.exchange.extra += [(name, str(value).encode()) for name, value in told]
+    return choice
+
+
+def _call(who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None, choice: Choice | None) -> Call:
     price = rules.prices.at(*priced_as(target), utc_now())
     body = ask.body(target, most)
-    return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price)
+    return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price, choice)
 
 
 def _most_money(calls: Sequence[Call], budgets: Sequence[Budget], bounds: asks.Bounds) -> Decimal:

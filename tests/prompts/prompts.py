@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from llmops_resources.platform import Platform
+from llmops_resources.prompts import library
 from llmops_resources.prompts.content import MessageRole, MessageTemplate, PromptContent, Variable, VariableType
+from llmops_resources.prompts.library import Prompt
+from tests.factories import ADMIN, approve
 
 GREETING = "Answer {{ name }} in {{ words }} words.{% for topic in topics %}\n- {{ topic }}{% endfor %}"
 
@@ -32,3 +36,13 @@ def greeting_body(**more: Any) -> dict[str, Any]:
         "name": "greeting", "ownerTeam": "support", "metadata": {"purpose": "greets"},
         "content": greeting().json_dict(), **more,
     }  # fmt: skip
+
+
+def approved_prompt(platform: Platform, name: str, made_of: PromptContent) -> Prompt:
+    """The next version of a prompt, approved."""
+    with platform.transaction(ADMIN) as tx:
+        prompt = library.create(
+            tx, name=name, content=made_of, owner_team="support", change_log="other words", metadata={"purpose": "x"}
+        )
+    approve(platform, prompt.id)
+    return prompt

@@ -1814,6 +1814,204 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/prompts/bindings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Bindings
+         * @description What every route with a prompt is bound to.
+         */
+        get: operations["list_bindings_llm_ops_v1_prompts_bindings_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Experiments */
+        get: operations["list_experiments_llm_ops_v1_prompts_experiments_get"];
+        put?: never;
+        /**
+         * Create Experiment
+         * @description Plan an experiment; nothing changes at the route until it is started.
+         */
+        post: operations["create_experiment_llm_ops_v1_prompts_experiments_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Experiment */
+        get: operations["get_experiment_llm_ops_v1_prompts_experiments__experiment_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Allocations
+         * @description The shares of users that variants got, and from when on.
+         */
+        get: operations["list_allocations_llm_ops_v1_prompts_experiments__experiment_id__allocations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/conclude": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Conclude Experiment
+         * @description Decide what it showed; the winner is bound to the route. Refused to whoever planned or started it.
+         */
+        post: operations["conclude_experiment_llm_ops_v1_prompts_experiments__experiment_id__conclude_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give Feedback
+         * @description Say what you think of an answer, once. Applications with an API key use POST …/serve/{route}/feedback.
+         */
+        post: operations["give_feedback_llm_ops_v1_prompts_experiments__experiment_id__feedback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look At Experiment
+         * @description What is known now; what was known, of one that is concluded. Null before it starts.
+         */
+        get: operations["look_at_experiment_llm_ops_v1_prompts_experiments__experiment_id__look_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/looks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Looks
+         * @description What was known when, the first look first.
+         */
+        get: operations["list_looks_llm_ops_v1_prompts_experiments__experiment_id__looks_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start Experiment
+         * @description Let the route's users take part, within a second.
+         */
+        post: operations["start_experiment_llm_ops_v1_prompts_experiments__experiment_id__start_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/prompts/experiments/{experiment_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop Experiment
+         * @description Send everybody back to what the route is bound to, within a second; what was seen stays.
+         */
+        post: operations["stop_experiment_llm_ops_v1_prompts_experiments__experiment_id__stop_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/prompts/templates": {
         parameters: {
             query?: never;
@@ -2119,6 +2317,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/llm-ops/v1/serve/{route}/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say what a user thinks of an answer, once */
+        post: operations["feedback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/llm-ops/v1/serve/{route}/health": {
         parameters: {
             query?: never;
@@ -2393,6 +2608,71 @@ export interface paths {
          * @description Change how calls to a route are treated; it holds within a second, and for the next endpoint of this name too.
          */
         patch: operations["change_policy_llm_ops_v1_serving_routes__route__policy_patch"];
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/routes/{route}/prompt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Binding */
+        get: operations["get_binding_llm_ops_v1_serving_routes__route__prompt_get"];
+        /**
+         * Bind Prompt
+         * @description Make calls to the route with this version, within a second.
+         */
+        put: operations["bind_prompt_llm_ops_v1_serving_routes__route__prompt_put"];
+        post?: never;
+        /**
+         * Unbind Prompt
+         * @description Let calls pass as they are sent.
+         */
+        delete: operations["unbind_prompt_llm_ops_v1_serving_routes__route__prompt_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/routes/{route}/prompt/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List History
+         * @description What the route was bound to, newest first.
+         */
+        get: operations["list_history_llm_ops_v1_serving_routes__route__prompt_history_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/serving/routes/{route}/prompt/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Undo the last change: stop the experiment that runs at the route, or go back to the prompt before.
+         */
+        post: operations["roll_back_llm_ops_v1_serving_routes__route__prompt_rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/llm-ops/v1/serving/runtimes": {
@@ -2872,6 +3152,12 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Advice
+         * @description What to do. `adopt` names a variant; `investigate`: users did not arrive as planned, so nothing else counts.
+         * @enum {string}
+         */
+        Advice: "wait" | "adopt" | "keep_control" | "investigate";
+        /**
          * AirlockProblem
          * @description One reason to refuse: the file (and what in it), what is wrong, and what would be right.
          */
@@ -2902,6 +3188,36 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        /**
+         * Allocation
+         * @description The shares from a moment on, and the ratings (how many, their sum) that they were drawn from.
+         */
+        Allocation: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Number */
+            number: number;
+            /** Ratings */
+            ratings: {
+                [key: string]: [
+                    number,
+                    number
+                ];
+            };
+            /** Shares */
+            shares: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * AllocationKind
+         * @description Weights that stay as planned, or weights that follow what is known (Thompson sampling).
+         * @enum {string}
+         */
+        AllocationKind: "fixed" | "thompson";
         /**
          * AnnouncedFile
          * @description A file that is going to be sent: name, size in bytes, and the hex SHA-256 if the sender knows it already.
@@ -3126,6 +3442,55 @@ export interface components {
             length?: number | null;
             /** Steady */
             steady?: number | null;
+        };
+        /**
+         * BindRequest
+         * @description An approved version, and why.
+         */
+        BindRequest: {
+            /**
+             * Promptid
+             * Format: uuid
+             */
+            promptId: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Binding
+         * @description What a route is bound to since `bound_at`; without a prompt, calls pass as they are sent.
+         *
+         *     `restores` is the number of the entry that a rollback brought back, `experiment_id` the experiment that decided.
+         */
+        Binding: {
+            /**
+             * Boundat
+             * Format: date-time
+             */
+            boundAt: string;
+            /** Boundby */
+            boundBy: string;
+            /** Digest */
+            digest: string | null;
+            /** Experimentid */
+            experimentId: string | null;
+            /** Number */
+            number: number;
+            /** Promptid */
+            promptId: string | null;
+            /** Promptname */
+            promptName: string | null;
+            /** Promptversion */
+            promptVersion: string | null;
+            /** Reason */
+            reason: string;
+            /** Restores */
+            restores: number | null;
+            /** Route */
+            route: string;
         };
         /**
          * Blocker
@@ -3417,6 +3782,45 @@ export interface components {
              * Format: uuid
              */
             withId: string;
+        };
+        /**
+         * Conclusion
+         * @description How it was decided: by whom, why, and on what evidence, a look that `evidence_digest` names.
+         *
+         *     `winner` None leaves the route as it was; `binding` is the number under which the winner was bound. `waived` says
+         *     why the one who started it could decide.
+         */
+        Conclusion: {
+            /** Binding */
+            binding: number | null;
+            /**
+             * Concludedat
+             * Format: date-time
+             */
+            concludedAt: string;
+            /** Concludedby */
+            concludedBy: string;
+            evidence: components["schemas"]["Look"];
+            /** Evidencedigest */
+            evidenceDigest: string;
+            /** Followedadvice */
+            followedAdvice: boolean;
+            /** Notes */
+            notes: string;
+            /** Waived */
+            waived: string;
+            /** Winner */
+            winner: string | null;
+        };
+        /**
+         * ConclusionInput
+         * @description `winner` is a variant's name, or null to leave the route as it is; `notes` say why.
+         */
+        ConclusionInput: {
+            /** Notes */
+            notes: string;
+            /** Winner */
+            winner?: string | null;
         };
         /**
          * ConditionVerdict
@@ -4031,14 +4435,39 @@ export interface components {
             parentId: string;
             role: components["schemas"]["Role"];
         };
+        /**
+         * Effect
+         * @description Challenger minus control in the metric; the true difference lies in [low, high], whenever one looks.
+         */
+        Effect: {
+            /** Estimate */
+            estimate: number | null;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Pvalue */
+            pValue: number;
+            /** Pairs */
+            pairs: number;
+            standing: components["schemas"]["Standing"];
+            /** Variant */
+            variant: string;
+        };
         /** Ending */
-        Ending: {
+        "Ending-Input": {
             /**
              * Reason
              * @default
              */
             reason: string;
         };
+        /**
+         * Ending
+         * @description Why an experiment ends, or ended: by one of its rules, by a person, or since a prompt lost its approval.
+         * @enum {string}
+         */
+        "Ending-Output": "harm" | "winner" | "futility" | "size" | "duration" | "person" | "withdrawn";
         /**
          * Endpoint
          * @description An endpoint as wanted and as last observed.
@@ -4274,6 +4703,21 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[Binding] */
+        Envelope_Binding_: {
+            data: components["schemas"]["Binding"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Budget] */
         Envelope_Budget_: {
             data: components["schemas"]["Budget"];
@@ -4442,6 +4886,36 @@ export interface components {
         /** Envelope[ExperimentRecord] */
         Envelope_ExperimentRecord_: {
             data: components["schemas"]["ExperimentRecord"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Experiment] */
+        Envelope_Experiment_: {
+            data: components["schemas"]["Experiment"];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Feedback] */
+        Envelope_Feedback_: {
+            data: components["schemas"]["Feedback"];
             /**
              * Message
              * @default
@@ -4904,6 +5378,36 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[Union[Binding, NoneType]] */
+        Envelope_Union_Binding__NoneType__: {
+            data: components["schemas"]["Binding"] | null;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[Union[Look, NoneType]] */
+        Envelope_Union_Look__NoneType__: {
+            data: components["schemas"]["Look"] | null;
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[Union[ModelImport, NoneType]] */
         Envelope_Union_ModelImport__NoneType__: {
             data: components["schemas"]["ModelImport"] | null;
@@ -4979,6 +5483,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Allocation]] */
+        Envelope_list_Allocation__: {
+            /** Data */
+            data: components["schemas"]["Allocation"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[ApiKey]] */
         Envelope_list_ApiKey__: {
             /** Data */
@@ -5031,6 +5551,22 @@ export interface components {
         Envelope_list_Backend__: {
             /** Data */
             data: components["schemas"]["Backend"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Binding]] */
+        Envelope_list_Binding__: {
+            /** Data */
+            data: components["schemas"]["Binding"][];
             /**
              * Message
              * @default
@@ -5235,6 +5771,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[Experiment]] */
+        Envelope_list_Experiment__: {
+            /** Data */
+            data: components["schemas"]["Experiment"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[GateVerdict]] */
         Envelope_list_GateVerdict__: {
             /** Data */
@@ -5287,6 +5839,22 @@ export interface components {
         Envelope_list_KeptRubric__: {
             /** Data */
             data: components["schemas"]["KeptRubric"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
+        /** Envelope[list[Look]] */
+        Envelope_list_Look__: {
+            /** Data */
+            data: components["schemas"]["Look"][];
             /**
              * Message
              * @default
@@ -5802,6 +6370,48 @@ export interface components {
             columns: components["schemas"]["ExpectedColumn"][];
         };
         /**
+         * Experiment
+         * @description An experiment as it stands.
+         */
+        Experiment: {
+            /**
+             * Createdat
+             * Format: date-time
+             */
+            createdAt: string;
+            /** Createdby */
+            createdBy: string;
+            ending: components["schemas"]["Ending-Output"] | null;
+            /** Endingreason */
+            endingReason: string;
+            /** Hypothesis */
+            hypothesis: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            outcome: components["schemas"]["Conclusion"] | null;
+            plan: components["schemas"]["Plan"];
+            /** Route */
+            route: string;
+            /** Shares */
+            shares: {
+                [key: string]: number;
+            };
+            /** Startedat */
+            startedAt: string | null;
+            /** Startedby */
+            startedBy: string | null;
+            state: components["schemas"]["State"];
+            /** Stoppedat */
+            stoppedAt: string | null;
+            /** Stoppedby */
+            stoppedBy: string | null;
+        };
+        /**
          * ExperimentComparison
          * @description Experiments in the order asked for. `left_out`: metrics beyond the first 50, which were not asked for by name.
          */
@@ -5814,6 +6424,48 @@ export interface components {
             metrics: components["schemas"]["Compared"][];
             /** Parameters */
             parameters: components["schemas"]["Parameter"][];
+        };
+        /**
+         * ExperimentCreate
+         * @description The first variant is the control. Weights are relative; `thompson` moves them towards what is better.
+         */
+        ExperimentCreate: {
+            /** @default fixed */
+            allocation: components["schemas"]["AllocationKind"];
+            /**
+             * @default {
+             *       "errorRate": 0.05,
+             *       "latency": 0.5
+             *     }
+             */
+            guardRails: components["schemas"]["GuardRails"];
+            /**
+             * Hypothesis
+             * @default
+             */
+            hypothesis: string;
+            /** @default thumbs */
+            metric: components["schemas"]["Measure"];
+            /**
+             * Minimumeffect
+             * @default 0.02
+             */
+            minimumEffect: number;
+            /** Name */
+            name: string;
+            /** Route */
+            route: string;
+            /**
+             * @default {
+             *       "maxDays": 14,
+             *       "maxUsers": 20000,
+             *       "minUsers": 100,
+             *       "onWinner": true
+             *     }
+             */
+            stopRules: components["schemas"]["StopRules"];
+            /** Variants */
+            variants: components["schemas"]["VariantInput"][];
         };
         /**
          * ExperimentRecord
@@ -5902,6 +6554,51 @@ export interface components {
             /** Remedy */
             remedy: string;
         };
+        /**
+         * Feedback
+         * @description What was kept. In an experiment only a user's first rating counts; `value` is from 0 to 1.
+         */
+        Feedback: {
+            /**
+             * Exchangeid
+             * Format: uuid
+             */
+            exchangeId: string;
+            /** Experimentid */
+            experimentId: string | null;
+            /**
+             * Givenat
+             * Format: date-time
+             */
+            givenAt: string;
+            kind: components["schemas"]["FeedbackKind"];
+            /** Promptid */
+            promptId: string | null;
+            /** Route */
+            route: string;
+            /** Value */
+            value: number;
+        };
+        /**
+         * FeedbackInput
+         * @description Either thumbs or a score from 0 to 1, of one's own exchange: the header x-llmops-exchange of its answer.
+         */
+        FeedbackInput: {
+            /**
+             * Exchangeid
+             * Format: uuid
+             */
+            exchangeId: string;
+            /** Score */
+            score?: number | null;
+            /** Thumbs */
+            thumbs?: ("up" | "down") | null;
+        };
+        /**
+         * FeedbackKind
+         * @enum {string}
+         */
+        FeedbackKind: "thumbs" | "score";
         /**
          * FieldProblem
          * @description One wrong field: where it is, what is wrong, and what would be right.
@@ -6043,6 +6740,50 @@ export interface components {
             root: string;
         };
         /**
+         * Guard
+         * @enum {string}
+         */
+        Guard: "error_rate" | "latency" | "cost";
+        /**
+         * GuardCheck
+         * @description How much worse than the control: in shares for the error rate, relative for latency and cost; None: too few.
+         */
+        GuardCheck: {
+            /** Allowed */
+            allowed: number;
+            /** Estimate */
+            estimate: number | null;
+            guard: components["schemas"]["Guard"];
+            /** High */
+            high: number | null;
+            /** Low */
+            low: number | null;
+            state: components["schemas"]["Hold"];
+            /** Variant */
+            variant: string;
+        };
+        /**
+         * GuardRails
+         * @description How much worse than the control a variant may be; None does not look.
+         *
+         *     `error_rate` in shares of users (0.05 is five in a hundred more); `latency` and `cost` relative (0.25 is a quarter
+         *     more). Each user's first call counts.
+         */
+        GuardRails: {
+            /** Cost */
+            cost?: number | null;
+            /**
+             * Errorrate
+             * @default 0.05
+             */
+            errorRate: number | null;
+            /**
+             * Latency
+             * @default 0.5
+             */
+            latency: number | null;
+        };
+        /**
          * HealthHistory
          * @description The spans of a window, oldest first. `seconds` has each status that was seen; `availability` is the share of the
          *     watched time in which the endpoint answered (healthy or degraded), None when nobody watched.
@@ -6091,6 +6832,12 @@ export interface components {
              */
             until: string;
         };
+        /**
+         * Hold
+         * @description Whether a guard rail surely holds, is surely broken, or neither yet.
+         * @enum {string}
+         */
+        Hold: "held" | "broken" | "open";
         /**
          * How
          * @description By what a sample overlaps: a run of its tokens, or a row that nearly repeats it (Jaccard similarity).
@@ -6738,6 +7485,33 @@ export interface components {
             takenAt: string | null;
         };
         /**
+         * Look
+         * @description Everything a look found. `balance_p` is against "users arrived as planned"; below 0.01 they did not.
+         */
+        Look: {
+            /** Adopt */
+            adopt: string | null;
+            advice: components["schemas"]["Advice"];
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Balancep */
+            balanceP: number;
+            /** Balanced */
+            balanced: boolean;
+            /** Effects */
+            effects: components["schemas"]["Effect"][];
+            ending: components["schemas"]["Ending-Output"] | null;
+            /** Figures */
+            figures: components["schemas"]["VariantFigures"][];
+            /** Guards */
+            guards: components["schemas"]["GuardCheck"][];
+            /** Users */
+            users: number;
+        };
+        /**
          * Lora
          * @description Low-rank adapters (Hu et al. 2021) instead of all weights; merged into the model when the training ends.
          */
@@ -6779,6 +7553,12 @@ export interface components {
             /** Userid */
             userId: string;
         };
+        /**
+         * Measure
+         * @description What users say of an answer: thumbs up or down, or a score from 0 to 1. More is better.
+         * @enum {string}
+         */
+        Measure: "thumbs" | "score";
         /**
          * MessageRole
          * @enum {string}
@@ -7199,6 +7979,39 @@ export interface components {
          * @enum {string}
          */
         "PiiStatus-Input": "pending" | "clean" | "failed";
+        /**
+         * Plan
+         * @description The whole plan. `minimum_effect`: a smaller difference of the metric is not worth a change.
+         */
+        Plan: {
+            /** @default fixed */
+            allocation: components["schemas"]["AllocationKind"];
+            /**
+             * @default {
+             *       "errorRate": 0.05,
+             *       "latency": 0.5
+             *     }
+             */
+            guardRails: components["schemas"]["GuardRails"];
+            /** @default thumbs */
+            metric: components["schemas"]["Measure"];
+            /**
+             * Minimumeffect
+             * @default 0.02
+             */
+            minimumEffect: number;
+            /**
+             * @default {
+             *       "maxDays": 14,
+             *       "maxUsers": 20000,
+             *       "minUsers": 100,
+             *       "onWinner": true
+             *     }
+             */
+            stopRules: components["schemas"]["StopRules"];
+            /** Variants */
+            variants: components["schemas"]["Variant"][];
+        };
         /**
          * PolicyChange
          * @description What is left out stays; null takes a setting away.
@@ -7748,6 +8561,14 @@ export interface components {
             values: {
                 [key: string]: number | string;
             };
+        };
+        /** Reason */
+        Reason: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
         };
         /**
          * Recall
@@ -8650,6 +9471,18 @@ export interface components {
             reason: string;
         };
         /**
+         * Standing
+         * @description What an effect's interval says: surely better or worse than the control, surely not worth it, or not sure yet.
+         * @enum {string}
+         */
+        Standing: "better" | "worse" | "not_worth_it" | "open";
+        /**
+         * State
+         * @description Where an experiment stands; `stopped` sends everybody back to what the route is bound to.
+         * @enum {string}
+         */
+        State: "draft" | "running" | "stopped" | "concluded";
+        /**
          * Status
          * @enum {string}
          */
@@ -8665,6 +9498,42 @@ export interface components {
              */
             notes: string;
             status: components["schemas"]["Status"];
+        };
+        /** StopRequest */
+        StopRequest: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * StopRules
+         * @description When an experiment ends by itself: harm and futility always do, the rest is here.
+         *
+         *     Nothing is recommended before `min_users`; they and `max_users` count users who got an answer of any variant.
+         */
+        StopRules: {
+            /**
+             * Maxdays
+             * @default 14
+             */
+            maxDays: number;
+            /**
+             * Maxusers
+             * @default 20000
+             */
+            maxUsers: number;
+            /**
+             * Minusers
+             * @default 100
+             */
+            minUsers: number;
+            /**
+             * Onwinner
+             * @default true
+             */
+            onWinner: boolean;
         };
         /**
          * StoredFile
@@ -9125,6 +9994,8 @@ export interface components {
             endpointId: string;
             /** Estimated */
             estimated: boolean;
+            /** Experimentid */
+            experimentId: string | null;
             /**
              * Id
              * Format: uuid
@@ -9139,6 +10010,8 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
+            /** Promptid */
+            promptId: string | null;
             /** Prompttokens */
             promptTokens: number;
             /** Requestid */
@@ -9148,6 +10021,8 @@ export interface components {
             status: components["schemas"]["llmops_resources__gateway__usage__Outcome"];
             /** Streamed */
             streamed: boolean;
+            /** Variant */
+            variant: string | null;
         };
         /**
          * UsageSummary
@@ -9251,6 +10126,62 @@ export interface components {
          * @enum {string}
          */
         VariableType: "string" | "integer" | "number" | "boolean" | "list";
+        /**
+         * Variant
+         * @description One prompt version in the comparison; the first of an experiment is its control. `digest` is the approved one.
+         */
+        Variant: {
+            /** Digest */
+            digest: string;
+            /** Name */
+            name: string;
+            /**
+             * Promptid
+             * Format: uuid
+             */
+            promptId: string;
+            /** Promptname */
+            promptName: string;
+            /** Promptversion */
+            promptVersion: string;
+            /** Weight */
+            weight: number;
+        };
+        /**
+         * VariantFigures
+         * @description `mean` of the ratings, `failed` share of first calls, latency in ms (geometric mean) and cost of first calls.
+         */
+        VariantFigures: {
+            /** Cost */
+            cost: number | null;
+            /** Failed */
+            failed: number | null;
+            /** Latencyms */
+            latencyMs: number | null;
+            /** Mean */
+            mean: number | null;
+            /** Ratings */
+            ratings: number;
+            /** Users */
+            users: number;
+            /** Variant */
+            variant: string;
+        };
+        /** VariantInput */
+        VariantInput: {
+            /** Name */
+            name: string;
+            /**
+             * Promptid
+             * Format: uuid
+             */
+            promptId: string;
+            /**
+             * Weight
+             * @default 1
+             */
+            weight: number;
+        };
         /**
          * Version
          * @description A version of a model or data set. `digest` is `sha256:<hex>` over its files, None until they are there.
@@ -12702,7 +13633,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Ending"];
+                "application/json": components["schemas"]["Ending-Input"];
             };
         };
         responses: {
@@ -14359,6 +15290,471 @@ export interface operations {
             };
         };
     };
+    list_bindings_llm_ops_v1_prompts_bindings_get: {
+        parameters: {
+            query?: {
+                /** @description of this prompt's versions */
+                name?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Binding__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_experiments_llm_ops_v1_prompts_experiments_get: {
+        parameters: {
+            query?: {
+                route?: string | null;
+                state?: components["schemas"]["State"] | null;
+                /** @description a part of it */
+                name?: string | null;
+                /** @description how many entries a page has */
+                limit?: number;
+                /** @description X-Next-Cursor of the page before */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Experiment__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    create_experiment_llm_ops_v1_prompts_experiments_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description makes a repeat harmless */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExperimentCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Experiment_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_experiment_llm_ops_v1_prompts_experiments__experiment_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Experiment_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_allocations_llm_ops_v1_prompts_experiments__experiment_id__allocations_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Allocation__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    conclude_experiment_llm_ops_v1_prompts_experiments__experiment_id__conclude_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConclusionInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Experiment_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    give_feedback_llm_ops_v1_prompts_experiments__experiment_id__feedback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeedbackInput"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Feedback_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    look_at_experiment_llm_ops_v1_prompts_experiments__experiment_id__look_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Union_Look__NoneType__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_looks_llm_ops_v1_prompts_experiments__experiment_id__looks_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Look__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    start_experiment_llm_ops_v1_prompts_experiments__experiment_id__start_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Experiment_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    stop_experiment_llm_ops_v1_prompts_experiments__experiment_id__stop_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                experiment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["StopRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Experiment_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
     list_prompts_llm_ops_v1_prompts_templates_get: {
         parameters: {
             query?: {
@@ -15139,17 +16535,24 @@ export interface operations {
             content: {
                 "application/json": {
                     max_tokens?: number;
+                    /** @description may be empty when promptVariables are given */
                     messages: {
                         content: string;
                         /** @enum {string} */
                         role: "system" | "user" | "assistant";
                     }[];
+                    /** @description values for the prompt that the route is bound to; it goes above these messages */
+                    promptVariables?: {
+                        [key: string]: unknown;
+                    };
                     seed?: number;
                     stop?: string | string[];
                     /** @description answer as server-sent events */
                     stream?: boolean;
                     temperature?: number;
                     top_p?: number;
+                    /** @description whom an application asks for */
+                    user?: string;
                 };
             };
         };
@@ -15187,6 +16590,47 @@ export interface operations {
                         status: "success";
                     };
                     "text/event-stream": string;
+                };
+            };
+        };
+    };
+    feedback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the endpoint's route */
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /**
+                     * Format: uuid
+                     * @description the answer's header x-llmops-exchange
+                     */
+                    exchangeId: string;
+                    score?: number;
+                    /** @enum {string} */
+                    thumbs?: "up" | "down";
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: Record<string, never>;
+                        message: string;
+                        /** @constant */
+                        status: "success";
+                    };
                 };
             };
         };
@@ -15976,6 +17420,216 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_RoutePolicy_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    get_binding_llm_ops_v1_serving_routes__route__prompt_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Union_Binding__NoneType__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    bind_prompt_llm_ops_v1_serving_routes__route__prompt_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BindRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Binding_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    unbind_prompt_llm_ops_v1_serving_routes__route__prompt_delete: {
+        parameters: {
+            query?: {
+                reason?: string;
+            };
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Union_Binding__NoneType__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    list_history_llm_ops_v1_serving_routes__route__prompt_history_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_Binding__"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    roll_back_llm_ops_v1_serving_routes__route__prompt_rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                route: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Union_Binding__NoneType__"];
                 };
             };
             /** @description The request cannot be done; the message says what to do. */
@@ -16933,17 +18587,24 @@ export interface operations {
             content: {
                 "application/json": {
                     max_tokens?: number;
+                    /** @description may be empty when promptVariables are given */
                     messages: {
                         content: string;
                         /** @enum {string} */
                         role: "system" | "user" | "assistant";
                     }[];
+                    /** @description values for the prompt that the route is bound to; it goes above these messages */
+                    promptVariables?: {
+                        [key: string]: unknown;
+                    };
                     seed?: number;
                     stop?: string | string[];
                     /** @description answer as server-sent events */
                     stream?: boolean;
                     temperature?: number;
                     top_p?: number;
+                    /** @description whom an application asks for */
+                    user?: string;
                 } & {
                     [key: string]: unknown;
                 };

@@ -8,7 +8,7 @@ export interface Look {
 }
 
 const TONES: Record<Tone, readonly string[]> = {
-  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active', 'current', 'stable'],
+  success: ['approved', 'clean', 'succeeded', 'healthy', 'passed', 'allowed', 'active', 'current', 'stable', 'concluded'],
   info: ['running', 'deploying', 'base', 'automated'],
   warning: ['queued', 'under_review', 'pending', 'degraded', 'drifted'],
   error: ['rejected', 'failed', 'denied', 'quarantined'],

@@ -1,5 +1,19 @@
+import experiments from './experiment-messages';
+
 export default {
   en: {
+    experiments: experiments.en,
+    bindings: {
+      title: 'Served at',
+      hint: 'Calls to these routes are made with this prompt.',
+      none: 'No route is bound to it.',
+      since: 'Version {version}, by {by}, {at}',
+      rollBack: 'Roll back',
+      rollBackOf: 'Roll back {route}',
+      unbindOf: 'Take the prompt from {route}',
+      bind: 'Bind version {version}',
+      reason: 'Reason',
+    },
     group: 'Prompt operations',
     title: 'Prompts',
     prompt: 'Prompt',
@@ -73,6 +87,18 @@ export default {
     },
   },
   ko: {
+    experiments: experiments.ko,
+    bindings: {
+      title: '연결된 경로',
+      hint: '이 경로의 호출은 이 프롬프트로 만들어집니다.',
+      none: '연결된 경로가 없습니다.',
+      since: '버전 {version}, {by}, {at}',
+      rollBack: '되돌리기',
+      rollBackOf: '{route} 되돌리기',
+      unbindOf: '{route}에서 프롬프트 떼기',
+      bind: '버전 {version} 연결',
+      reason: '이유',
+    },
     group: '프롬프트 운영',
     title: '프롬프트',
     prompt: '프롬프트',

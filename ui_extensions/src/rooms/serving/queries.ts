@@ -28,7 +28,7 @@ export function chatPath(route: string): string {
   return `/llm-ops/v1/serve/${encodeURIComponent(route)}/chat`;
 }
 
-export function useEndpoints(filters: MaybeRefOrGetter<EndpointFilters>) {
+export function useEndpoints(filters: MaybeRefOrGetter<Partial<EndpointFilters>> = {}) {
   return useList<Endpoint>({
     key: () => ['endpoints', { ...toValue(filters) }],
     fetch: async (cursor, signal) => {

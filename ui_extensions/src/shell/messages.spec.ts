@@ -33,7 +33,7 @@ describe('the messages', () => {
   it('are there for every key that the code names', () => {
     const literal = /\bt\(\s*'([\w.]+)'/g;
     const alternatives = /\bt\(\s*[^'`)]*\?\s*'([\w.]+)'\s*:\s*'([\w.]+)'/g;
-    const declared = /(?:title|label|group): '((?:home|catalog|prompts|training|evaluation|serving|governance|shell)\.[\w.]+)'/g;
+    const declared = /(?:title|label|group): '((?:home|catalog|prompts|training|evaluation|serving|cost|governance|shell)\.[\w.]+)'/g;
     const used = Object.values(sources).flatMap((source) =>
       [literal, alternatives, declared].flatMap((pattern) => [...source.matchAll(pattern)].flatMap((match) => match.slice(1))),
     );

@@ -60,10 +60,10 @@ slow: install console $(STAMPS)/chromium
 # by name, since looking for them among all tests loads everything first
 JOURNEYS = $(shell grep -rl --include='test_*.py' 'mark\.journey' tests)
 
-# two platforms at a time: one that is killed again and again, and one that is looked at; both wait most of the time
+# one after another, since each has a platform that wants both cores when it starts
 journeys: install console $(STAMPS)/chromium
 	@echo "== tests, 3 of 3: the journeys through the whole platform"
-	$(PYTEST) -n 2 --dist loadgroup --durations=10 -m journey $(JOURNEYS)
+	$(PYTEST) --durations=10 -m journey $(JOURNEYS)
 
 # side by side, and each one's output in one piece
 check: install $(STAMPS)/node_modules

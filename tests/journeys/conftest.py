@@ -38,16 +38,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """The kill tests go to one worker, and what looks at the finished journey to another, since a worker walks it once.
-
-    This early, since xdist reads the marks before any other hook could set them.
-    """
-    item.add_marker(pytest.mark.xdist_group("kills" if item.path.stem == "test_kills" else "journey"))
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The kill tests, each with a platform of its own, come before the shared platform starts where one runs all."""
+    """The kill tests, each with a platform of its own, come before the shared platform starts."""
     folder = Path(__file__).parent
     items.sort(key=lambda item: (item.path.parent == folder, item.path.stem != "test_kills"))

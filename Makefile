@@ -100,13 +100,14 @@ $(STAMPS)/venv:
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	mkdir -p $(STAMPS) && touch $@
 
+# Nothing is compiled ahead: most of what is installed is never imported.
 # Alone and first: its CPU build is large, and pip's own configuration decides where it comes from.
 $(STAMPS)/torch: locks/torch.txt | $(STAMPS)/venv
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/torch.txt
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r locks/torch.txt
 	touch $@
 
 $(STAMPS)/locked: locks/dev.txt $(STAMPS)/torch
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/dev.txt
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r locks/dev.txt
 	touch $@
 
 $(STAMPS)/installed: pyproject.toml $(STAMPS)/locked
@@ -116,13 +117,13 @@ $(STAMPS)/installed: pyproject.toml $(STAMPS)/locked
 # What we are measured against lives in an environment of its own, since some of it wants older libraries.
 $(STAMPS)/bench: locks/bench.txt | $(STAMPS)/venv
 	test -x .venv-bench/bin/python || "$(PYTHON)" -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/bench.txt
+	.venv-bench/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r locks/bench.txt
 	touch $@
 
 # The gateways of others want other libraries again, and one is a Node package.
 $(STAMPS)/bench-gateways: locks/bench-gateways.txt benchmarks/portkey/package-lock.json | $(STAMPS)/venv
 	test -x .venv-bench-gateways/bin/python || "$(PYTHON)" -m venv .venv-bench-gateways
-	.venv-bench-gateways/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps -r locks/bench-gateways.txt
+	.venv-bench-gateways/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r locks/bench-gateways.txt
 	cd benchmarks/portkey && PATH="$(NODE_BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 

@@ -192,7 +192,7 @@ export default {
       sampled: 'The first {shown} of {total}',
       noRows: 'No such rows',
     },
-    history: { title: 'Versions', this: 'this one', makeCurrent: 'Make current', makeCurrentOf: 'Make version {version} current' },
+    history: { title: 'Versions', this: 'this one', makeCurrent: 'Make current', makeCurrentOf: 'Make current: version {version}' },
     impact: {
       title: 'Impact',
       description: 'Everything that came from this version, however many steps away.',
@@ -440,7 +440,7 @@ export default {
       sampled: '전체 {total}개 중 처음 {shown}개',
       noRows: '해당하는 행이 없습니다',
     },
-    history: { title: '버전', this: '보고 있는 버전', makeCurrent: '현재 버전으로', makeCurrentOf: '버전 {version}을(를) 현재 버전으로' },
+    history: { title: '버전', this: '보고 있는 버전', makeCurrent: '현재 버전으로', makeCurrentOf: '현재 버전으로: 버전 {version}' },
     impact: {
       title: '영향 범위',
       description: '이 버전에서 몇 단계를 거치든 비롯된 모든 것입니다.',

@@ -87,6 +87,8 @@ export interface Sampling {
   top_p?: number;
   stop?: string | string[];
   seed?: number;
+  user?: string;
+  promptVariables?: Record<string, unknown>;
   signal?: AbortSignal;
 }
 

@@ -76,6 +76,8 @@ class Sampling(TypedDict, total=False):
     top_p: float
     stop: str | list[str]
     seed: int
+    user: str
+    promptVariables: dict[str, Any]
 
 
 class Wishes(TypedDict, total=False):

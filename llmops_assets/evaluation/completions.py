@@ -162,10 +162,10 @@ class Asking:
             seconds=SECONDS,
             max_bytes=LONGEST_BODY,
         )
-        if server.is_told_in(reply.body):
-            raise UpstreamFailed("its answer repeats the platform's key", remedy="Replace the key; ask the provider.")
         if reply.status != 200:
             raise refusal(reply.status, reply.body, reply.retry_after or 0.0)
+        if server.is_told_in(reply.body):
+            raise UpstreamFailed("its answer repeats the platform's key", remedy="Replace the key; ask the provider.")
         try:
             answer = _COMPLETION.decode(reply.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

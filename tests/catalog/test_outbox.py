@@ -193,7 +193,7 @@ def test_a_deployment_and_a_validation_are_told_as_openlineage_events(
         model, data = approved(platform, Kind.MODEL, "tiny"), uploaded(platform, Kind.DATASET, "pairs")
         with platform.transaction(admin) as tx:
             endpoint = endpoints.deploy(tx, model_id=model.id, environment=Environment.DEV, backend="local")
-            (deployment,) = deployments.of_endpoint(tx, endpoint.id)
+            (deployment,) = deployments.search(tx, endpoint.id).items
             validation = validations.request(tx, data.id)
         with platform.transaction(SYSTEM) as tx:
             deployments.claim(tx, deployment.id, attempt=1, run_id="one")

@@ -49,6 +49,12 @@ class AnswerServer:
             with self._lock:
                 self._busy -= 1
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for an answer, not even somebody who died meanwhile."""
+        with self._lock:
+            return self._busy == 0
+
     def _said(self, question: str) -> tuple[int, dict[str, Any]]:
         with self._lock:
             if self.refusals:

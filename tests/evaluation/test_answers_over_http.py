@@ -208,6 +208,8 @@ def test_an_attempt_after_a_killed_one_asks_and_pays_for_what_is_missing_only(
     child.kill()
     child.join()
     server.delay = 0.0
+    while not server.is_idle:
+        time.sleep(0.02)
     kept = (tmp_path / "killed" / "partial.jsonl").read_text().count('"name"')
     assert 1 <= kept < 11
     before = len(server.asked)

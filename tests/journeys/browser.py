@@ -108,12 +108,12 @@ def console(root: str) -> Iterator[Console]:
     executable = next((path for path in found if path), None)
     if executable is None:
         pytest.skip("no Chromium on this machine")
-    expect.set_options(timeout=45_000)  # a page shares two cores with the training it shows
+    expect.set_options(timeout=90_000)  # a page shares two cores with the training it shows
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, headless=True, args=ARGUMENTS)
         try:
             page = browser.new_page(viewport={"width": 1440, "height": 900}, locale="en-US")
-            page.set_default_timeout(45_000)
+            page.set_default_timeout(90_000)
             opened = Console(page, root)
             yield opened
         finally:

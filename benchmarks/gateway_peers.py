@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +172,6 @@ def vllm_router(upstream: str, folder: Path) -> Iterator[Contestant]:
         yield Contestant(f"http://127.0.0.1:{port}", "/v1/chat/completions", {}, process)
 
 
-Start = Callable[[str, Path], "Iterator[Contestant]"]
 RIVALS: Final = {
     "LiteLLM": (litellm, PEERS / "bin/litellm"),
     "MLflow": (mlflow, PEERS / "bin/mlflow"),

@@ -23,6 +23,11 @@ class Refused(Exception):
         self.status, self.message, self.remedy, self.details = status, message, remedy, details
 
 
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said: the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 class Api:
     """A connection to one platform. All methods raise Refused, or Unavailable when nobody answers."""
 
@@ -46,7 +51,7 @@ class Api:
 
     def get(self, path: str, **query: Any) -> Data:
         """GET; query parameters that are None are left out."""
-        return self._send("GET", path, params={name: value for name, value in query.items() if value is not None})
+        return self._send("GET", path, params=given(query))
 
     def fetch(self, path: str, **query: Any) -> bytes:
         """GET a file: what is answered is no envelope, unless it is refused."""
@@ -81,7 +86,7 @@ class Api:
         """Every entry of a list, page after page."""
         cursor: str | None = None
         while True:
-            params = {name: value for name, value in {**query, "cursor": cursor}.items() if value is not None}
+            params = given({**query, "cursor": cursor})
             answer = self._answer("GET", path, params=params)
             yield from _data(answer)
             cursor = answer.headers.get("X-Next-Cursor")

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from llmops_cli.api import Api
+from llmops_cli.api import Api, given
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json
 from llmops_cli.references import endpoint_of
@@ -67,8 +67,7 @@ def change(
     }  # fmt: skip
     with open_api(user, roles) as api:
         found = endpoint_of(api, endpoint)
-        asked = {name: value for name, value in body.items() if value is not None}
-        _tell(api.patch(f"/serving/endpoints/{found['id']}", asked), as_json)
+        _tell(api.patch(f"/serving/endpoints/{found['id']}", given(body)), as_json)
 
 
 def redeploy(
@@ -85,7 +84,7 @@ def redeploy(
     roles: Roles = None,
 ) -> None:
     """Roll the present settings out once more, or with another GPU, image or resources."""
-    query = {name: value for name, value in wishes(gpu, image, cpu, memory, None).items() if value is not None}
+    query = wishes(gpu, image, cpu, memory, None)
     body = {"parityReasons": reasons(because), "note": why, "revision": revision}
     with open_api(user, roles) as api:
         found = endpoint_of(api, endpoint)
@@ -137,18 +136,17 @@ def delete(endpoint: EndpointName, yes: Yes = False, user: User = None, roles: R
 def wishes(
     gpu: bool | None, image: str | None, cpu: str | None, memory: str | None, prompt_policy: str | None
 ) -> dict[str, Any]:
-    """Options as the API spells them; None is what was not said."""
+    """The options that were said, as the API spells them."""
     (cpu_request, cpu_limit), (memory_request, memory_limit) = span(cpu), span(memory)
-    return {
+    return given({
         "useGpu": gpu, "servingRuntimeImage": image, "cpuRequest": cpu_request, "cpuLimit": cpu_limit,
         "memoryRequest": memory_request, "memoryLimit": memory_limit, "promptPolicyId": prompt_policy,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def scaling(cpu: int | None, gpu: int | None, latency: int | None) -> dict[str, int] | None:
     """When replicas are added; None when nothing was said."""
-    asked = {"cpuUtilization": cpu, "gpuUtilization": gpu, "targetLatencyMs": latency}
-    return {name: value for name, value in asked.items() if value is not None} or None
+    return given({"cpuUtilization": cpu, "gpuUtilization": gpu, "targetLatencyMs": latency}) or None
 
 
 def reasons(because: list[str] | None) -> dict[str, str]:

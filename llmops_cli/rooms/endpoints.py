@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from llmops_cli.api import Api, Refused
+from llmops_cli.api import Api, Refused, given
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import Bar, bar
@@ -85,7 +85,7 @@ def deploy(
             "rollbackPlan": rollback_plan,
             "parityReasons": reasons(because),
             "note": why,
-            **{name: value for name, value in asked.items() if value is not None},
+            **given(asked),
         }
         endpoint = api.post("/serving/endpoints", body)
         if wait:

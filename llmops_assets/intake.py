@@ -22,6 +22,7 @@ from llmops_assets.claims import ROOM_TAG, WORK_TAG, Room
 from llmops_assets.code_server import CodeServer
 from llmops_assets.mirror import CatalogState
 from llmops_assets.outgoing import Outgoing
+from llmops_assets.sensors import Tick, sensor
 from llmops_resources.catalog import imports
 from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Actor
@@ -43,7 +44,6 @@ QUIET_SECONDS: Final = 1.0  # a change of the catalog that no row waits for is l
 LONGEST_DEBOUNCE: Final = 5.0
 _KEPT_REFUSALS: Final = 100
 
-Tick = dg.SensorResult | dg.SkipReason
 PHASES: Final = {
     dg.DagsterRunStatus.NOT_STARTED: RunPhase.CREATED,
     dg.DagsterRunStatus.QUEUED: RunPhase.WAITING,
@@ -55,18 +55,6 @@ PHASES: Final = {
 
 def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
     """One intake a room, the mirror, and the automatic evaluation, for definitions built from `state`."""
-    selection = dg.AssetSelection.all()
-
-    def sensor(name: str, evaluate: Callable[[dg.SensorEvaluationContext], Tick]) -> dg.SensorDefinition:
-        return dg.SensorDefinition(
-            name=name,
-            evaluation_fn=evaluate,
-            asset_selection=selection,
-            minimum_interval_seconds=1,
-            default_status=dg.DefaultSensorStatus.RUNNING,
-            required_resource_keys={"platform"},
-            description=evaluate.__doc__,
-        )
 
     def intake(room: Room[Any]) -> dg.SensorDefinition:
         def evaluate(context: dg.SensorEvaluationContext) -> Tick:

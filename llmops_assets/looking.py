@@ -4,6 +4,7 @@ from typing import Final
 
 import dagster as dg
 
+from llmops_assets.sensors import sensor
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError
 from llmops_resources.platform import Platform
@@ -28,18 +29,11 @@ def build_looking() -> dg.SensorDefinition:
     """The sensor that looks; it starts no runs. Looking often costs nothing: the tests hold for every look."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Looks at running prompt experiments, and ends those that a rule ends."""
         try:
             looked, ended = look(context.resources.platform)
         except PlatformError as error:
             return dg.SkipReason(error.message)
         return dg.SkipReason(f"looked at {looked} prompt experiments, {ended} ended")
 
-    return dg.SensorDefinition(
-        name="prompt_experiments",
-        evaluation_fn=evaluate,
-        asset_selection=dg.AssetSelection.all(),
-        minimum_interval_seconds=EVERY_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={"platform"},
-        description="Looks at running prompt experiments, and ends those that a rule ends.",
-    )
+    return sensor("prompt_experiments", evaluate, every_seconds=EVERY_SECONDS)

@@ -10,6 +10,7 @@ from uuid import UUID
 import dagster as dg
 
 from llmops_assets import scratch
+from llmops_assets.sensors import sensor
 from llmops_resources.blobs.objects import STAGING
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
@@ -86,15 +87,8 @@ def build_sweep() -> dg.SensorDefinition:
     """The sensor that sweeps once an hour; it starts no runs."""
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Removes uploads and staged files that nobody goes on with."""
         ended, removed = sweep(context.resources.platform)
         return dg.SkipReason(f"{ended} uploads were abandoned, {removed} objects removed")
 
-    return dg.SensorDefinition(
-        name="sweep",
-        evaluation_fn=evaluate,
-        asset_selection=dg.AssetSelection.all(),
-        minimum_interval_seconds=EVERY_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={"platform"},
-        description="Removes uploads and staged files that nobody goes on with.",
-    )
+    return sensor("sweep", evaluate, every_seconds=EVERY_SECONDS)

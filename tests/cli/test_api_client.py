@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from llmops_cli.api import Api, Refused
 from llmops_cli.references import find_version
 from llmops_resources.errors import InvalidInput, Unavailable
+from tests.loopback import listening
 
 ENTRIES = [
     {"name": "helper-old", "version": "1"},
@@ -72,11 +72,8 @@ def envelope(data: Any, status: str = "success", message: str = "") -> bytes:
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with listening(Server) as port:
+        yield f"http://localhost:{port}"
 
 
 def test_a_refusal_carries_the_message_once_the_remedy_and_the_wrong_fields(address: str) -> None:

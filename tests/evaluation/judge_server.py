@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import listening
 
 Parts = dict[str, str]
 Rule = Callable[[Parts, int], str]
@@ -68,16 +70,8 @@ def running_judge() -> Iterator[JudgeServer]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    judge.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as judge.port:
         yield judge
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _parts(asked: str) -> Parts:

@@ -1,12 +1,13 @@
 """An HTTP server that answers a client of the platform by a script: what it is asked is kept, what it says is fixed."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.loopback import listening
 
 ENDPOINT = {"id": "e1", "route": "r", "status": "healthy", "statusDetail": "", "revision": 2, "maxReplicas": 1}
 MODEL = {"id": "11111111-1111-4111-8111-111111111111", "name": "tiny", "version": "1"}
@@ -113,17 +114,9 @@ def scripted_api() -> Iterator[ScriptedApi]:
 
         do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names are http.server's
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with listening(Handler) as port:
+        api.url = f"http://127.0.0.1:{port}"
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def for_both_clients(api: ScriptedApi) -> None:

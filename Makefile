@@ -11,6 +11,8 @@ STAMPS := .make
 # python3.11 by name, or python3 when that is 3.11
 PYTHON := $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v $$p && break; done)
+# The platform starts many processes, and each would compile what it imports from the source again.
+unexport PYTHONDONTWRITEBYTECODE
 # Node 20 or newer of this machine, else the one the lock installs into the environment
 NODE_BIN = $(shell if node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null && command -v npm >/dev/null; \
 	then dirname "$$(command -v node)"; else echo "$(CURDIR)/$(BIN)"; fi)

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from llmops_resources import outbound
-from llmops_resources.catalog import openlineage, outbox
+from llmops_resources.catalog import outbox
 from llmops_resources.catalog.lineage_events import RunFact
 from llmops_resources.catalog.outbox import Channel, Message
 from llmops_resources.database import Transaction
@@ -59,6 +59,8 @@ def _send(settings: Settings, message: Message) -> None:
     url, headers = _receiver(settings, message)
     body = message.body
     if message.channel is Channel.OPENLINEAGE:
+        from llmops_resources.catalog import openlineage  # noqa: PLC0415  its client is heavy, and most have no receiver
+
         body = openlineage.event(RunFact.model_validate(body), settings.openlineage_namespace)
     reply = outbound.post_json(
         url, body, allowed_hosts=settings.outbound_allowed_hosts, headers=headers, seconds=SECONDS

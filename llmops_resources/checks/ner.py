@@ -25,8 +25,9 @@ from llmops_resources.checks.transitions import Decoder, Span
 from llmops_resources.errors import Unavailable
 
 if TYPE_CHECKING:
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
     from spacy.tokens import Doc
+
+    from llmops_resources.checks.presidio import SpacyNlpEngine
 
 IGNORED_LABELS = (
     "CARDINAL", "ORDINAL", "QUANTITY", "MONEY", "PERCENT", "EVENT", "LANGUAGE", "LAW", "PRODUCT", "WORK_OF_ART", "FAC",
@@ -61,8 +62,9 @@ def load_engine(model: str) -> "SpacyNlpEngine":
     The engine would download an absent model, hence the check beforehand. The bundled BLIS does not know recent
     processors and falls back to its slowest kernel, so NumPy does the matrix products (measured 1.15 times faster).
     """
-    import spacy  # noqa: PLC0415
-    from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine  # noqa: PLC0415
+    from llmops_resources.checks.presidio import NerModelConfiguration, SpacyNlpEngine  # noqa: PLC0415  before spaCy
+
+    import spacy  # noqa: PLC0415  isort: skip
     from thinc.api import NumpyOps, get_current_ops, set_current_ops  # noqa: PLC0415
 
     if not (spacy.util.is_package(model) or Path(model).is_dir()):

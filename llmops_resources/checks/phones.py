@@ -8,11 +8,11 @@ from functools import cache, lru_cache
 from typing import Any
 
 import phonenumbers
-from presidio_analyzer import LocalRecognizer, RecognizerResult
 
 from llmops_resources.checks.checksums import dialled
 from llmops_resources.checks.hits import Span, without_contained
 from llmops_resources.checks.numbering import digits_of, plan_of, runs
+from llmops_resources.checks.presidio import LocalRecognizer, RecognizerResult
 from llmops_resources.checks.rules import CheckedPatterns, Contextual, Shape
 
 #: Where a window of enough digits can be, for Rust.

@@ -12,12 +12,17 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import regex
-from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
-from presidio_analyzer.predefined_recognizers import IbanRecognizer
 
 from llmops_resources.checks.checksums import Verdict
 from llmops_resources.checks.hits import Span, without_contained
 from llmops_resources.checks.prefilters import superset
+from llmops_resources.checks.presidio import (
+    EntityRecognizer,
+    IbanRecognizer,
+    Pattern,
+    PatternRecognizer,
+    RecognizerResult,
+)
 
 # What a context word near a match, or in the column's name, adds to its score (Presidio's own factor).
 CONTEXT_BOOST = 0.35

@@ -204,10 +204,15 @@ def _body(contestant: Contestant) -> bytes:
     return BODY if contestant.path in {CHAT, ROUTED} else json.dumps({**json.loads(BODY), "model": "support"}).encode()
 
 
-def measure(contestant: Contestant, folder: Path, seconds: float) -> Figures:
-    """One round of wrk. Raises RuntimeError when any call was answered otherwise than with 200."""
+def measure(contestant: Contestant, folder: Path, seconds: float, *, told_why: bool = False) -> Figures:
+    """One round of wrk. Raises RuntimeError when any call was answered otherwise than with 200.
+
+    With `told_why` the error has those answers, for which wrk reads every answer in Lua and is slower.
+    """
     headers = {"content-type": "application/json", **contestant.headers}
     lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+    if told_why:
+        lines.append('function response(s, h, b) if s ~= 200 then print("Non-2xx", s, b) end end')
     script = folder / "call.lua"
     script.write_text(
         "\n".join(['wrk.method = "POST"', f"wrk.body = {json.dumps(_body(contestant).decode())}", *lines])
@@ -276,7 +281,7 @@ def main() -> None:
         upstream = stack.enter_context(model_server(folder))
         found = stack.enter_context(contestants(upstream, folder, set(chosen.only)))
         for contestant in found.values():
-            measure(contestant, folder, 2.0)  # to warm up
+            measure(contestant, folder, 2.0, told_why=True)  # to warm up
         for _ in range(chosen.rounds):
             for who, contestant in found.items():
                 rounds.setdefault(who, []).append(measure(contestant, folder, chosen.seconds))

@@ -11,8 +11,8 @@ from yarl import URL
 from llmops_resources.errors import Forbidden, InvalidInput, PlatformError, TooLarge, Unavailable
 from llmops_resources.governance.permissions import Permission
 from llmops_resources.platform import Platform
+from serving_api.failures import envelope_bytes, status_of
 from serving_api.identity import IDENTITY_HEADERS, header_map, permitted
-from serving_api.problems import envelope_bytes, status_of
 
 PREFIX = "/dagster"
 MAX_MESSAGE_BYTES = 16 * 1024**2

@@ -11,7 +11,7 @@ from typing import Any
 
 from llmops_resources.errors import Forbidden, InvalidInput, PlatformError
 from llmops_resources.settings import Settings
-from serving_api.problems import envelope_bytes, status_of
+from serving_api.failures import envelope_bytes, status_of
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

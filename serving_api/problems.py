@@ -1,4 +1,4 @@
-"""The one place that turns an error into HTTP: kind → status, message and remedy → the envelope."""
+"""The answers of FastAPI's routes when something is wrong: everything they raise ends in the envelope."""
 
 import logging
 from typing import Any
@@ -9,34 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from llmops_resources.errors import ErrorKind, FieldProblem, PlatformError, TooManyRequests, Unavailable, field_problem
-
-STATUS: dict[ErrorKind, int] = {
-    ErrorKind.INVALID_INPUT: 400,
-    ErrorKind.NOT_AUTHENTICATED: 401,
-    ErrorKind.FORBIDDEN: 403,
-    ErrorKind.NOT_FOUND: 404,
-    ErrorKind.CONFLICT: 409,
-    ErrorKind.TOO_LARGE: 413,
-    ErrorKind.UNSUPPORTED_FORMAT: 415,
-    ErrorKind.VALIDATION_FAILED: 422,
-    ErrorKind.TOO_MANY_REQUESTS: 429,
-    ErrorKind.UPSTREAM_FAILED: 502,
-    ErrorKind.UNAVAILABLE: 503,
-    ErrorKind.UPSTREAM_TIMEOUT: 504,
-}
+from serving_api.failures import envelope_bytes, status_of
 
 logger = logging.getLogger(__name__)
-
-
-def status_of(kind: ErrorKind) -> int:
-    """The HTTP status of a kind of error."""
-    return STATUS[kind]
-
-
-def envelope_bytes(error: PlatformError) -> bytes:
-    """The failure envelope: what is wrong, what to do, and every bad field."""
-    data = {"kind": error.kind, "remedy": error.remedy, "errors": list(error.details)}
-    return orjson.dumps({"status": "fail", "message": error.told, "data": data})
 
 
 def problem_response(error: PlatformError) -> Response:

@@ -1,20 +1,65 @@
 """The HTTP server: uvicorn, whose shutdown waits for open connections, told to end the event streams first."""
 
+import gc
 import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from serving_api.live import Live
+from llmops_resources.errors import PlatformError
+from llmops_resources.platform import Platform, open_platform
+from llmops_resources.settings import Settings
+from serving_api import logs
+
+STARTUP_FAILURE: Final = 3  # the exit status of uvicorn's own command
 
 
 class Server(uvicorn.Server):
-    """Uvicorn for an app whose streams end when the server is asked to stop."""
+    """Uvicorn for an app whose streams `end` ends when the server is asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+    def __init__(self, config: uvicorn.Config, end: Callable[[], None]) -> None:
         super().__init__(config)
-        self._live = live
+        self._end = end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, which would stay open as long as their readers like; then as uvicorn does."""
-        self._live.end()
+        self._end()
         await super().shutdown(sockets)
+
+
+def main(name: str, create: Callable[[Platform], tuple[ASGIApp, Callable[[], None]]]) -> None:
+    """Serve what is created, an app and what ends its streams, on the address the settings name until told to stop.
+
+    Running requests get ten seconds to finish. What keeps it from starting is said on standard error.
+    """
+    settings = Settings()
+    logs.configure(settings.log_level)
+    try:
+        with open_platform(settings, application=f"llmops-{name.lower()}") as platform:
+            _serve(settings, *create(platform))
+    except PlatformError as error:
+        sys.exit(f"The {name} cannot start: {error.message}. {error.remedy}")
+
+
+def _serve(settings: Settings, app: ASGIApp, end: Callable[[], None]) -> None:
+    gc.freeze()  # what start-up made lives for ever: keep the collector from walking it
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = Server(config, end)
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

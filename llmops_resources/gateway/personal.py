@@ -1,6 +1,4 @@
-"""The data checks' recognizers as a finder for single texts. Building it imports Presidio, which takes seconds."""
-
-import polars as pl
+"""The data checks' recognizers as a finder for single texts. Building it imports Presidio, which takes a while."""
 
 from llmops_resources.checks.options import CheckOptions
 from llmops_resources.gateway.masking import Spans
@@ -8,7 +6,9 @@ from llmops_resources.gateway.masking import Spans
 
 def finder(options: CheckOptions) -> Spans:
     """A function that finds every blocking type of personal data in a text; patterns only, no language model."""
-    from llmops_resources.checks.cells import CellScan  # noqa: PLC0415  seconds of imports, for routes that mask
+    import polars as pl  # noqa: PLC0415  all this is for routes that mask
+
+    from llmops_resources.checks.cells import CellScan  # noqa: PLC0415
     from llmops_resources.checks.custom import custom_rules  # noqa: PLC0415
     from llmops_resources.checks.recognizers import pattern_rules  # noqa: PLC0415
     from llmops_resources.checks.scan import PatternScan  # noqa: PLC0415

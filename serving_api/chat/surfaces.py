@@ -8,7 +8,7 @@ import orjson
 from llmops_resources.errors import ErrorKind, PlatformError
 from llmops_resources.gateway import completions
 from llmops_resources.gateway.completions import ChunkFacts, Tokens
-from serving_api.problems import envelope_bytes, status_of
+from serving_api.failures import envelope_bytes, status_of
 
 
 @dataclass(frozen=True)

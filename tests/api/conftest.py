@@ -36,7 +36,7 @@ def serving(platform: Platform) -> Iterator[httpx.Client]:
 def running(platform: Platform) -> Iterator[tuple[httpx.Client, Server, threading.Thread]]:
     """A server with what stops it, and the thread that it runs in."""
     live = Live(platform)
-    server = Server(uvicorn.Config(create_app(platform, live), log_config=None), live)
+    server = Server(uvicorn.Config(create_app(platform, live), log_config=None), live.end)
     with (
         in_a_thread(server) as (root, thread),
         httpx.Client(base_url=f"{root}/llm-ops/v1", timeout=60, verify=not root.startswith("http://")) as client,

@@ -100,7 +100,9 @@ def test_what_every_other_run_and_training_pod_is_may_do_nothing() -> None:
     assert bound == {"llmops-dagster", LAUNCHER}
     tokens = {thing["metadata"]["name"]: thing["spec"]["template"]["spec"]["automountServiceAccountToken"]
               for thing in _of_kind("Deployment")}  # fmt: skip
-    assert tokens == {"llmops-api": False, "llmops-code-location": True, "llmops-dagster-daemon": True}
+    assert tokens == {
+        "llmops-api": False, "llmops-gateway": False, "llmops-code-location": True, "llmops-dagster-daemon": True,
+    }  # fmt: skip
 
 
 def _policy(name: str) -> dict[str, Any]:

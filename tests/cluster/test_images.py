@@ -97,6 +97,6 @@ def test_the_deployment_runs_each_program_in_the_image_that_has_it() -> None:
             pod = (thing.get("spec") or {}).get("template", {}).get("spec", {}) if thing else {}
             for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
                 used.setdefault(thing["metadata"]["name"], set()).add(container["image"])
-    assert used.pop("llmops-api") == {"llmops-api"}
+    assert used.pop("llmops-api") == used.pop("llmops-gateway") == {"llmops-api"}
     assert set().union(*used.values()) == {"llmops"}
     assert images == {"llmops", "llmops-api"}

@@ -57,5 +57,7 @@ def test_a_model_server_is_asked_by_the_gateway_alone_and_reaches_no_address_out
     for policy in policies:
         (rule,) = policy["spec"]["ingress"]
         (peer,) = rule["from"]
-        assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "llmops-api"}
+        (who,) = peer["podSelector"]["matchExpressions"]
+        assert (who["key"], who["operator"]) == ("app.kubernetes.io/name", "In")
+        assert who["values"] == ["llmops-api", "llmops-gateway"]
         assert not any("ipBlock" in peer for rule in policy["spec"]["egress"] for peer in rule["to"])

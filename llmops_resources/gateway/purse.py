@@ -28,17 +28,24 @@ logger = logging.getLogger(__name__)
 TIDY_EVERY: Final = 1.0
 _REST: Final = 60.0
 _IDLE_AFTER: Final = 2.0
-#: What is asked for beyond the need: this share of the budget, and never more than so many of the calls seen.
-_AHEAD: Final = Decimal(50)
+#: What is asked for beyond the need: so many of the largest calls, or as much as calls ask for in a second, and never
+#: more than this share of the budget.
 _CALLS_AHEAD: Final = 16
-_TRIES: Final = 3
+_AHEAD: Final = Decimal(50)
+_SHORTEST: Final = 0.05  # seconds over which a pace is taken
+_TRIES: Final = 10
 _SOON: Final = 5.0
 ZERO: Final = Decimal(0)
+_EXACT: Final = Decimal("1e-12")  # what the ledger keeps of an amount
 
 
 @dataclass
 class Account:
-    """One period of one budget in this process."""
+    """One period of one budget in this process.
+
+    `waiting` is what calls wait for, `promised` the part of it that the last renewal asked for: others leave it alone.
+    `limited`: that renewal brought less than was asked for. `pace` is what calls ask for in a second.
+    """
 
     budget: Budget
     starts: date
@@ -47,7 +54,12 @@ class Account:
     spent: Decimal = ZERO
     reserved: Decimal = ZERO
     waiting: Decimal = ZERO
+    promised: Decimal = ZERO
+    limited: bool = False
     largest: Decimal = ZERO
+    asked: Decimal = ZERO
+    pace: Decimal = ZERO
+    claimed_at: float = field(default_factory=time.monotonic)
     used_at: float = field(default_factory=time.monotonic)
     renewed_at: float = -1e9
     changed: bool = True
@@ -57,18 +69,36 @@ class Account:
         """What may be set aside now; nothing when the lease has not been confirmed for too long."""
         if time.monotonic() - self.renewed_at > STOP_AFTER.total_seconds():
             return ZERO
-        return self.granted - self.spent - self.reserved
+        return self.granted - self.spent - self.reserved - self.promised
+
+    def set_aside(self, amount: Decimal) -> None:
+        """Keep it for a call."""
+        self.reserved += amount
+        self.asked += amount
+        self.largest = max(self.largest, amount)
+        self.used_at, self.changed = time.monotonic(), True
 
     def claim(self) -> Claim:
         """What to ask for now; what is not asked for any more is given up at once, before anybody is told."""
+        now = time.monotonic()
+        passed = max(now - self.claimed_at, _SHORTEST)
+        faded = self.pace * Decimal(0.5**passed)
+        self.pace = max(self.asked / Decimal(passed), faded).quantize(_EXACT)
+        self.asked, self.claimed_at = ZERO, now
         least = self.spent + self.reserved
         ahead = ZERO
-        if time.monotonic() - self.used_at < _IDLE_AFTER:
-            ahead = min(self.budget.amount / _AHEAD, self.largest * _CALLS_AHEAD)
+        if now - self.used_at < _IDLE_AFTER:
+            ahead = min(self.budget.amount / _AHEAD, max(self.largest * _CALLS_AHEAD, self.pace))
         wanted = least + self.waiting + ahead
         self.granted = min(self.granted, wanted)
-        self.changed = False
+        self.promised, self.changed = self.waiting, False
         return Claim(self.budget.id, self.starts, wanted, least)
+
+    def receive(self, granted: Decimal, wanted: Decimal, began: float) -> None:
+        """What a renewal brought that was asked for at `began`; when it is less, whoever comes first may have it."""
+        self.granted, self.renewed_at, self.limited = granted, began, granted < wanted
+        if self.limited:
+            self.promised = ZERO
 
 
 @dataclass(frozen=True)
@@ -96,15 +126,15 @@ class Purse:
         """
         accounts = tuple(self._account(budget, now or utc_now()) for budget in budgets)
         short: list[Account] = []
-        for _ in range(_TRIES):
+        for trial in range(_TRIES):
             short = [account for account in accounts if account.free < amount]
             if not short:
                 for account in accounts:
-                    account.reserved += amount
-                    account.largest = max(account.largest, amount)
-                    account.used_at, account.changed = time.monotonic(), True
+                    account.set_aside(amount)
                 return Reservation(accounts, amount)
-            if over := [account for account in short if account.spent + amount > account.budget.amount]:
+            over = [account for account in short if account.spent + amount > account.budget.amount]
+            over += [account for account in short if account.limited and trial]
+            if over:
                 raise _exhausted(over[0], amount, now or utc_now())
             await self._refill(short, amount)
         raise _exhausted(short[0], amount, now or utc_now())
@@ -139,7 +169,11 @@ class Purse:
         return account
 
     async def _refill(self, short: Sequence[Account], amount: Decimal) -> None:
-        """Wait for a renewal that began after these accounts were found short."""
+        """Wait for a renewal that began after these accounts were found short.
+
+        Whoever comes meanwhile waits for the next one: what this one brings is promised. The lock lets those who wait
+        for one renewal go on before the next begins.
+        """
         for account in short:
             account.waiting += amount
             account.largest = max(account.largest, amount)
@@ -151,6 +185,7 @@ class Purse:
         finally:
             for account in short:
                 account.waiting -= amount
+                account.promised = max(account.promised - amount, ZERO)
         if self._failed:
             raise Unavailable(
                 "whether the budget allows this call cannot be asked: the database is away",
@@ -173,8 +208,8 @@ class Purse:
                 account.changed = True
             return
         self._failed = False
-        for account in accounts:
-            account.granted, account.renewed_at = granted[account.budget.id, account.starts], began
+        for account, claim in zip(accounts, claims, strict=True):
+            account.receive(granted[account.budget.id, account.starts], claim.wanted, began)
 
     async def _tidy(self) -> None:
         while True:

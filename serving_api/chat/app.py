@@ -25,7 +25,7 @@ from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
 from llmops_resources.gateway.rules import Rules, RuleTable
 from llmops_resources.governance.api_keys import Bearer
 from llmops_resources.governance.permissions import Permission
-from llmops_resources.inference import Inference, Patience, open_inference
+from llmops_resources.inference import Inference, Inside, Outside, Patience, open_inference
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from serving_api.chat import metrics
@@ -81,8 +81,8 @@ class ChatGateway:
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
-        self._inside: Inference | None = None
-        self._outside: Inference | None = None
+        self._inside: Inside | None = None
+        self._outside: Outside | None = None
 
     def owns(self, path: str) -> bool:
         """Whether a request to this path is for the gateway."""
@@ -160,7 +160,8 @@ class ChatGateway:
     async def health(self, request: Request) -> None:
         """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
         target = await self._serving(request, request.name)
-        if target.external is None and not await self._door(target).healthy(target.base_url or ""):
+        ours = target.external is None
+        if ours and not (self._inside and await self._inside.healthy(target.base_url or "")):
             raise Unavailable(f"the model server of {target.route} does not answer", remedy="Try again in a moment.")
         data = {
             "route": target.route,
@@ -272,7 +273,7 @@ def conninfo(platform: Platform) -> str:
     return platform.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _open_outside(settings: Settings, patience: Patience) -> Inference:
+def _open_outside(settings: Settings, patience: Patience) -> Outside:
     """The door to providers: the same protocol, through the session that stays out of private networks."""
     session = outbound.open_session(
         allowed_hosts=settings.outbound_allowed_hosts,
@@ -280,7 +281,7 @@ def _open_outside(settings: Settings, patience: Patience) -> Inference:
         silence=patience.silence,
         total=patience.answer,
     )
-    return Inference(session, patience, lambda error: outbound.meaning(error, "the provider"))
+    return Outside(session, lambda error: outbound.meaning(error, "the provider"))
 
 
 def _model(target: Target) -> dict[str, object]:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -27,8 +28,9 @@ LIMIT = Decimal(10)
 class Bank:
     """Grants claims against a limit, as leases do, and remembers the most that was ever granted together."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Decimal = LIMIT, seconds: float = 0.0) -> None:
         self.held: dict[str, Decimal] = {}
+        self.limit, self.seconds = limit, seconds
         self.renewals = 0
         self.away = False
 
@@ -37,12 +39,13 @@ class Bank:
             if self.away:
                 raise OSError("no database")
             self.renewals += 1
+            time.sleep(self.seconds)
             granted = {}
             for claim in claims:
                 others = sum((part for name, part in self.held.items() if name != process), Decimal(0))
-                self.held[process] = max(claim.least, min(claim.wanted, LIMIT - others))
+                self.held[process] = max(claim.least, min(claim.wanted, self.limit - others))
                 granted[claim.budget_id, claim.starts] = self.held[process]
-                assert sum(self.held.values()) <= LIMIT
+                assert sum(self.held.values()) <= self.limit
             return granted
 
         return Purse(renew)
@@ -76,6 +79,25 @@ def test_a_thousand_calls_at_once_over_two_processes_spend_no_more_than_the_budg
         )
         assert Decimal(5) < sum(spent) <= LIMIT
         assert bank.renewals < 1000
+
+    asyncio.run(scenario())
+
+
+def test_while_there_is_money_nobody_is_refused_however_many_ask_and_a_renewal_is_for_many_calls() -> None:
+    async def scenario() -> None:
+        plenty, size = Decimal(1_000_000), Decimal("0.001")
+        bank, of = Bank(plenty, seconds=0.02), a_budget(plenty)
+        purse = bank.of("one")
+
+        async def worker() -> None:
+            for _ in range(20):
+                reservation = await purse.reserve([of], size)  # raises when it is refused
+                await asyncio.sleep(0)
+                purse.settle(reservation, size)
+
+        await asyncio.gather(*(worker() for _ in range(400)))
+        assert bank.held["one"] >= 8000 * size
+        assert bank.renewals < 20
 
     asyncio.run(scenario())
 

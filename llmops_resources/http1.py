@@ -1,0 +1,182 @@
+"""HTTP/1.1 to model servers (RFC 9112), in as few steps as it takes: kept connections, one request at a time on each.
+
+The parser is httptools' (llhttp). A general client does a dozen times this work for each call, which a gateway feels:
+see `benchmarks/gateway.py`. Not for strangers: no redirects, no proxies, no cookies, no decompression, no address
+check; what leaves the machine goes through `outbound.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+import httptools
+
+LARGEST_HEAD: Final = 65_536  # bytes
+_READ_AHEAD: Final = 262_144  # bytes that wait for the reader before the server has to
+
+
+class BrokenConnection(ConnectionError):
+    """The server closed in the middle, or what it sent is not HTTP."""
+
+
+class NothingCame(BrokenConnection):
+    """The connection was closed before the first byte of an answer."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, which carries one request after another; `ask`, read the `chunks`, and ask again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._parser: Any = None
+        self.asked = self.finished = False
+        self.used = 0  # how many requests it has carried
+        self.expires = 0.0
+
+    # -- for whoever asks -------------------------------------------------------------------------------------------
+
+    async def ask(self, request: bytes, silence: float, until: float) -> None:
+        """Send a request and wait for the head of its answer.
+
+        Raises BrokenConnection, and TimeoutError after `silence` seconds without a byte or when the loop's clock is at
+        `until`; so does `chunks`.
+        """
+        self._parser = httptools.HttpResponseParser(self)
+        self.status, self.headers = 0, dict[bytes, bytes]()
+        self._parts, self._waiting, self._head, self._paused = list[bytes](), 0, 0, False
+        self._opened = self._interim = self._keeps = False
+        self._silence, self._until = silence, until
+        self.asked, self.finished = True, False
+        self.used += 1
+        if self._transport is None or self._transport.is_closing():
+            raise NothingCame("the server has closed the connection")
+        self._transport.write(request)
+        while not self._opened:
+            if self._failure:
+                raise self._failure
+            await self._wait()
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes."""
+        while True:
+            if self._parts:
+                chunk = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts.clear()
+                self._waiting = 0
+                if self._paused and self._transport:
+                    self._paused = False
+                    self._transport.resume_reading()
+                yield chunk
+            elif self.finished:
+                return
+            elif self._failure:
+                raise self._failure
+            else:
+                await self._wait()
+
+    def can_be_kept(self) -> bool:
+        """Whether the answer was read to its end and the server lets another request follow."""
+        return self.finished and self._keeps and not self._parts and not self.is_closed()
+
+    def is_closed(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._transport is None or self._transport.is_closing()
+
+    def abort(self) -> None:
+        """End it at once, so that the server stops its work."""
+        if self._transport:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        seconds = min(self._silence, self._until - self._loop.time())
+        timer = self._loop.call_later(max(seconds, 0.0), self._late, self._waiter)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    @staticmethod
+    def _late(waiter: "asyncio.Future[None]") -> None:
+        if not waiter.done():
+            waiter.set_exception(TimeoutError("the server was silent for too long"))
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self.abort()
+        self._wake()
+
+    # -- for the event loop -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "abort")  # noqa: S101  uvloop's own
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Something came."""
+        if not self.asked or self.finished:
+            return self.abort()  # nobody has asked: whatever this answers, it is not the next request
+        self._head += 0 if self._opened else len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            return self._fail(BrokenConnection(f"the answer is not HTTP: {error!r:.200}"))
+        if not self._opened and self._head > LARGEST_HEAD:
+            return self._fail(BrokenConnection(f"the head of the answer is larger than {LARGEST_HEAD} bytes"))
+        if self._waiting > _READ_AHEAD and not self._paused and self._transport and not self.finished:
+            self._paused = True
+            self._transport.pause_reading()
+        return self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended; an answer without a length ends with it."""
+        if self.asked and not self.finished:
+            framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
+            if self._opened and not framed and exc is None and self._failure is None:
+                self.finished = True
+            else:
+                kind = BrokenConnection if self._head else NothingCame
+                self._failure = self._failure or kind("the server closed the connection")
+        self._wake()
+
+    # -- for the parser ---------------------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of the answer, or of the trailer, which nobody reads."""
+        if not self._opened:
+            self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is there; 1xx is not the answer yet (RFC 9110, section 15.2)."""
+        status = self._parser.get_status_code()
+        self._interim = status < 200
+        if self._interim:
+            self.headers.clear()
+        elif not self.finished:
+            self.status, self._opened = status, True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if not self.finished:
+            self._parts.append(body)
+            self._waiting += len(body)
+
+    def on_message_begin(self) -> None:
+        """An answer begins; a second one was not asked for."""
+        if self.finished:
+            self._keeps = False
+
+    def on_message_complete(self) -> None:
+        """The answer is whole."""
+        if not self._interim and not self.finished:
+            self.finished = True
+            self._keeps = self._parser.should_keep_alive()

@@ -85,7 +85,7 @@ check-console:
 		cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && npm run check && npm test; fi
 
 bench: install $(STAMPS)/bench $(STAMPS)/bench-gateways
-	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python "$$figure"; done
+	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python -m "benchmarks.$$(basename "$$figure" .py)"; done
 
 types: install $(STAMPS)/node_modules
 	$(BIN)/python -m serving_api.openapi

@@ -8,6 +8,7 @@ figures themselves move. Load: `--connections` in a closed loop, so a slower gat
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import uvicorn
+import uvloop
 from aiohttp import web
 from starlette.types import Receive, Scope, Send
 
@@ -79,7 +81,7 @@ def serve_model(told: Connection) -> None:
         await asyncio.Event().wait()
 
     _pin(1)
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def serve_pass_through(told: Connection, upstream: str) -> None:
@@ -106,7 +108,7 @@ def serve_pass_through(told: Connection, upstream: str) -> None:
         await _serve(app, told)
 
     _pin(0)
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 def serve_gateway(told: Connection, settings: Settings) -> None:
@@ -114,17 +116,20 @@ def serve_gateway(told: Connection, settings: Settings) -> None:
 
     async def main() -> None:
         with open_platform(settings, application="bench") as platform:
-            await _serve(create_app(platform), told)
+            app = create_app(platform)
+            gc.freeze()  # as the API does
+            await _serve(app, told)
 
     _pin(0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the request log is written, and read by nobody
     logs.configure(settings.log_level)
-    asyncio.run(main())
+    uvloop.run(main())
 
 
 async def _serve(app: Callable[..., object], told: Connection) -> None:
     config = uvicorn.Config(
         app, port=0, loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False,
+        proxy_headers=False,
     )  # type: ignore[arg-type]  # fmt: skip
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())

@@ -64,7 +64,10 @@ class Pool:
         """
         place, until = place_of(address), self._loop.time() + total
         request = _request(method, place, headers, body)
-        async with asyncio.timeout_at(until):
+        if self._slots.locked():
+            async with asyncio.timeout_at(until):
+                await self._slots.acquire()
+        else:
             await self._slots.acquire()
         try:
             connection = await self._asked(place, request, silence, until)

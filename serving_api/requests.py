@@ -24,7 +24,7 @@ _HEADERS = [
     (b"x-frame-options", b"DENY"),
 ]
 
-logger = structlog.get_logger("request")
+logger = structlog.get_logger()
 
 
 class RequestLog:

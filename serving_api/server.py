@@ -56,6 +56,7 @@ def _serve(settings: Settings, app: ASGIApp, end: Callable[[], None]) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nobody here asks where a request came from, and these headers are easily written
         timeout_graceful_shutdown=10,
     )
     server = Server(config, end)

@@ -124,7 +124,8 @@ class Purse:
 
         Raises TooManyRequests when one of them has no such amount left, Unavailable when that cannot be asked.
         """
-        accounts = tuple(self._account(budget, now or utc_now()) for budget in budgets)
+        now = now or utc_now()
+        accounts = tuple(self._account(budget, now) for budget in budgets)
         short: list[Account] = []
         for trial in range(_TRIES):
             short = [account for account in accounts if account.free < amount]
@@ -135,9 +136,9 @@ class Purse:
             over = [account for account in short if account.spent + amount > account.budget.amount]
             over += [account for account in short if account.limited and trial]
             if over:
-                raise _exhausted(over[0], amount, now or utc_now())
+                raise _exhausted(over[0], amount, now)
             await self._refill(short, amount)
-        raise _exhausted(short[0], amount, now or utc_now())
+        raise _exhausted(short[0], amount, now)
 
     def settle(self, reservation: Reservation, spent: Decimal) -> None:
         """Give back what was set aside, and book what the call really took."""

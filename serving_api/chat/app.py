@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -40,6 +42,7 @@ from serving_api.identity import demanded, denied
 
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
+_LONGEST_KEPT: Final = 200  # characters
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 logger = logging.getLogger(__name__)
@@ -137,12 +140,11 @@ class ChatGateway:
         )  # fmt: skip
 
     async def _dispatch(self, exchange: Exchange, number: UUID, surface: Surface) -> None:
-        fitting = [(rule, match) for rule in RULES if (match := rule.path.fullmatch(exchange.path))]
+        fitting = _fitting(exchange.path) if len(exchange.path) < _LONGEST_KEPT else _fits(exchange.path)
         if not fitting or exchange.is_encoded:  # no name of ours needs percent-encoding; a trick might
             raise NotFound("there is nothing at this path", remedy="See /openapi.json for what there is.")
-        for rule, match in fitting:
+        for rule, name in fitting:
             if rule.method == exchange.method:
-                name = match.groupdict().get("name", "")
                 caller = caller_of(self._platform.settings, self._rules.snapshot, exchange.headers)
                 await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
                 return await rule.handler(self, Request(exchange, number, caller, name, surface))
@@ -282,6 +284,15 @@ def _open_outside(settings: Settings, patience: Patience) -> Outside:
         total=patience.answer,
     )
     return Outside(session, lambda error: outbound.meaning(error, "the provider"))
+
+
+def _fits(path: str) -> tuple[tuple[Rule, str], ...]:
+    """The rules of a path, and the name in it."""
+    found = ((rule, rule.path.fullmatch(path)) for rule in RULES)
+    return tuple((rule, match.groupdict().get("name", "")) for rule, match in found if match)
+
+
+_fitting = lru_cache(maxsize=1024)(_fits)  # the same few paths are asked for all the time
 
 
 def _model(target: Target) -> dict[str, object]:

@@ -42,7 +42,7 @@ PAGE = ROOT / "docs/serving-examples.md"
 EXAMPLES = ROOT / "examples"
 SHOWN = "http://localhost:8000"
 MODEL, ROUTE = "python_helper", "python-helper"
-needs_node = pytest.mark.skipif(not can_compile(), reason="needs Node and the console's packages")
+needs_node = pytest.mark.skipif(not can_compile(), reason="needs Node, the packages of the console and of these tests")
 
 
 def snippets(language: str) -> str:
@@ -181,9 +181,10 @@ def test_the_typescript_client_repeats_only_what_is_safe_and_reads_every_stream(
 
 
 @needs_node
-def test_openais_protocol_is_right_as_the_official_node_client_speaks_it(root: str, javascript: Path) -> None:
-    done = run([str(javascript / "openai-wire.js"), f"{root}/openai/v1", ROUTE], javascript)
+def test_the_official_node_client_talks_to_a_model_served_here(root: str, javascript: Path) -> None:
+    done = run([str(javascript / "openai-client.js"), f"{root}/openai/v1", ROUTE], javascript)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "a wrong key is its AuthenticationError for a stream" in done.stdout
 
 
 @pytest.fixture

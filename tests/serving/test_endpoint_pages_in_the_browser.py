@@ -20,6 +20,7 @@ from tests.api.conftest import api  # noqa: F401  - fixture
 from tests.factories import ADMIN, approved
 from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console, console
+from tests.prompts.prompts import approved_prompt, content
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -150,15 +151,21 @@ def test_settings_are_changed_and_what_differs_below_asks_for_its_reason(
 
 
 def test_a_change_from_an_older_revision_is_refused_and_begun_again(
-    made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
+    made: dict[str, str], visitor: Console, api: httpx.Client, platform: Platform  # noqa: F811
 ) -> None:
+    approved_prompt(platform, "polite", content("Be polite:"))
     visitor.open(f"/serving/endpoints/{made['dev']}/edit")
     api.patch(f"/serving/endpoints/{made['dev']}", json={"maxReplicas": 2})
-    visitor.field("Prompt policy").fill("polite")
+    visitor.field("Prompt").select_option("polite 1")
     visitor.button("Change").click()
     expect(visitor.page.get_by_role("alert").first).to_contain_text("by now, not")
     visitor.button("Begin from it").click()
     expect(visitor.field("Max replicas")).to_have_value("2")
+    visitor.field("Prompt").select_option("polite 1")
+    visitor.button("Change").click()
+    expect(visitor.heading("/support")).to_be_visible()
+    visitor.link("polite 1").click()
+    expect(visitor.heading("polite 1")).to_be_visible()
 
 
 def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(

@@ -2627,7 +2627,7 @@ export interface paths {
         post?: never;
         /**
          * Unbind Prompt
-         * @description Let calls pass as they are sent.
+         * @description Take the binding away: the endpoint's own prompt decides, or calls pass as they are sent.
          */
         delete: operations["unbind_prompt_llm_ops_v1_serving_routes__route__prompt_delete"];
         options?: never;
@@ -3461,7 +3461,7 @@ export interface components {
         };
         /**
          * Binding
-         * @description What a route is bound to since `bound_at`; without a prompt, calls pass as they are sent.
+         * @description What a route is bound to since `bound_at`; without a prompt, the endpoint's own decides, or calls pass unchanged.
          *
          *     `restores` is the number of the entry that a rollback brought back, `experiment_id` the experiment that decided.
          */

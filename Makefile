@@ -74,7 +74,7 @@ check: install $(STAMPS)/node_modules
 
 types-python:
 	$(BIN)/mypy
-	$(BIN)/mypy examples/serving_client.py
+	MYPYPATH=examples $(BIN)/mypy examples/serving_workflow.py
 
 lint:
 	$(BIN)/ruff check .

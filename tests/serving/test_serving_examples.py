@@ -142,8 +142,8 @@ def test_the_typescript_snippets_work_as_they_stand(root: str, javascript: Path)
 
 
 def test_the_workflow_of_the_python_client_deploys_twice_goes_back_and_leaves_nothing(root: str) -> None:
-    walked = ["workflow", "--model", f"{MODEL}@2", "--then", f"{MODEL}@3", "--route", "walked"]
-    said = program([sys.executable, "serving_client.py", *walked], root=root)
+    walked = ["--model", f"{MODEL}@2", "--then", f"{MODEL}@3", "--route", "walked"]
+    said = program([sys.executable, "serving_workflow.py", *walked], root=root)
     assert "walked serves python_helper 2: healthy" in said
     assert "walked now serves python_helper 3, revision 2" in said
     assert "rolled back: walked is healthy with python_helper 2" in said
@@ -153,7 +153,7 @@ def test_the_workflow_of_the_python_client_deploys_twice_goes_back_and_leaves_no
 
 def test_a_workflow_that_is_refused_says_why_and_ends_with_1(root: str) -> None:
     done = subprocess.run(
-        [sys.executable, "serving_client.py", "workflow", "--url", root, "--model", "nothing"],
+        [sys.executable, "serving_workflow.py", "--url", root, "--model", "nothing"],
         cwd=EXAMPLES, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "there is no approved model nothing\n")
@@ -177,6 +177,11 @@ def test_the_typescript_client_repeats_only_what_is_safe_and_reads_every_stream(
         assert api.count("POST /serve/spent/chat") == 1
         keys = {each.headers.get("idempotency-key") for each in api.asked if each.path == "/serving/endpoints"}
         assert len(keys - {None}) == 1
+        assert api.count("PATCH /serving/endpoints/e1") == 2
+        assert api.count("PATCH /serving/endpoints/e2") == 1
+        (redeployed,) = [each for each in api.asked if "/redeploy" in each.path]
+        assert redeployed.path.endswith("?useGpu=false&memoryLimit=8Gi")
+        assert [each.body for each in api.asked if each.path.endswith("/rollback")] == [{"to": None}, {"to": 2}]
         assert api.asked[0].headers["authorization"] == "Bearer sk-llmops-x"
 
 

@@ -132,6 +132,20 @@ def test_its_health_is_a_timeline_whose_window_is_in_the_address(made: dict[str,
     expect(health).not_to_contain_text("out of memory")
 
 
+def test_a_page_says_why_nothing_is_scheduled_why_an_image_fails_and_what_helps(
+    made: dict[str, str], visitor: Console, platform: Platform  # noqa: F811
+) -> None:
+    nowhere = "no node has room: 3 Insufficient nvidia.com/gpu; redeploy with useGpu false, or wait until a GPU is free"
+    see(platform, made["dev"], EndpointStatus.DEPLOYING, nowhere)
+    visitor.open(f"/serving/endpoints/{made['dev']}")
+    expect(visitor.badge("Deploying")).to_be_visible()
+    expect(visitor.page.get_by_role("status").filter(has_text=nowhere)).to_be_visible()
+    see(platform, made["dev"], EndpointStatus.FAILED, "the image cannot be pulled: try another image")
+    visitor.button("Refresh").click()
+    expect(visitor.badge("Failed")).to_be_visible()
+    expect(visitor.page.get_by_role("status").filter(has_text="try another image")).to_be_visible()
+
+
 def test_settings_are_changed_and_what_differs_below_asks_for_its_reason(
     made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
 ) -> None:

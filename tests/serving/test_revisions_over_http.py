@@ -250,6 +250,21 @@ def test_an_endpoint_has_an_approved_prompt_or_none(
     assert ask(api, "POST", made, "/rollback", json={"to": 1})["revision"] == 5
 
 
+def test_a_deletion_and_who_was_refused_it_are_in_the_audit_log(
+    platform: Platform, api: httpx.Client, model: Version  # noqa: F811
+) -> None:
+    made = deployed(api, model)
+    viewer = {"X-User-Id": "eve", "X-User-Roles": "viewer"}
+    assert refused(api, "DELETE", made, headers=viewer)[0] == 403
+    ask(api, "DELETE", made)
+    assert refused(api, "DELETE", made)[0] == 404
+    with platform.transaction(ADMIN) as tx:
+        (done,) = audit.search(tx, action="endpoint.delete")
+        (denied,) = audit.search(tx, actor_id="eve")
+    assert (done.actor_id, done.resource_id, str(done.result)) == ("local-admin", made["id"], "allowed")
+    assert (denied.action, str(denied.result)) == ("serving:deploy", "denied")
+
+
 def test_of_two_changes_at_once_neither_is_lost(
     api: httpx.Client, model: Version, prompts: list[str]  # noqa: F811
 ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from llmops_resources.catalog import approvals
 from llmops_resources.catalog.deletion import Blocker
 from llmops_resources.database import Transaction
-from llmops_resources.errors import NotFound, ValidationFailed, field_problem
+from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
 from llmops_resources.serving.tables import EndpointRow
 
 #: Its name in an endpoint's configuration.
@@ -26,6 +26,15 @@ def check(tx: Transaction, config: Mapping[str, Any]) -> None:
         remedy = "Give the id of an approved prompt version; GET …/prompts/templates?status=approved lists them."
         problem = field_problem(FIELD, f"there is no prompt version {prompt_id}", remedy)
         raise ValidationFailed("the endpoint cannot have this prompt", details=[problem]) from None
+
+
+def is_live(tx: Transaction, config: Mapping[str, Any]) -> bool:
+    """Whether a configuration's prompt is approved now, or there is none."""
+    try:
+        check(tx, config)
+    except (Conflict, ValidationFailed):
+        return False
+    return True
 
 
 def blockers(tx: Transaction, prompt_id: UUID) -> list[Blocker]:

@@ -135,6 +135,11 @@ def rollback(
     return endpoints.value(tx, row)
 
 
+def is_usable(tx: Transaction, row: DeploymentRow) -> bool:
+    """Whether exactly a revision's bytes and its prompt are approved now, so that it may be gone back to."""
+    return approvals.is_live(tx, row.model_id, row.model_digest) and prompt_policy.is_live(tx, row.config)
+
+
 def before(past: Mapping[int, Past], current: int) -> tuple[int | None, int]:
     """The revision to go back to from `current`, or None; and how far back that search came. Pure.
 
@@ -233,19 +238,18 @@ def _check_approved(tx: Transaction, row: EndpointRow, config: Mapping[str, Any]
 
 def _check_may_return(tx: Transaction, settings: Settings, row: EndpointRow, earlier: DeploymentRow) -> None:
     """Raises Conflict for a model or prompt that may not be used, ValidationFailed for a backend that is not there."""
-    if earlier.max_replicas and not approvals.is_live(tx, earlier.model_id, earlier.model_digest):
+    if earlier.max_replicas and not is_usable(tx, earlier):
+        live = approvals.is_live(tx, earlier.model_id, earlier.model_digest)
         usable = [
             str(it.revision)
             for it in _history(tx, row).values()
-            if it.revision < row.revision and approvals.is_live(tx, it.model_id, it.model_digest)
+            if it.revision < row.revision and is_usable(tx, it)
         ]
         offer = f"Go back to revision {', '.join(usable[:5])}" if usable else "Deploy an approved version"
         raise Conflict(
-            f"the model of revision {earlier.revision} is no longer approved",
+            f"the {'prompt' if live else 'model'} of revision {earlier.revision} is no longer approved",
             remedy=f"{offer}, or stop the endpoint with status stopped.",
         )
-    if earlier.max_replicas:
-        prompt_policy.check(tx, earlier.config)
     if earlier.backend != EXTERNAL:
         check_backend(settings, earlier.backend)
 

@@ -109,7 +109,7 @@ def test_an_endpoint_is_compared_with_an_earlier_revision_and_goes_back_to_it(
     visitor.open(f"/serving/endpoints/{made['stg']}")
     revisions = visitor.page.get_by_role("region", name="Revisions")
     expect(revisions).to_contain_text("the first that answers in Korean")
-    expect(revisions).to_contain_text("Its model is no longer approved.")
+    expect(revisions).to_contain_text("Its model or its prompt is no longer approved.")
     visitor.button("Compare revision 2 with the current one").click()
     diff = visitor.page.get_by_role("region", name="Revision 2 compared with revision 4")
     expect(diff.get_by_role("row", name="Max replicas")).to_contain_text("1")

@@ -245,7 +245,9 @@ def test_an_endpoint_has_an_approved_prompt_or_none(
     assert api.post("/serving/endpoints", json={**body, **unapproved}).status_code == 409
     for what, asked in (("", {"maxReplicas": 2}), ("/redeploy", {}), ("/rollback", {"to": 2})):
         code, text = refused(api, "POST" if what else "PATCH", made, what, json=asked)
-        assert (code, "prompt answers" in text) == (409, True)
+        assert (code, "prompt answers" in text or "the prompt of revision 2" in text) == (409, True)
+    assert "Go back to revision 1" in text
+    assert [row["usable"] for row in ask(api, "GET", made, "/deployments")] == [False, False, True]
     assert ask(api, "PATCH", made, json={"promptPolicyId": None})["promptPolicyId"] is None
     assert ask(api, "POST", made, "/rollback", json={"to": 1})["revision"] == 5
 

@@ -4184,7 +4184,7 @@ export interface components {
          * @description One revision of an endpoint and how its roll-out went.
          *
          *     `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
-         *     back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
+         *     back to. `usable`: exactly its bytes and its prompt have a live approval, so that the endpoint may go back to it.
          */
         Deployment: {
             /** Action */

@@ -55,7 +55,7 @@ fast: install
 	$(PYTEST) $(PARALLEL) -m "not slow and not browser and not journey"
 
 # browsers that need no platform around the API are among them
-slow: install console $(STAMPS)/chromium
+slow: install console $(STAMPS)/chromium $(STAMPS)/serving-typescript
 	@echo "== tests, 2 of 3: the slow ones"
 	$(PYTEST) $(PARALLEL) -m "(slow or browser) and not journey"
 
@@ -74,7 +74,7 @@ check: install $(STAMPS)/node_modules
 
 types-python:
 	$(BIN)/mypy
-	$(BIN)/mypy examples/serving_client.py
+	MYPYPATH=examples $(BIN)/mypy examples/serving_workflow.py
 
 lint:
 	$(BIN)/ruff check .
@@ -145,6 +145,11 @@ LOCK_OPTIONS := --quiet --no-header --generate-hashes --strip-extras --resolver 
 $(STAMPS)/node_modules: $(wildcard ui_extensions/package-lock.json) | $(STAMPS)/installed
 	if [ -f ui_extensions/package.json ]; then \
 		cd ui_extensions && PATH="$(NODE_BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error; fi
+	touch $@
+
+# OpenAI's own client for Node, which tests drive the platform with.
+$(STAMPS)/serving-typescript: tests/serving/typescript/package-lock.json | $(STAMPS)/installed
+	cd tests/serving/typescript && PATH="$(NODE_BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(STAMPS)/console: $(CONSOLE_SOURCES) $(STAMPS)/node_modules

@@ -11,18 +11,20 @@
  * remedy, and the wrong fields), Unreachable when nobody answers, BrokeOff when an answer ends in its middle, NotInTime
  * when waiting was in vain.
  *
- * What is asked again by itself: reading, and deploying, which carries an idempotency key; anything else only when it
- * was refused for now with 429. A rollback is not: a second one would go back twice.
+ * What is asked again by itself: reading, deploying, which carries an idempotency key, and changes that name no revision;
+ * anything else only when it was refused for now with 429. A rollback is not: a second one would go back twice.
  */
 
 import type {
   Answer,
+  Changes,
   Endpoint,
   EndpointEvent,
   Environment,
   Message,
   Options,
   Piece,
+  Redeployment,
   Revision,
   RouteHealth,
   Sampling,
@@ -149,14 +151,23 @@ export class ServingClient {
     return this.#pages('/serving/endpoints', filters);
   }
 
-  /** Roll the present settings out once more; a stopped endpoint comes back. */
-  redeploy(endpointId: string): Promise<Endpoint> {
-    return this.#json('POST', path('serving', 'endpoints', endpointId, 'redeploy'));
+  /** Set what is named, as the endpoint's next revision; a change of nothing makes none. */
+  change(endpointId: string, changes: Changes): Promise<Endpoint> {
+    return this.#json('PATCH', path('serving', 'endpoints', endpointId), { again: changes.revision === undefined, body: changes });
   }
 
-  /** Back to what was served before; with nothing before it, scaled to zero (`maxReplicas` is 0 then), and `redeploy` undoes it. */
-  rollback(endpointId: string): Promise<Endpoint> {
-    return this.#json('POST', path('serving', 'endpoints', endpointId, 'rollback'));
+  /** Roll the present settings out once more, or with some of them changed; a stopped endpoint comes back. */
+  redeploy(endpointId: string, settings: Redeployment = {}): Promise<Endpoint> {
+    const query = new URLSearchParams(Object.entries(settings).map(([name, value]) => [name, String(value)]));
+    return this.#json('POST', `${path('serving', 'endpoints', endpointId, 'redeploy')}?${query}`);
+  }
+
+  /**
+   * Back to the revision `to`, or to what was served before. With nothing before, the endpoint is scaled to zero
+   * (`maxReplicas` is 0 then), which `redeploy` undoes.
+   */
+  rollback(endpointId: string, to: number | null = null): Promise<Endpoint> {
+    return this.#json('POST', path('serving', 'endpoints', endpointId, 'rollback'), { body: { to } });
   }
 
   /** Take an endpoint away. */

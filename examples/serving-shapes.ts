@@ -80,6 +80,23 @@ export interface Wishes {
   promptPolicyId?: string;
 }
 
+/** What may be another when an endpoint is rolled out again; what is left out stays. */
+export type Redeployment = Pick<Wishes, 'useGpu' | 'servingRuntimeImage' | 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit'>;
+
+type Changeable = Omit<Wishes, 'route' | 'environment' | 'backend' | 'minReplicas' | 'maxReplicas'>;
+
+/** What is changed of an endpoint: what is left out stays, and null goes back to the installation's default. */
+export type Changes = { [Name in keyof Changeable]: Changeable[Name] | null } & {
+  minReplicas?: number;
+  maxReplicas?: number;
+  status?: 'stopped' | 'deploying';
+  /** Why a setting differs from the environment below, by setting. */
+  parityReasons?: Record<string, string>;
+  note?: string;
+  /** The revision that was looked at: the change is refused when it is another by now. */
+  revision?: number;
+};
+
 /** How an answer is drawn; what is left out is the model's own choice. A signal that is aborted frees the model. */
 export interface Sampling {
   temperature?: number;

@@ -5,21 +5,19 @@
         client.wait(endpoint["id"])
         print(client.chat("support", "What is a KeyError?").text)
 
-It needs httpx and nothing else of this repository, so the file can be copied. As a program it walks the whole way
-(`python examples/serving_client.py workflow`).
+It needs httpx and nothing else of this repository, so the file can be copied. `python serving_client.py workflow` walks
+the whole way with it, which takes `serving_workflow.py` beside it.
 
 Errors are `ServingError`s: `Refused` when the platform says no (with its words, its remedy, and the wrong fields),
 `Unreachable` when nobody answers, `BrokeOff` when an answer ends in its middle, `NotInTime` when waiting was in vain.
 
-What is asked again by itself: reading, and deploying, which carries an idempotency key; anything else only when it
-never left this machine, or was refused for now with 429. A rollback is not: a second one would go back twice.
+What is asked again by itself: reading, deploying, which carries an idempotency key, and changes that name no revision;
+anything else only when it never left this machine, or was refused for now with 429. A rollback is not: a second one
+would go back twice.
 """
 
-import argparse
 import json
-import os
 import re
-import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -80,22 +78,52 @@ class Sampling(TypedDict, total=False):
     promptVariables: dict[str, Any]
 
 
-class Wishes(TypedDict, total=False):
+class Redeployment(TypedDict, total=False):
+    """What may be another when an endpoint is rolled out again; what is left out stays."""
+
+    useGpu: bool
+    servingRuntimeImage: str
+    cpuRequest: str
+    cpuLimit: str
+    memoryRequest: str
+    memoryLimit: str
+
+
+class Wishes(Redeployment, total=False):
     """Where and how a model is served, beside its route; what is left out the installation decides."""
 
     minReplicas: int
     maxReplicas: int
     rollbackPlan: str
     backend: Literal["local", "kubernetes", "kserve"]
-    useGpu: bool
-    servingRuntimeImage: str
     imagePullPolicy: Literal["Always", "IfNotPresent", "Never"]
-    cpuRequest: str
-    cpuLimit: str
-    memoryRequest: str
-    memoryLimit: str
     autoscalePolicy: dict[str, float]
     promptPolicyId: str
+
+
+class Changes(TypedDict, total=False):
+    """What is changed of an endpoint: what is left out stays, None goes back to the installation's default.
+
+    `revision` is the one that was looked at: the change is refused when it is another by now. `parityReasons` say, by
+    setting, why it differs from the environment below.
+    """
+
+    minReplicas: int
+    maxReplicas: int
+    rollbackPlan: str
+    status: Literal["stopped", "deploying"]
+    useGpu: bool | None
+    servingRuntimeImage: str | None
+    imagePullPolicy: Literal["Always", "IfNotPresent", "Never"] | None
+    cpuRequest: str | None
+    cpuLimit: str | None
+    memoryRequest: str | None
+    memoryLimit: str | None
+    autoscalePolicy: dict[str, float] | None
+    promptPolicyId: str | None
+    parityReasons: dict[str, str]
+    note: str
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -214,13 +242,20 @@ class ServingClient(AbstractContextManager["ServingClient"]):
         """One endpoint."""
         return self._endpoint("GET", endpoint_id, again=True)
 
-    def redeploy(self, endpoint_id: str) -> Endpoint:
-        """Roll the present settings out once more; a stopped endpoint comes back."""
-        return self._endpoint("POST", endpoint_id, "redeploy")
+    def change(self, endpoint_id: str, changes: Changes) -> Endpoint:
+        """Set what is named, as the endpoint's next revision; a change of nothing makes none."""
+        return self._endpoint("PATCH", endpoint_id, again="revision" not in changes, json=changes)
 
-    def rollback(self, endpoint_id: str) -> Endpoint:
-        """Back to what was served before; with nothing, scaled to zero (maxReplicas is 0), which `redeploy` undoes."""
-        return self._endpoint("POST", endpoint_id, "rollback")
+    def redeploy(self, endpoint_id: str, settings: Redeployment | None = None) -> Endpoint:
+        """Roll the present settings out once more, or with some of them changed; a stopped endpoint comes back."""
+        return self._endpoint("POST", endpoint_id, "redeploy", params=settings)
+
+    def rollback(self, endpoint_id: str, *, to: int | None = None) -> Endpoint:
+        """Back to the revision `to`, or to what was served before.
+
+        With nothing before, the endpoint is scaled to zero (maxReplicas is 0), which `redeploy` undoes.
+        """
+        return self._endpoint("POST", endpoint_id, "rollback", json={"to": to})
 
     def delete(self, endpoint_id: str) -> Endpoint:
         """Take an endpoint away."""
@@ -361,42 +396,7 @@ def _seconds(header: str | None) -> float | None:
     return float(header) if header is not None and header.isdecimal() else None
 
 
-def workflow(client: ServingClient, model: str, route: str, then: str | None, say: str = "What is a KeyError?") -> None:
-    """Deploy, wait, ask about its health, chat, deploy the next version if there is one, roll back, delete."""
-    endpoint = client.wait(client.deploy(model, route=route)["id"])
-    print(f"{route} serves {endpoint['modelName']} {endpoint['version']}: {client.health(route)['status']}")
-    answer = client.chat(route, say, {"max_tokens": 32})
-    print(f"it says {answer.text!r} ({answer.usage['total_tokens']} tokens, {answer.finish_reason})")
-    print("the same as a stream: ", end="")
-    for piece in client.stream(route, say, {"max_tokens": 32}):
-        print(piece.text, end="", flush=True)
-    if then:
-        endpoint = client.wait(client.deploy(then, route=route)["id"])
-        print(f"\n{route} now serves {endpoint['modelName']} {endpoint['version']}, revision {endpoint['revision']}")
-    endpoint = client.rollback(endpoint["id"])
-    endpoint = client.wait(endpoint["id"], until="healthy" if endpoint["maxReplicas"] else "stopped")
-    print(f"\nrolled back: {route} is {endpoint['status']} with {endpoint['modelName']} {endpoint['version']}")
-    client.delete(endpoint["id"])
-    print(f"{route} is taken away")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 when the platform refused or did not answer. LLMOPS_TOKEN is the token, if one is needed."""
-    parser = argparse.ArgumentParser(description="Walk with an approved model from its deployment to its end.")
-    parser.add_argument("command", choices=["workflow"])
-    parser.add_argument("--url", default=os.environ.get("LLMOPS_URL", "http://localhost:8000"))
-    parser.add_argument("--model", default="python_helper", help="an approved model: id, name or name@version")
-    parser.add_argument("--then", help="another version to deploy after it, so that there is one to go back to")
-    parser.add_argument("--route", default="serving-client")
-    asked = parser.parse_args(arguments)
-    with ServingClient(asked.url, token=os.environ.get("LLMOPS_TOKEN")) as client:
-        try:
-            workflow(client, asked.model, asked.route, asked.then)
-        except ServingError as error:
-            print(error, file=sys.stderr)
-            return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    import serving_workflow  # what is walked is apart, so that this file stays a client
+
+    raise SystemExit(serving_workflow.main())

@@ -16,6 +16,7 @@ from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
 from llmops_resources.platform import Platform
+from llmops_resources.prompts.experiments import retention as experiment_retention
 from llmops_resources.serving import events
 from llmops_resources.training import checkpoints, retention
 
@@ -44,11 +45,18 @@ def sweep(platform: Platform) -> tuple[int, int]:
 
 
 def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = retention.BATCH) -> int:
-    """Remove metrics and logs of jobs that ended more than RETENTION_DAYS ago, and what was seen of endpoints before
-    that, batch by batch; how many rows."""
+    """Remove what is older than RETENTION_DAYS, batch by batch; how many rows.
+
+    That is what was seen of endpoints, who took part in prompt experiments that ended, and metrics and logs of jobs.
+    """
     age, removed, until = timedelta(days=platform.settings.retention_days), 0, time.monotonic() + seconds
     with platform.transaction(ACTOR) as tx:
         removed += events.forget_old(tx, age)
+        experiments = experiment_retention.outlived(tx, age)
+    for experiment_id in experiments:
+        if time.monotonic() < until:
+            with platform.transaction(ACTOR) as tx:
+                removed += experiment_retention.forget(tx, experiment_id, age)
     while time.monotonic() < until:
         with platform.transaction(ACTOR) as tx:
             outlived = retention.outlived(tx, age)

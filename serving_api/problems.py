@@ -8,7 +8,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from llmops_resources.errors import ErrorKind, FieldProblem, PlatformError, TooManyRequests, Unavailable, field_problem
+from llmops_resources.errors import (
+    ErrorKind,
+    FieldProblem,
+    InvalidInput,
+    PlatformError,
+    TooManyRequests,
+    Unavailable,
+    field_problem,
+)
 from serving_api.failures import envelope_bytes, status_of
 
 logger = logging.getLogger(__name__)
@@ -39,6 +47,8 @@ def _platform_error(_request: Request, error: Exception) -> Response:
 
 def _invalid_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class alone
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return problem_response(InvalidInput("the body is not JSON", remedy="Send a JSON object as the body."))
     problems = [_field(item) for item in error.errors()]
     body = {
         "status": "fail",

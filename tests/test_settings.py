@@ -51,6 +51,26 @@ def test_without_a_secret_each_home_makes_one_of_its_own_that_only_its_owner_rea
     assert stat.S_IMODE((tmp_path / "one/secret.key").stat().st_mode) == 0o600
 
 
+def test_settings_are_read_in_any_case_and_what_is_empty_counts_as_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ("serving_cpu_request=3", "Use_Gpu=false", "USE_KSERVE=true", "OBJECT_STORE_URL=", "SERVING_MEMORY_LIMIT=")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    for name in ("SERVING_CPU_REQUEST", "USE_GPU", "USE_KSERVE", "OBJECT_STORE_URL", "SERVING_MEMORY_LIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("Serving_Cpu_Limit", "6")
+    monkeypatch.setenv("QUALITY_THRESHOLD", "")
+    read, default = Settings(_env_file=tmp_path / ".env"), Settings(_env_file=None)
+    assert (read.serving_cpu_request, read.use_gpu, read.use_kserve, read.serving_cpu_limit) == ("3", False, True, "6")
+    assert read.object_store_url is None
+    assert read.serving_memory_limit == default.serving_memory_limit
+    assert read.quality_threshold == default.quality_threshold
+    monkeypatch.setenv("SERVING_CPU_LIMIT", "7")  # the environment goes before the file
+    (tmp_path / ".env").write_text("SERVING_CPU_LIMIT=5")
+    monkeypatch.delenv("Serving_Cpu_Limit")
+    assert Settings(_env_file=tmp_path / ".env").serving_cpu_limit == "7"
+
+
 def test_no_secret_is_in_what_settings_print(tmp_path: Path) -> None:
     assert {"secret_key", "aws_secret_access_key", "secrets_key"} <= set(SECRET_FIELDS)
     secret = dict.fromkeys([*SECRET_FIELDS, "database_url"], "a-secret-that-must-not-be-printed")

@@ -8,7 +8,7 @@ import typer
 from llmops_cli.api import Api, given
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json
-from llmops_cli.references import endpoint_of
+from llmops_cli.references import endpoint_of, resolve
 from llmops_resources.errors import ValidationFailed, field_problem
 
 EndpointName = Annotated[str, typer.Argument(help="Its id, or environment/route such as stg/chat.")]
@@ -23,7 +23,9 @@ Gpu = Annotated[bool | None, typer.Option("--gpu/--no-gpu", help="Serve with a G
 RuntimeImage = Annotated[str | None, typer.Option("--image", help="The image; `llmops endpoints runtimes` lists.")]
 Cores = Annotated[str | None, typer.Option(help="Cores reserved and allowed: 2, or 2-4.")]
 Bytes = Annotated[str | None, typer.Option(help="Memory reserved and allowed: 8Gi, or 8Gi-16Gi.")]
-Prompt = Annotated[str | None, typer.Option("--prompt-policy", help="The prompt policy.")]
+Prompt = Annotated[
+    str | None, typer.Option("--prompt-policy", help="Its prompt while its route has none: name, name@version or id.")
+]
 PullPolicy = Annotated[str | None, typer.Option(help="When nodes pull the image: IfNotPresent, Always or Never.")]
 Plan = Annotated[str | None, typer.Option("--rollback-plan", help="How this is undone. Required in stg and prod.")]
 ScaleCpu = Annotated[int | None, typer.Option(help="Add replicas above so much CPU, in percent.")]
@@ -61,12 +63,13 @@ def change(
     least, most = span(replicas)
     body = {
         "minReplicas": least, "maxReplicas": most, "rollbackPlan": rollback_plan, "imagePullPolicy": pull_policy,
-        **wishes(gpu, image, cpu, memory, prompt_policy),
+        **wishes(gpu, image, cpu, memory),
         "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency),
         "parityReasons": reasons(because), "note": why, "revision": revision,
     }  # fmt: skip
     with open_api(user, roles) as api:
         found = endpoint_of(api, endpoint)
+        body["promptPolicyId"] = prompt_id(api, prompt_policy)
         _tell(api.patch(f"/serving/endpoints/{found['id']}", given(body)), as_json)
 
 
@@ -84,7 +87,7 @@ def redeploy(
     roles: Roles = None,
 ) -> None:
     """Roll the present settings out once more, or with another GPU, image or resources."""
-    query = wishes(gpu, image, cpu, memory, None)
+    query = wishes(gpu, image, cpu, memory)
     body = {"parityReasons": reasons(because), "note": why, "revision": revision}
     with open_api(user, roles) as api:
         found = endpoint_of(api, endpoint)
@@ -133,14 +136,17 @@ def delete(endpoint: EndpointName, yes: Yes = False, user: User = None, roles: R
     console.print(f"/{found['route']} in {found['environment']} is being taken away.")
 
 
-def wishes(
-    gpu: bool | None, image: str | None, cpu: str | None, memory: str | None, prompt_policy: str | None
-) -> dict[str, Any]:
+def prompt_id(api: Api, reference: str | None) -> str | None:
+    """The id of the prompt version that somebody means; None when nothing was said. Raises NotFound."""
+    return str(resolve(api, "prompts", reference)["id"]) if reference else None
+
+
+def wishes(gpu: bool | None, image: str | None, cpu: str | None, memory: str | None) -> dict[str, Any]:
     """The options that were said, as the API spells them."""
     (cpu_request, cpu_limit), (memory_request, memory_limit) = span(cpu), span(memory)
     return given({
         "useGpu": gpu, "servingRuntimeImage": image, "cpuRequest": cpu_request, "cpuLimit": cpu_limit,
-        "memoryRequest": memory_request, "memoryLimit": memory_limit, "promptPolicyId": prompt_policy,
+        "memoryRequest": memory_request, "memoryLimit": memory_limit,
     })  # fmt: skip
 
 

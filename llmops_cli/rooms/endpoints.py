@@ -25,6 +25,7 @@ from llmops_cli.rooms.endpoint_changes import (
     ScaleGpu,
     ScaleLatency,
     Why,
+    prompt_id,
     reasons,
     scaling,
     span,
@@ -70,7 +71,7 @@ def deploy(
     """Deploy a model to a route."""
     least, most = span(replicas)
     asked = {
-        "backend": backend, "imagePullPolicy": pull_policy, **wishes(gpu, image, cpu, memory, prompt_policy),
+        "backend": backend, "imagePullPolicy": pull_policy, **wishes(gpu, image, cpu, memory),
         "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency),
     }  # fmt: skip
     with open_api(user, roles) as api:
@@ -85,7 +86,7 @@ def deploy(
             "rollbackPlan": rollback_plan,
             "parityReasons": reasons(because),
             "note": why,
-            **given(asked),
+            **given({**asked, "promptPolicyId": prompt_id(api, prompt_policy)}),
         }
         endpoint = api.post("/serving/endpoints", body)
         if wait:

@@ -133,10 +133,10 @@ def bind(
 
 @routes.command()
 def unbind(route: Route, user: User = None, roles: Roles = None) -> None:
-    """Let calls to a route pass as they are sent."""
+    """Take the prompt of a route away; the endpoint's own decides then, or calls pass as they are sent."""
     with open_api(user, roles) as api:
         api.delete(f"/serving/routes/{route}/prompt")
-    console.print(f"Calls to {route} pass as they are sent.")
+    console.print(f"No prompt is bound to {route}.")
 
 
 @routes.command("rollback")

@@ -19,9 +19,11 @@ from llmops_resources.prompts import bindings, library
 from llmops_resources.prompts.content import PromptContent
 from llmops_resources.prompts.experiments import assignment, serving
 from llmops_resources.prompts.templates import Compiled, RenderedPrompt
+from llmops_resources.serving.endpoints import Endpoint
 
 _SYSTEM: Final = frozenset({"system", "developer"})
 _KEPT_COMPILED: Final = 512
+_NO_LONGER: Final = "is no longer approved"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class RoutePrompt:
-    """What a route's calls are made with: a running experiment decides, or else the binding. `fault`: why not."""
+    """What calls are made with: a running experiment decides, or else what is bound. `fault`: why it cannot be."""
 
     bound: Served | None = None
     trial: Trial | None = None
@@ -84,7 +86,8 @@ class RoutePrompt:
             variant = assignment.assign(subject, self.trial.shares)
             return Choice(self.trial.prompts[variant], self.trial.id, variant, subject, self.trial.allocation)
         if self.fault:
-            raise Conflict(self.fault, remedy="Bind an approved version to the route, or none.")
+            remedy = "Bind an approved version to the route, or give the endpoint another promptPolicyId."
+            raise Conflict(self.fault, remedy=remedy)
         return Choice(self.bound) if self.bound else None
 
 
@@ -97,18 +100,25 @@ def load(tx: Transaction) -> dict[str, RoutePrompt]:
     for binding in bindings.every(tx):
         assert binding.prompt_id is not None  # noqa: S101  only those with a prompt are listed
         what = f"the prompt of {binding.route} ({binding.prompt_name} {binding.prompt_version})"
-        try:
-            if not approvals.is_live(tx, binding.prompt_id, binding.digest or ""):
-                raise Conflict(f"{what} is no longer approved")
-            found[binding.route] = RoutePrompt(bound=_served(tx, binding.prompt_id))
-        except PlatformError as error:
-            found[binding.route] = RoutePrompt(fault=error.message)
+        live = approvals.is_live(tx, binding.prompt_id, binding.digest or "")
+        found[binding.route] = _bound(tx, binding.prompt_id) if live else RoutePrompt(fault=f"{what} {_NO_LONGER}")
     for running in serving.running(tx):
         trial = _trial(tx, running)
         if trial is not None:
             before = found.get(running.route, NO_PROMPT)
             found[running.route] = RoutePrompt(bound=before.bound, trial=trial, fault=before.fault)
     return found
+
+
+def of_endpoint(tx: Transaction, endpoint: Endpoint) -> RoutePrompt:
+    """What an endpoint's calls are made with where its route has neither a binding nor an experiment."""
+    if (prompt_id := endpoint.prompt_policy_id) is None:
+        return NO_PROMPT
+    try:
+        approvals.approved_prompt(tx, prompt_id)
+    except PlatformError:
+        return RoutePrompt(fault=f"the prompt of {endpoint.environment}/{endpoint.route} {_NO_LONGER}")
+    return _bound(tx, prompt_id)
 
 
 def merge(prompt: RenderedPrompt, sent: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -155,6 +165,13 @@ def _trial(tx: Transaction, running: serving.Running) -> Trial | None:
     except (Conflict, NotFound, ValidationFailed):
         return None
     return Trial(running.id, running.salt, running.allocation, tuple(running.shares.items()), prompts)
+
+
+def _bound(tx: Transaction, prompt_id: UUID) -> RoutePrompt:
+    try:
+        return RoutePrompt(bound=_served(tx, prompt_id))
+    except PlatformError as error:
+        return RoutePrompt(fault=error.message)
 
 
 def _served(tx: Transaction, prompt_id: UUID) -> Served:

@@ -11,7 +11,9 @@ from llmops_resources.catalog import approvals, providers, versions
 from llmops_resources.catalog.providers import Connection
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, ValidationFailed
+from llmops_resources.gateway import prompting
 from llmops_resources.gateway.fresh import Fresh
+from llmops_resources.gateway.prompting import NO_PROMPT, RoutePrompt
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import CHANNEL, EXTERNAL, Endpoint, EndpointStatus
 from llmops_resources.serving.environments import Environment
@@ -27,6 +29,7 @@ class Target:
     """The endpoint behind a route. `base_url` is the model server's root, without `/v1`.
 
     A target with an `external` connection is asked at its provider; `fault` says why that connection is not sound.
+    `prompt` is what its calls are made with where its route has none.
     """
 
     endpoint_id: UUID
@@ -45,6 +48,7 @@ class Target:
     created_at: datetime
     external: Connection | None = None
     fault: str = ""
+    prompt: RoutePrompt = NO_PROMPT
 
     @property
     def served_name(self) -> str:
@@ -158,6 +162,7 @@ def _target(tx: Transaction, settings: Settings, endpoint: Endpoint) -> Target:
         created_at=endpoint.created_at,
         external=external,
         fault=fault,
+        prompt=prompting.of_endpoint(tx, endpoint),
     )
 
 

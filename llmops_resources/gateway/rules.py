@@ -15,7 +15,8 @@ from llmops_resources.gateway import policies, processes, prompting
 from llmops_resources.gateway.fresh import Fresh
 from llmops_resources.gateway.limits import Demand
 from llmops_resources.gateway.policies import NO_POLICY, RoutePolicy, TeamLimits
-from llmops_resources.gateway.prompting import NO_PROMPT, RoutePrompt
+from llmops_resources.gateway.prompting import RoutePrompt
+from llmops_resources.gateway.routes import Target
 from llmops_resources.governance import api_keys
 from llmops_resources.governance.api_keys import CHANNEL, Bearer
 
@@ -46,9 +47,9 @@ class Rules:
         """How calls to a route are treated."""
         return self.policies.get(route, NO_POLICY)
 
-    def prompt(self, route: str) -> RoutePrompt:
-        """What calls to a route are made with."""
-        return self.prompts.get(route, NO_PROMPT)
+    def prompt(self, target: Target) -> RoutePrompt:
+        """What calls to a target are made with: what its route has, or else the endpoint's own."""
+        return self.prompts.get(target.route, target.prompt)
 
     def limits(self, key: Bearer | None, tokens: int) -> list[Demand]:
         """What a call that may take so many tokens asks of the limits of its key and of its team."""

@@ -1,5 +1,7 @@
 """Bindings: which prompt version the calls to a route are made with. Every change is a new entry; none is rewritten.
 
+A binding goes before the prompt of the endpoint that answers (`serving/prompt_policy.py`).
+
 A bound version must have a live approval, at binding and at every moment after: the gateway asks with every snapshot,
 and refuses the route's calls when the approval is gone, as it does for a model.
 """
@@ -19,7 +21,7 @@ from llmops_resources.governance.api_keys import CHANNEL
 from llmops_resources.governance.permissions import Permission, may, require
 from llmops_resources.prompts.experiments.plan import State
 from llmops_resources.prompts.tables import BindingRow, ExperimentRow
-from llmops_resources.serving import endpoints
+from llmops_resources.serving import endpoints, prompt_policy
 from llmops_resources.serving.endpoints import normalize_route
 from llmops_resources.values import Value
 
@@ -28,7 +30,7 @@ BINDERS = (Permission.PROMPT_WRITE, Permission.SERVING_DEPLOY)
 
 
 class Binding(Value):
-    """What a route is bound to since `bound_at`; without a prompt, calls pass as they are sent.
+    """What a route is bound to since `bound_at`; without a prompt, the endpoint's own decides, or calls pass unchanged.
 
     `restores` is the number of the entry that a rollback brought back, `experiment_id` the experiment that decided.
     """
@@ -70,7 +72,7 @@ def _bind(tx: Transaction, name: str, prompt_id: UUID | str, reason: str, experi
 
 
 def unbind(tx: Transaction, route: str, *, reason: str = "") -> Binding | None:
-    """Let calls pass as they are sent; None when nothing was ever bound. Raises Forbidden, Conflict."""
+    """Leave calls to the endpoint's own prompt, if any; None when nothing was bound. Raises Forbidden, Conflict."""
     name = begin(tx, route, served=False)
     now = _current(tx, name)
     if now is None or now.prompt_id is None:
@@ -149,7 +151,7 @@ def every(tx: Transaction, *, name: str | None = None) -> list[Binding]:
 
 
 def blockers(tx: Transaction, prompt_id: UUID) -> list[Blocker]:
-    """The routes that are bound to a prompt version, and the experiments that still need it."""
+    """The routes and endpoints that have a prompt version, and the experiments that still need it."""
     experiments = tx.session.scalars(
         select(ExperimentRow)
         .where(ExperimentRow.state.in_((State.DRAFT, State.RUNNING)))
@@ -161,6 +163,7 @@ def blockers(tx: Transaction, prompt_id: UUID) -> list[Blocker]:
     return [
         *(Blocker(type="route", id=prompt_id, name=row.route, reason="is bound to it", remedy=bind_another)
           for row in bound),
+        *prompt_policy.blockers(tx, prompt_id),
         *(Blocker(type="experiment", id=row.id, name=row.name, reason=f"is {row.state} and compares it", remedy=stop)
           for row in experiments),
     ]  # fmt: skip

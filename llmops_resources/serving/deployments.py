@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from llmops_resources import pages, work
-from llmops_resources.catalog import approvals, lineage_events, versions
+from llmops_resources.catalog import lineage_events, versions
 from llmops_resources.catalog.lineage_events import Artifact, Phase
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound
@@ -26,7 +26,7 @@ class Deployment(Value):
     """One revision of an endpoint and how its roll-out went.
 
     `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
-    back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
+    back to. `usable`: exactly its bytes and its prompt have a live approval, so that the endpoint may go back to it.
     """
 
     id: UUID
@@ -203,6 +203,6 @@ def _value(tx: Transaction, row: DeploymentRow) -> Deployment:
         max_replicas=row.max_replicas,
         rollback_plan=row.rollback_plan,
         config=row.config,
-        usable=approvals.is_live(tx, row.model_id, row.model_digest),
+        usable=revisions.is_usable(tx, row),
         state=work.state(row),
     )

@@ -17,7 +17,7 @@ from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.database import Transaction
 from llmops_resources.errors import NotFound, ValidationFailed, field_problem
 from llmops_resources.pages import Page, Position
-from llmops_resources.serving import parity, wishes
+from llmops_resources.serving import parity, prompt_policy, wishes
 from llmops_resources.serving.environments import NEED_A_PLAN, Environment
 from llmops_resources.serving.options import AutoscalePolicy, Options
 from llmops_resources.serving.tables import DeploymentRow, EndpointRow, EventRow, ObservedRow
@@ -75,7 +75,7 @@ class Endpoint(Value):
     memory_request: str | None
     memory_limit: str | None
     autoscale_policy: AutoscalePolicy | None
-    prompt_policy_id: str | None
+    prompt_policy_id: UUID | None
     created_by: str
     created_at: datetime
     dagster_asset_key: tuple[str, ...]
@@ -127,18 +127,19 @@ def deploy(
     """Ask for an approved model to be served at a route; a live route gets a new revision.
 
     `backend` is where a model with files runs; an external one runs at its provider. `reasons` say why settings differ
-    from the environment below (`parity.py`). Raises Conflict when the model is not approved or a difference is not
-    documented, ValidationFailed for bad fields.
+    from the environment below (`parity.py`). Raises Conflict when the model or the prompt is not approved or a
+    difference is not documented, ValidationFailed for bad fields.
     """
     model = approvals.approved_model(tx, model_id)
     if model.version.type is ModelType.EXTERNAL:  # a provider has no use for an image, a GPU or a limit of ours
-        backend, config = EXTERNAL, {key: value for key, value in (config or {}).items() if key == "promptPolicyId"}
+        backend, config = EXTERNAL, {key: value for key, value in (config or {}).items() if key == prompt_policy.FIELD}
     name = route_for(model.version, route)
     _check_version(model.version, version)
     check_wishes(environment, min_replicas, max_replicas, rollback_plan)
     tx.session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"endpoints/{name}"))))  # nobody else makes it
     row = tx.session.scalar(_live().filter_by(environment=environment, route=name).with_for_update())
     config = config or (row.config if row else {})
+    prompt_policy.check(tx, config)
     parity.require(tx, environment, name, wishes.of_environment(backend, config), reasons or {})
     if row is None:
         row = EndpointRow(environment=environment, route=name, created_by=tx.actor.id, backend=backend)

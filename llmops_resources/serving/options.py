@@ -7,6 +7,7 @@ No text of a user reaches a manifest unchecked: an image is a reference, sizes a
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from pydantic import Field, ValidationError
 
@@ -41,7 +42,7 @@ class Options(Value):
     memory_request: Memory | None = None
     memory_limit: Memory | None = None
     autoscale_policy: AutoscalePolicy | None = None
-    prompt_policy_id: Annotated[str, Field(max_length=100)] | None = None
+    prompt_policy_id: UUID | None = None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Options":

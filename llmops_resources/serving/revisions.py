@@ -13,7 +13,7 @@ from sqlalchemy import select
 from llmops_resources.catalog import approvals
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, NotFound, ValidationFailed, field_problem
-from llmops_resources.serving import endpoints, parity, wishes
+from llmops_resources.serving import endpoints, parity, prompt_policy, wishes
 from llmops_resources.serving.endpoints import EXTERNAL, Endpoint, EndpointStatus
 from llmops_resources.serving.environments import Environment
 from llmops_resources.serving.options import IN_A_CLUSTER, Options, check_backend, decide
@@ -66,7 +66,7 @@ def change(
         tx.audit("endpoint.plan", "endpoint", row.id, before=before, after=plan)
         return endpoints.value(tx, row)
     if most > 0:
-        _check_approved(tx, row)
+        _check_approved(tx, row, config)
         check_backend(settings, row.backend) if row.backend != EXTERNAL else None
     _check_parity(tx, row, config, reasons)
     row.min_replicas, row.max_replicas, row.config, row.rollback_plan = least, most, config, plan
@@ -89,8 +89,8 @@ def redeploy(
     Raises NotFound, Conflict, ValidationFailed as `change` does.
     """
     row = _load(tx, endpoint_id, seen)
-    _check_approved(tx, row)
     config = _configured(settings, row, dict(given or {}))
+    _check_approved(tx, row, config)
     _check_parity(tx, row, config, reasons)
     row.config = config
     row.min_replicas, row.max_replicas = _running(tx, row)
@@ -110,7 +110,7 @@ def rollback(
     """Back to an earlier revision, with its model, image, settings, prompt and replicas.
 
     Without `revision` it is the one before, and the next time the one before that; with none left the endpoint is
-    scaled to zero and keeps everything. Raises Conflict when the model of that revision is no longer approved.
+    scaled to zero and keeps everything. Raises Conflict when that revision's model or prompt is no longer approved.
     """
     row = _load(tx, endpoint_id, seen)
     history = _history(tx, row)
@@ -133,6 +133,11 @@ def rollback(
     row.rollback_plan = earlier.rollback_plan or row.rollback_plan
     endpoints.add_revision(tx, row, "rollback", restores=revision, note=note)
     return endpoints.value(tx, row)
+
+
+def is_usable(tx: Transaction, row: DeploymentRow) -> bool:
+    """Whether exactly a revision's bytes and its prompt are approved now, so that it may be gone back to."""
+    return approvals.is_live(tx, row.model_id, row.model_digest) and prompt_policy.is_live(tx, row.config)
 
 
 def before(past: Mapping[int, Past], current: int) -> tuple[int | None, int]:
@@ -224,23 +229,25 @@ def _check_parity(
     parity.require(tx, Environment(row.environment), row.route, now, reasons or {}, touched=touched)
 
 
-def _check_approved(tx: Transaction, row: EndpointRow) -> None:
-    """Raises Conflict unless exactly the endpoint's bytes are approved."""
+def _check_approved(tx: Transaction, row: EndpointRow, config: Mapping[str, Any]) -> None:
+    """Raises Conflict unless exactly the endpoint's bytes are approved, and the prompt that is wanted."""
     if approvals.approved_model(tx, row.model_id).digest != row.model_digest:
         raise Conflict("the model's files are not the approved ones", remedy="Deploy an approved version.")
+    prompt_policy.check(tx, config)
 
 
 def _check_may_return(tx: Transaction, settings: Settings, row: EndpointRow, earlier: DeploymentRow) -> None:
-    """Raises Conflict for a model that may not be served, ValidationFailed for a backend that is not there."""
-    if earlier.max_replicas and not approvals.is_live(tx, earlier.model_id, earlier.model_digest):
+    """Raises Conflict for a model or prompt that may not be used, ValidationFailed for a backend that is not there."""
+    if earlier.max_replicas and not is_usable(tx, earlier):
+        live = approvals.is_live(tx, earlier.model_id, earlier.model_digest)
         usable = [
             str(it.revision)
             for it in _history(tx, row).values()
-            if it.revision < row.revision and approvals.is_live(tx, it.model_id, it.model_digest)
+            if it.revision < row.revision and is_usable(tx, it)
         ]
         offer = f"Go back to revision {', '.join(usable[:5])}" if usable else "Deploy an approved version"
         raise Conflict(
-            f"the model of revision {earlier.revision} is no longer approved",
+            f"the {'prompt' if live else 'model'} of revision {earlier.revision} is no longer approved",
             remedy=f"{offer}, or stop the endpoint with status stopped.",
         )
     if earlier.backend != EXTERNAL:

@@ -109,7 +109,7 @@ class Passage:
 def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
     """The prompt that the call is made with, told in the answer's headers. Raises ValidationFailed, Conflict."""
     route = who.targets[0].route
-    choice = rules.prompt(route).choose(f"{who.caller.tenant}\n{ask.user}")
+    choice = rules.prompt(who.targets[0]).choose(f"{who.caller.tenant}\n{ask.user}")
     if choice is None and ask.variables is not UNSET:
         problem = field_problem(VARIABLES, f"{route} has no prompt to fill in", "Leave it out, or bind a prompt.")
         raise ValidationFailed("the call has values for a prompt", details=[problem])

@@ -66,9 +66,9 @@ def bind_prompt(platform: Doors, actor: Binder, route: str, body: BindRequest) -
 def unbind_prompt(
     platform: Doors, actor: Binder, route: str, reason: Annotated[str, Query(max_length=2_000)] = ""
 ) -> Envelope[Binding | None]:
-    """Let calls pass as they are sent."""
+    """Take the binding away: the endpoint's own prompt decides, or calls pass as they are sent."""
     with platform.transaction(actor) as tx:
-        return ok(bindings.unbind(tx, route, reason=reason), "calls pass as they are sent")
+        return ok(bindings.unbind(tx, route, reason=reason), "no prompt is bound")
 
 
 @router.post("/serving/routes/{route}/prompt/rollback")

@@ -43,6 +43,10 @@ Reasons = Annotated[
 ]
 Seen = Annotated[int, Field(ge=1, description="the revision you looked at: 409 when it is another one by now")]
 
+PromptId = Annotated[
+    UUID, Field(description="an approved prompt version: what calls are made with while the route has no prompt bound")
+]
+
 
 class Wished(Body):
     """What may be asked of an endpoint beside its model and replicas."""
@@ -55,7 +59,7 @@ class Wished(Body):
     memory_request: Memory | None = None
     memory_limit: Memory | None = None
     autoscale_policy: AutoscalePolicy | None = None
-    prompt_policy_id: str | None = None
+    prompt_policy_id: PromptId | None = None
 
 
 class Deploy(Wished):

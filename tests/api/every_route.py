@@ -72,6 +72,20 @@ def queries() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+def successes() -> Iterator[tuple[str, str, set[str], list[set[str]]]]:
+    """Of each described operation: method, path, the statuses of success, and the fields of each such JSON body."""
+    described = json.loads(openapi.FILE.read_bytes())
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            answers = {status: each for status, each in operation["responses"].items() if status[0] not in "45"}
+            schemas = [each["content"]["application/json"]["schema"] for each in answers.values()
+                       if "application/json" in each.get("content", {})]  # fmt: skip
+            names = [schema["$ref"].rpartition("/")[2] if "$ref" in schema else None for schema in schemas]
+            known = [described["components"]["schemas"][name] if name else schema
+                     for name, schema in zip(names, schemas, strict=True)]  # fmt: skip
+            yield method, path, set(answers), [set(each.get("properties", {})) for each in known]
+
+
 def ask(
     address: str, method: str, path: str, headers: dict[str, str] | None = None, *, host: str | None = None,
     body: str | None = None,

@@ -1,5 +1,6 @@
 """What holds for every route there is: who is refused, by whichever Host, path, method, id or filter they try it."""
 
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ import uvicorn
 
 from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
-from serving_api.app import create_api, create_app
+from serving_api.app import BASE, create_api, create_app
 from serving_api.chat.app import ChatGateway
 from serving_api.dagster_proxy import DagsterProxy
 from tests.api.conftest import in_a_thread
-from tests.api.every_route import Operation, ask, operations, queries
+from tests.api.every_route import Operation, ask, operations, queries, successes
 from tests.conftest import cloned_database
 from tests.gateway.conftest import deployed
 
@@ -57,6 +58,39 @@ def test_nobody_gets_in_by_all_the_roles_together_that_do_not_open_a_route(place
                 opened.append((each.method, each.template, roles, status))
     assert opened == []
     assert len(place.operations) > 150
+
+
+def test_every_success_below_the_base_path_is_http_200_with_status_message_and_data() -> None:
+    """Files that are downloaded and streams of events are what they are; the latter may also have nothing to say."""
+    otherwise = {}
+    for method, path, statuses, bodies in successes():
+        if path.startswith(BASE) and (statuses, bodies) != ({"200"}, [{"status", "message", "data"}]):
+            otherwise[f"{method} {path.removeprefix(BASE)}"] = statuses
+    assert {path: statuses for path, statuses in otherwise.items() if not path.endswith(("export", ".csv"))} == {
+        "get /training/jobs/events": {"200"}, "get /training/jobs/{job_id}/events": {"200", "204"},
+    }  # fmt: skip
+
+
+def test_every_refusal_below_the_base_path_is_in_the_same_envelope_under_its_own_status(place: Place) -> None:
+    asked = [
+        (each.method, each.path, {"X-User-Id": "eve", "X-User-Roles": roles})
+        for each in place.operations
+        for roles in ("", "admin")
+        if each.path.startswith(BASE) and (each.method != "GET" or not roles)
+    ]
+    asked += [("GET", f"{BASE}/nowhere", {}), ("DELETE", f"{BASE}/audit/logs", {}), ("PUT", f"{BASE}/serve/x/chat", {})]
+    statuses, otherwise = set(), []
+    for method, path, headers in asked:
+        for body in (None, "{") if method in {"POST", "PUT", "PATCH"} else (None,):
+            status, text = ask(place.address, method, path, headers, body=body)
+            told = json.loads(text)
+            statuses.add(status)
+            if told["status"] == "success" and status == 200:
+                continue
+            if not 400 <= status < 500 or told.keys() != {"status", "message", "data"} or told["status"] != "fail":
+                otherwise.append((method, path, status, text[:200]))
+    assert otherwise == []
+    assert statuses >= {400, 403, 404, 405}
 
 
 def test_every_refusal_of_a_role_is_in_the_audit_log(place: Place) -> None:

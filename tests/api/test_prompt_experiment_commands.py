@@ -41,5 +41,5 @@ def test_an_experiment_is_planned_run_and_concluded_and_its_winner_rolled_back(
     assert "new" in llmops("prompts", "experiments", "list", "--state", "concluded")
     assert "answers" in llmops("prompts", "routes", "list")
     assert "support has answers 1 now" in llmops("prompts", "routes", "rollback", "support")
-    assert "pass as they are sent" in llmops("prompts", "routes", "unbind", "support")
+    assert "No prompt is bound to support" in llmops("prompts", "routes", "unbind", "support")
     assert llmops.json("prompts", "routes", "list") == []

@@ -28,7 +28,8 @@ DATA = {
         " '00000000-0000-0000-0000-000000000004', 'queued', 1, 'somebody', now(), now(), 0, '', false)",
         "INSERT INTO endpoints (id, environment, route, revision, model_id, model_digest, backend, min_replicas,"
         " max_replicas, config, created_by, created_at) VALUES ('00000000-0000-0000-0000-000000000002', 'dev', 'old',"
-        " 1, '00000000-0000-0000-0000-000000000001', 'sha256:0', 'local', 1, 1, '{}', 'somebody', now())",
+        " 1, '00000000-0000-0000-0000-000000000001', 'sha256:0', 'local', 1, 1,"
+        " '{\"promptPolicyId\": \"polite\", \"useGpu\": false}', 'somebody', now())",
     ],
 }
 
@@ -66,7 +67,8 @@ def test_a_database_with_data_survives_every_step(empty: Engine) -> None:
                 connection.execute(text(statement))
     with empty.connect() as connection:
         assert connection.execute(text("SELECT name FROM catalog_versions")).scalar_one() == "old"
-        assert connection.execute(text("SELECT route FROM endpoints")).scalar_one() == "old"
+        endpoint = connection.execute(text("SELECT route, config FROM endpoints")).one()
+        assert tuple(endpoint) == ("old", {"useGpu": False})  # a prompt that is no version is gone
         job = connection.execute(text("SELECT team, pool, use_gpu, resource_profile FROM training_jobs")).one()
         assert tuple(job) == ("team", "cpu", True, {"gpuCount": 2})
 

@@ -121,6 +121,15 @@ def test_what_is_said_to_be_proved_has_its_tests() -> None:
     assert named - set(re.findall(r"def (test_\w+)\(", sources)) == set()
 
 
+def test_every_scenario_and_requirement_of_serving_has_a_row_with_tests() -> None:
+    proof = (ROOT / "docs/proof.md").read_text()
+    section = proof[proof.index("\n## User story 3") : proof.index("\n## Threats")]
+    rows = re.findall(r"^\| (FR-\d+[a-z]?|\d+) [^|]*\|.*`test_\w+`.*\|$", section, flags=re.MULTILINE)
+    requirements = [f"FR-006{letter}" for letter in ("", *"abcdefghijklmnopqrst")] + ["FR-007", "FR-008"]
+    assert [row for row in rows if row.isdigit()] == [str(number) for number in range(1, 13)]
+    assert set(requirements) == {row for row in rows if not row.isdigit()}
+
+
 def test_no_module_outgrows_a_reader() -> None:
     sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in _modules()}
     assert {path: lines for path, lines in sizes.items() if lines > 400} == {}

@@ -15,8 +15,10 @@ from llmops_resources.prompts import bindings
 from llmops_resources.prompts.content import PromptContent, PromptDefaults, Variable
 from llmops_resources.prompts.library import Prompt
 from llmops_resources.prompts.templates import Compiled
+from llmops_resources.serving import revisions
+from llmops_resources.serving.endpoints import Endpoint
 from tests.factories import ADMIN
-from tests.gateway.conftest import ModelServer, eventually
+from tests.gateway.conftest import ModelServer, eventually, observe
 from tests.gateway.test_api_keys import CHAT, HELLO, issued
 from tests.gateway.test_chat import booked
 from tests.gateway.test_resilience import policy
@@ -145,6 +147,33 @@ def test_a_prompt_is_taken_away_rolled_back_and_refused_when_it_loses_its_approv
         approvals.change_status(tx, second.id, Status.DEPRECATED)
     eventually(lambda: client.post(CHAT, json=HELLO).status_code == 409)
     assert "no longer approved" in client.post(CHAT, json=HELLO).json()["message"]
+
+
+def test_without_a_bound_prompt_calls_are_made_with_the_endpoints_own(
+    client: httpx.Client, platform: Platform, model_server: ModelServer, endpoint: Endpoint
+) -> None:
+    own, bound = approved_prompt(platform, "own", PLAIN), approved_prompt(platform, "bound", content("Again:"))
+    with platform.transaction(ADMIN) as tx:
+        changed = revisions.change(tx, platform.settings, endpoint.id, {"prompt_policy_id": own.id})
+    observe(platform, changed, base_url=model_server.url)
+    holds(client, own)
+    assert sent(client, model_server, HELLO)[0] == {"role": "system", "content": "Be brief."}
+    bind(platform, bound)
+    holds(client, bound)
+    with platform.transaction(ADMIN) as tx:
+        bindings.unbind(tx, "support")
+    holds(client, own)
+    with platform.transaction(ADMIN) as tx:
+        approvals.change_status(tx, own.id, Status.DEPRECATED)
+    eventually(lambda: client.post(CHAT, json=HELLO).status_code == 409)
+    assert "the prompt of dev/support is no longer approved" in client.post(CHAT, json=HELLO).json()["message"]
+    bind(platform, bound)
+    holds(client, bound)
+    with platform.transaction(ADMIN) as tx:
+        bindings.unbind(tx, "support")
+        back = revisions.rollback(tx, platform.settings, endpoint.id)
+    observe(platform, back, base_url=model_server.url)
+    holds(client, None)
 
 
 def test_defaults_of_a_prompt_hold_where_the_client_and_the_route_say_nothing_else(

@@ -112,7 +112,7 @@ def scripted_api() -> Iterator[ScriptedApi]:
                 self.wfile.write(b"0\r\n\r\n")
             self.close_connection = told.cut
 
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  the names are http.server's
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815  the names are http.server's
 
     with listening(Handler) as port:
         api.url = f"http://127.0.0.1:{port}"
@@ -129,6 +129,10 @@ def for_both_clients(api: ScriptedApi) -> None:
     api.says("GET /serving/endpoints", success([ENDPOINT], X_Next_Cursor="two"), success([{**ENDPOINT, "id": "e2"}]))
     api.says("POST /serving/endpoints", failure(502, "upstream_failed"), success(ENDPOINT))
     api.says("POST /serving/endpoints/e1/rollback", failure(503, "unavailable", Retry_After="0"))
+    api.says("POST /serving/endpoints/e3/rollback", success(ENDPOINT))
+    api.says("POST /serving/endpoints/e1/redeploy", success(ENDPOINT))
+    api.says("PATCH /serving/endpoints/e1", failure(502, "upstream_failed", Retry_After="0"), success(ENDPOINT))
+    api.says("PATCH /serving/endpoints/e2", failure(502, "upstream_failed", Retry_After="0"))
     hot = [{"path": "temperature", "problem": "is too hot", "remedy": "Use less."}]
     api.says("POST /serve/wrong/chat", failure(422, "validation_failed", "1 field is wrong", hot, X_Request_Id="a1"))
     api.says("POST /serve/spent/chat", failure(429, "too_many_requests", Retry_After="3600"))

@@ -8,12 +8,13 @@ import pytest
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
-from llmops_resources.serving import endpoints, events
+from llmops_resources.serving import endpoints, events, manifests
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
+from llmops_resources.serving.placing import placement
 from llmops_resources.serving.reconcile import desired
 from tests.api.conftest import api, llmops  # noqa: F401  - fixtures
 from tests.api.shell import Shell
-from tests.factories import approved
+from tests.factories import CARD, approved
 from tests.serving.in_a_store import settings, store  # noqa: F401  - fixtures
 
 
@@ -45,6 +46,65 @@ def test_what_a_deployment_leaves_open_is_decided_by_the_installation_and_then_s
     told = _ask(api, platform).json()["data"]
     assert (told["backend"], told["runtimeImage"]) == (
         "kubernetes", "ghcr.io/huggingface/text-generation-inference:3.3.6-intel-cpu")  # fmt: skip
+
+
+def test_however_a_route_is_written_it_is_one_route_with_one_path(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    cluster = platform.settings.model_copy(update={"serving_ingress_host": "models.example.com"})
+    forms = ("chat-model", "/chat-model", " /chat-model/ ", "/llm-ops/v1/serve/chat-model", "chat-model//")
+    model = approved(platform, Kind.MODEL, "tiny")
+    body = {"modelId": str(model.id), "environment": "dev"}
+    made = [api.post("/serving/endpoints", json={**body, "route": form}).json()["data"] for form in forms]
+    assert {(each["route"], each["id"]) for each in made} == {("chat-model", made[0]["id"])}
+    with platform.transaction(Actor("system:test")) as tx:
+        (wanted,) = desired(tx, "kubernetes")
+    (ingress,) = [it for it in manifests.build(placement(wanted), cluster) if it["kind"] == "Ingress"]
+    assert [it["path"] for it in ingress["spec"]["rules"][0]["http"]["paths"]] == ["/chat-model"]
+    assert [it["id"] for it in api.get("/serving/endpoints", params={"route": "/chat-model/"}).json()["data"]] == [
+        made[0]["id"]]  # fmt: skip
+    for wrong in ("/", "a/b", "Chat", "chat model", "../chat", "-chat", "x" * 64):
+        answer = api.post("/serving/endpoints", json={**body, "route": wrong})
+        assert (answer.status_code, answer.json()["data"]["errors"][0]["path"]) == (422, "route"), wrong
+
+
+def test_what_the_catalog_knows_of_a_model_goes_with_it_at_every_roll_out(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    made = _ask(api, platform).json()["data"]
+    for what in ("", "/redeploy"):
+        if what:
+            assert api.post(f"/serving/endpoints/{made['id']}{what}").status_code == 200
+        with platform.transaction(Actor("system:test")) as tx:
+            (wanted,) = desired(tx, "kubernetes")
+        assert placement(wanted).metadata == CARD
+
+
+def test_endpoints_are_listed_by_environment_model_status_and_route(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    models = [approved(platform, Kind.MODEL, name, files={"w.bin": name.encode()}) for name in ("tiny", "other")]
+    made = {}
+    for model, environment, route in ((0, "dev", "chat"), (0, "stg", "chat"), (1, "dev", "search")):
+        body = {"modelId": str(models[model].id), "environment": environment, "route": route, "rollbackPlan": "undo"}
+        made[environment, route] = api.post("/serving/endpoints", json=body).json()["data"]["id"]
+    seen = Observation(endpoint_id=made["dev", "chat"], revision=1, status=EndpointStatus.HEALTHY, ready=1, total=1)
+    with platform.transaction(Actor("system:test")) as tx:
+        endpoints.observe(tx, seen)
+
+    def listed(**filters: str) -> list[str]:
+        return [each["id"] for each in api.get("/serving/endpoints", params=filters).json()["data"]]
+
+    assert listed() == list(made.values())[::-1]
+    assert listed(environment="dev") == [made["dev", "search"], made["dev", "chat"]]
+    assert listed(modelId=str(models[0].id)) == [made["stg", "chat"], made["dev", "chat"]]
+    assert listed(status="healthy") == [made["dev", "chat"]]
+    assert listed(status="deploying", route="chat") == [made["stg", "chat"]]
+    assert listed(routeContains="sear", environment="stg") == []
+    assert api.get("/serving/endpoints", params={"status": "ill"}).status_code == 422
+    whole = api.get(f"/serving/endpoints/{made['stg', 'chat']}").json()["data"]
+    assert {"route", "status", "minReplicas", "maxReplicas", "autoscalePolicy", "modelName", "version", "rollbackPlan",
+            "promptPolicyId", "lastHealthCheck", "runtimeImage"} <= whole.keys()  # fmt: skip
 
 
 @pytest.mark.parametrize(("asked", "field"), [

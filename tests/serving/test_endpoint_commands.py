@@ -15,6 +15,7 @@ from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from tests.api.conftest import api, llmops  # noqa: F401  - fixtures
 from tests.api.shell import Shell
 from tests.factories import approved
+from tests.prompts.prompts import approved_prompt, content
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 IMAGE = "vllm/vllm-openai:v0.11.0"
@@ -27,21 +28,24 @@ def command(platform: Platform, llmops: Shell) -> Shell:  # noqa: F811
     return Shell(("endpoints",))
 
 
-def test_an_endpoint_is_changed_stopped_started_and_taken_back(command: Shell) -> None:
+def test_an_endpoint_is_changed_stopped_started_and_taken_back(command: Shell, platform: Platform) -> None:  # noqa: F811
     command(*DEPLOY)
     changed = command.json("change", "dev/chat", "--replicas", "2-5", "--scale-cpu", "60", "--why", "a launch")
     assert (changed["revision"], changed["minReplicas"], changed["maxReplicas"]) == (2, 2, 5)
     assert changed["autoscalePolicy"]["cpuUtilization"] == 60
+    prompts = [str(approved_prompt(platform, "polite", content(f"Way {number}:")).id) for number in (1, 2)]
+    assert command.json("change", "chat", "--prompt-policy", "polite@1")["promptPolicyId"] == prompts[0]
+    assert command.json("change", "chat", "--prompt-policy", "polite")["promptPolicyId"] == prompts[1]
     assert "stopped" in command("stop", "chat")
     assert command.json("start", "chat")["maxReplicas"] == 5
     again = command.json("redeploy", "chat", "--gpu", "--memory", "8Gi-16Gi")
     assert (again["useGpu"], again["memoryLimit"], again["runtimeImage"]) == (True, "16Gi", IMAGE)
-    with pytest.raises(Refused, match="is at revision 5"):
-        command("rollback", "chat", "--revision", "4")
+    with pytest.raises(Refused, match="is at revision 7"):
+        command("rollback", "chat", "--revision", "6")
     back = command.json("rollback", "chat", "--to", "1", "--why", "too slow")
-    assert (back["revision"], back["maxReplicas"], back["useGpu"]) == (6, 1, False)
+    assert (back["revision"], back["maxReplicas"], back["useGpu"]) == (8, 1, False)
     told = command("history", "chat")
-    assert re.search(r"6 +rollback 1 +tiny 1 .* too slow", told)
+    assert re.search(r"8 +rollback 1 +tiny 1 .* too slow", told)
     assert re.search(r"maxReplicas +1 +5", command("diff", "chat", "2"))
     assert "minReplicas" in command("show", "chat")
     command("delete", "chat", "--yes")

@@ -20,6 +20,7 @@ from tests.api.conftest import api  # noqa: F401  - fixture
 from tests.factories import ADMIN, approved
 from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console, console
+from tests.prompts.prompts import approved_prompt, content
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -108,7 +109,7 @@ def test_an_endpoint_is_compared_with_an_earlier_revision_and_goes_back_to_it(
     visitor.open(f"/serving/endpoints/{made['stg']}")
     revisions = visitor.page.get_by_role("region", name="Revisions")
     expect(revisions).to_contain_text("the first that answers in Korean")
-    expect(revisions).to_contain_text("Its model is no longer approved.")
+    expect(revisions).to_contain_text("Its model or its prompt is no longer approved.")
     visitor.button("Compare revision 2 with the current one").click()
     diff = visitor.page.get_by_role("region", name="Revision 2 compared with revision 4")
     expect(diff.get_by_role("row", name="Max replicas")).to_contain_text("1")
@@ -131,6 +132,20 @@ def test_its_health_is_a_timeline_whose_window_is_in_the_address(made: dict[str,
     expect(health).not_to_contain_text("out of memory")
 
 
+def test_a_page_says_why_nothing_is_scheduled_why_an_image_fails_and_what_helps(
+    made: dict[str, str], visitor: Console, platform: Platform  # noqa: F811
+) -> None:
+    nowhere = "no node has room: 3 Insufficient nvidia.com/gpu; redeploy with useGpu false, or wait until a GPU is free"
+    see(platform, made["dev"], EndpointStatus.DEPLOYING, nowhere)
+    visitor.open(f"/serving/endpoints/{made['dev']}")
+    expect(visitor.badge("Deploying")).to_be_visible()
+    expect(visitor.page.get_by_role("status").filter(has_text=nowhere)).to_be_visible()
+    see(platform, made["dev"], EndpointStatus.FAILED, "the image cannot be pulled: try another image")
+    visitor.button("Refresh").click()
+    expect(visitor.badge("Failed")).to_be_visible()
+    expect(visitor.page.get_by_role("status").filter(has_text="try another image")).to_be_visible()
+
+
 def test_settings_are_changed_and_what_differs_below_asks_for_its_reason(
     made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
 ) -> None:
@@ -150,15 +165,21 @@ def test_settings_are_changed_and_what_differs_below_asks_for_its_reason(
 
 
 def test_a_change_from_an_older_revision_is_refused_and_begun_again(
-    made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
+    made: dict[str, str], visitor: Console, api: httpx.Client, platform: Platform  # noqa: F811
 ) -> None:
+    approved_prompt(platform, "polite", content("Be polite:"))
     visitor.open(f"/serving/endpoints/{made['dev']}/edit")
     api.patch(f"/serving/endpoints/{made['dev']}", json={"maxReplicas": 2})
-    visitor.field("Prompt policy").fill("polite")
+    visitor.field("Prompt").select_option("polite 1")
     visitor.button("Change").click()
     expect(visitor.page.get_by_role("alert").first).to_contain_text("by now, not")
     visitor.button("Begin from it").click()
     expect(visitor.field("Max replicas")).to_have_value("2")
+    visitor.field("Prompt").select_option("polite 1")
+    visitor.button("Change").click()
+    expect(visitor.heading("/support")).to_be_visible()
+    visitor.link("polite 1").click()
+    expect(visitor.heading("polite 1")).to_be_visible()
 
 
 def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(

@@ -11,11 +11,13 @@ from llmops_resources.governance import audit
 from llmops_resources.platform import Platform
 from tests.api.conftest import api  # noqa: F401  - fixture
 from tests.factories import ADMIN, approve, approved
+from tests.prompts.prompts import approved_prompt, content
 from tests.providers.test_secrets import external
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 OLD, NEW = "vllm/vllm-openai:v0.11.0", "vllm/vllm-openai:v0.12.0"
 TGI = "ghcr.io/huggingface/text-generation-inference:3.3.6"
+PROMPT = "the id of an approved prompt"
 WHY = "the staging cluster is being moved this week"
 
 
@@ -44,7 +46,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"servingRuntimeImage": NEW}, ["servingRuntimeImage"]),
     ({"servingRuntimeImage": TGI}, ["runtime", "servingRuntimeImage"]),
     ({"backend": "kserve"}, ["backend"]), ({"useGpu": True}, ["useGpu"]), ({"cpuRequest": "2"}, ["cpuRequest"]),
-    ({"promptPolicyId": "p2"}, ["promptPolicyId"]), ({"imagePullPolicy": "Always"}, ["imagePullPolicy"]),
+    ({"promptPolicyId": PROMPT}, ["promptPolicyId"]), ({"imagePullPolicy": "Always"}, ["imagePullPolicy"]),
     ({"autoscalePolicy": {"cpuUtilization": 50}}, ["autoscalePolicy"]),
     ({"backend": "local", "servingRuntimeImage": None}, ["backend", "runtime"]),
 ]  # fmt: skip
@@ -53,9 +55,10 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 def test_each_difference_blocks_the_promotion_until_its_reason_is_written_down(
     platform: Platform, api: httpx.Client, model: Version  # noqa: F811
 ) -> None:
+    prompt = approved_prompt(platform, "answers", content("Be brief:")).id
     for number, (otherwise, fields) in enumerate(CASES):
         route = f"chat-{number}"
-        asked = {**otherwise, "route": route}
+        asked = {"route": route, **{name: str(prompt) if it == PROMPT else it for name, it in otherwise.items()}}
         assert deploy(api, model, "dev", route=route).status_code == 200
         assert blockers(deploy(api, model, "stg", **asked)) == fields
         assert api.get("/serving/endpoints", params={"environment": "stg", "route": route}).json()["data"] == []

@@ -14,12 +14,14 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.database import Actor
 from llmops_resources.governance import audit
 from llmops_resources.platform import Platform
+from llmops_resources.prompts import bindings
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.reconcile import desired
 from llmops_resources.serving.revisions import Past, before
 from tests.api.conftest import api  # noqa: F401  - fixture
 from tests.factories import ADMIN, approved
+from tests.prompts.prompts import approved_prompt, content
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 SYSTEM = Actor("system:test")
@@ -28,6 +30,12 @@ SYSTEM = Actor("system:test")
 @pytest.fixture
 def model(platform: Platform) -> Version:  # noqa: F811
     return approved(platform, Kind.MODEL, "tiny")
+
+
+@pytest.fixture
+def prompts(platform: Platform) -> list[str]:  # noqa: F811
+    """The ids of two approved versions of a prompt."""
+    return [str(approved_prompt(platform, "answers", content(f"Way {number}:")).id) for number in (1, 2)]
 
 
 def deployed(api: httpx.Client, model: Version, **asked: Any) -> dict[str, Any]:  # noqa: F811
@@ -51,14 +59,16 @@ def refused(
 
 
 def test_a_change_is_a_revision_of_the_settings_it_names_and_of_no_others(
-    platform: Platform, api: httpx.Client, model: Version  # noqa: F811
+    platform: Platform, api: httpx.Client, model: Version, prompts: list[str]  # noqa: F811
 ) -> None:
     made = deployed(api, model, memoryRequest="8Gi", autoscalePolicy={"cpuUtilization": 50}, rollbackPlan="call us")
-    asked = {"maxReplicas": 4, "autoscalePolicy": {"targetLatencyMs": 800}, "promptPolicyId": "p1", "note": "a launch"}
+    asked = {
+        "maxReplicas": 4, "autoscalePolicy": {"targetLatencyMs": 800}, "promptPolicyId": prompts[0], "note": "a launch",
+    }  # fmt: skip
     changed = ask(api, "PATCH", made, json=asked)
     assert (changed["revision"], changed["minReplicas"], changed["maxReplicas"]) == (2, 1, 4)
     assert changed["autoscalePolicy"] == {"targetLatencyMs": 800, "gpuUtilization": None, "cpuUtilization": None}
-    assert (changed["promptPolicyId"], changed["memoryRequest"]) == ("p1", "8Gi")
+    assert (changed["promptPolicyId"], changed["memoryRequest"]) == (prompts[0], "8Gi")
     assert (changed["rollbackPlan"], changed["runtimeImage"]) == ("call us", made["runtimeImage"])
     assert ask(api, "PATCH", made, json={"memoryRequest": None})["memoryRequest"] is None
     newest, second, first = ask(api, "GET", made, "/deployments")
@@ -66,12 +76,12 @@ def test_a_change_is_a_revision_of_the_settings_it_names_and_of_no_others(
     assert (second["note"], second["modelName"], second["usable"]) == ("a launch", "tiny", True)
     differing = ask(api, "GET", made, "/deployments/1/diff?against=2")["differences"]
     assert {it["field"]: (it["before"], it["after"]) for it in differing} == {
-        "maxReplicas": (4, 1), "promptPolicyId": ("p1", None),
+        "maxReplicas": (4, 1), "promptPolicyId": (prompts[0], None),
         "autoscalePolicy": ({"targetLatencyMs": 800}, {"cpuUtilization": 50})}  # fmt: skip
     with platform.transaction(ADMIN) as tx:
         (wanted,) = desired(tx, "kubernetes")
         (entry, *_) = audit.search(tx, action="endpoint.change")
-    assert (wanted.revision, wanted.max_replicas, wanted.config["promptPolicyId"]) == (3, 4, "p1")
+    assert (wanted.revision, wanted.max_replicas, wanted.config["promptPolicyId"]) == (3, 4, prompts[0])
     assert entry.metadata["revision"] == 3
 
 
@@ -156,15 +166,16 @@ def test_a_repeated_request_with_its_key_happens_once(api: httpx.Client, model: 
 
 
 def test_going_back_takes_model_image_settings_and_prompt_to_any_earlier_revision(
-    platform: Platform, api: httpx.Client, model: Version  # noqa: F811
+    platform: Platform, api: httpx.Client, model: Version, prompts: list[str]  # noqa: F811
 ) -> None:
-    made = deployed(api, model, promptPolicyId="p1", servingRuntimeImage="vllm/vllm-openai:v0.11.0")
+    made = deployed(api, model, promptPolicyId=prompts[0], servingRuntimeImage="vllm/vllm-openai:v0.11.0")
     newer = approved(platform, Kind.MODEL, "tiny", version="2", files={"w.bin": b"2"})
-    deployed(api, newer, promptPolicyId="p2", servingRuntimeImage="vllm/vllm-openai:v0.12.0", backend="kserve")
+    otherwise = {"promptPolicyId": prompts[1], "servingRuntimeImage": "vllm/vllm-openai:v0.12.0", "backend": "kserve"}
+    deployed(api, newer, **otherwise)
     ask(api, "PATCH", made, json={"maxReplicas": 3})
     back = ask(api, "POST", made, "/rollback", json={"to": 1, "note": "answers got worse"})
     assert (back["revision"], back["version"], back["promptPolicyId"], back["backend"], back["runtimeImage"]) == (
-        4, "1", "p1", "kubernetes", "vllm/vllm-openai:v0.11.0")  # fmt: skip
+        4, "1", prompts[0], "kubernetes", "vllm/vllm-openai:v0.11.0")  # fmt: skip
     newest = ask(api, "GET", made, "/deployments?limit=1")[0]
     assert (newest["action"], newest["restores"], newest["note"]) == ("rollback", 1, "answers got worse")
     for missing in (4, 5, 99):
@@ -210,14 +221,64 @@ def test_a_revision_whose_model_is_withdrawn_can_be_stopped_and_not_changed(
     assert ask(api, "PATCH", made, json={"status": "stopped"})["maxReplicas"] == 0
 
 
-def test_of_two_changes_at_once_neither_is_lost(api: httpx.Client, model: Version) -> None:  # noqa: F811
+def test_an_endpoint_has_an_approved_prompt_or_none(
+    platform: Platform, api: httpx.Client, model: Version, prompts: list[str]  # noqa: F811
+) -> None:
+    body = {"modelId": str(model.id), "environment": "dev", "route": "chat"}
     made = deployed(api, model)
-    asked = [{"maxReplicas": 4}, {"memoryRequest": "8Gi"}, {"promptPolicyId": "p"}, {"cpuRequest": "3"}]
+    for wrong in ("polite", str(model.id), "00000000-0000-0000-0000-000000000000"):
+        for answer in (
+            api.post("/serving/endpoints", json={**body, "promptPolicyId": wrong}),
+            api.patch(f"/serving/endpoints/{made['id']}", json={"promptPolicyId": wrong}),
+        ):
+            assert answer.status_code == 422, answer.text
+            assert [it["path"] for it in answer.json()["data"]["errors"]] == ["promptPolicyId"]
+    assert ask(api, "GET", made)["revision"] == 1
+    ask(api, "PATCH", made, json={"promptPolicyId": prompts[0]})
+    ask(api, "PATCH", made, json={"promptPolicyId": prompts[1]})
+    with platform.transaction(ADMIN) as tx:
+        in_the_way = [(it.type, it.name) for it in bindings.blockers(tx, UUID(prompts[1]))]
+        assert (in_the_way, bindings.blockers(tx, UUID(prompts[0]))) == ([("endpoint", "dev/chat")], [])
+        for prompt in prompts:
+            approvals.change_status(tx, prompt, Status.DEPRECATED)
+    unapproved = {"promptPolicyId": prompts[0]}
+    assert api.post("/serving/endpoints", json={**body, **unapproved}).status_code == 409
+    for what, asked in (("", {"maxReplicas": 2}), ("/redeploy", {}), ("/rollback", {"to": 2})):
+        code, text = refused(api, "POST" if what else "PATCH", made, what, json=asked)
+        assert (code, "prompt answers" in text or "the prompt of revision 2" in text) == (409, True)
+    assert "Go back to revision 1" in text
+    assert [row["usable"] for row in ask(api, "GET", made, "/deployments")] == [False, False, True]
+    assert ask(api, "PATCH", made, json={"promptPolicyId": None})["promptPolicyId"] is None
+    assert ask(api, "POST", made, "/rollback", json={"to": 1})["revision"] == 5
+
+
+def test_a_deletion_and_who_was_refused_it_are_in_the_audit_log(
+    platform: Platform, api: httpx.Client, model: Version  # noqa: F811
+) -> None:
+    made = deployed(api, model)
+    viewer = {"X-User-Id": "eve", "X-User-Roles": "viewer"}
+    assert refused(api, "DELETE", made, headers=viewer)[0] == 403
+    ask(api, "DELETE", made)
+    assert refused(api, "DELETE", made)[0] == 404
+    with platform.transaction(ADMIN) as tx:
+        (done,) = audit.search(tx, action="endpoint.delete")
+        (denied,) = audit.search(tx, actor_id="eve")
+    assert (done.actor_id, done.resource_id, str(done.result)) == ("local-admin", made["id"], "allowed")
+    assert (denied.action, str(denied.result)) == ("serving:deploy", "denied")
+
+
+def test_of_two_changes_at_once_neither_is_lost(
+    api: httpx.Client, model: Version, prompts: list[str]  # noqa: F811
+) -> None:
+    prompt = prompts[0]
+    made = deployed(api, model)
+    asked = [{"maxReplicas": 4}, {"memoryRequest": "8Gi"}, {"promptPolicyId": prompt}, {"cpuRequest": "3"}]
     with ThreadPoolExecutor(4) as threads:
         revisions = {it["revision"] for it in threads.map(lambda body: ask(api, "PATCH", made, json=body), asked)}
     now = ask(api, "GET", made)
     assert revisions == {2, 3, 4, 5}
-    assert (now["maxReplicas"], now["memoryRequest"], now["promptPolicyId"], now["cpuRequest"]) == (4, "8Gi", "p", "3")
+    found = [now[name] for name in ("maxReplicas", "memoryRequest", "promptPolicyId", "cpuRequest")]
+    assert found == [4, "8Gi", prompt, "3"]
 
 
 def test_whoever_looked_at_an_older_revision_is_told_so(api: httpx.Client, model: Version) -> None:  # noqa: F811

@@ -4,29 +4,38 @@ import json
 import typing
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from examples.serving_client import (
     BrokeOff,
+    Changes,
     Endpoint,
     NotInTime,
     Piece,
+    Redeployment,
     Refused,
     Sampling,
     ServingClient,
     Unreachable,
     Wishes,
 )
+from llmops_resources.catalog.lifecycle import Kind
+from llmops_resources.platform import Platform
 from serving_api import openapi
 from serving_api.chat import description
+from tests.api.conftest import api  # noqa: F401  - fixture
+from tests.factories import approved
+from tests.prompts.prompts import approved_prompt, content
 from tests.serving.scripted_api import MODEL, ScriptedApi, for_both_clients, scripted_api
+from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
 
 @pytest.fixture
 def script() -> Iterator[ScriptedApi]:
-    with scripted_api() as api:
-        for_both_clients(api)
-        yield api
+    with scripted_api() as scripted:
+        for_both_clients(scripted)
+        yield scripted
 
 
 @pytest.fixture
@@ -71,6 +80,39 @@ def test_a_rollback_is_never_repeated(client: ServingClient, script: ScriptedApi
         client.rollback("e1")
     assert (refused.value.status, refused.value.kind, refused.value.remedy) == (503, "unavailable", "Mend it.")
     assert script.count("POST /serving/endpoints/e1/rollback") == 1
+
+
+def test_a_change_that_names_no_revision_is_asked_for_again_and_any_other_is_not(
+    client: ServingClient, script: ScriptedApi
+) -> None:
+    client.change("e1", {"maxReplicas": 3, "useGpu": None})
+    assert [each.body for each in script.asked] == [{"maxReplicas": 3, "useGpu": None}] * 2
+    with pytest.raises(Refused):
+        client.change("e2", {"maxReplicas": 3, "revision": 4})
+    assert script.count("PATCH /serving/endpoints/e2") == 1
+
+
+def test_an_endpoint_is_changed_rolled_out_otherwise_and_taken_back_to_a_revision(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    approved(platform, Kind.MODEL, "tiny")
+    prompt = str(approved_prompt(platform, "polite", content("Be polite:")).id)
+    with ServingClient(str(api.base_url).removesuffix("/llm-ops/v1/")) as client:
+        made = client.deploy("tiny", route="chat", wishes={"rollbackPlan": "undo", "memoryRequest": "4Gi"})
+        changed = client.change(made["id"], {"maxReplicas": 3, "memoryRequest": None, "promptPolicyId": prompt})
+        assert (changed["revision"], changed["maxReplicas"], changed["promptPolicyId"]) == (2, 3, prompt)
+        with pytest.raises(Refused, match="is at revision 2 by now") as late:
+            client.change(made["id"], {"maxReplicas": 4, "revision": 1})
+        assert late.value.status == 409
+        assert client.change(made["id"], {"status": "stopped"})["maxReplicas"] == 0
+        again = client.redeploy(made["id"], {"useGpu": True, "memoryRequest": "8Gi", "memoryLimit": "9Gi"})
+        assert (again["revision"], again["maxReplicas"], again["promptPolicyId"]) == (4, 3, prompt)
+        kept = api.get(f"/serving/endpoints/{made['id']}").json()["data"]
+        assert (kept["useGpu"], kept["memoryRequest"], kept["memoryLimit"]) == (True, "8Gi", "9Gi")
+        back = client.rollback(made["id"], to=1)
+        assert (back["revision"], back["maxReplicas"], back["promptPolicyId"]) == (5, 1, None)
+        assert next(client.history(made["id"]))["restores"] == 1
+        assert client.rollback(made["id"])["maxReplicas"] == 0  # there is nothing before the first
 
 
 def test_waiting_survives_a_moment_of_absence_and_ends_when_the_route_leads_there(
@@ -158,5 +200,7 @@ def test_the_clients_types_name_nothing_that_the_api_does_not_know() -> None:
     assert set(Wishes.__annotations__) | {"modelId", "environment", "route"} <= set(schemas["Deploy"]["properties"])
     chat = set(description._REQUEST["properties"]) - {"messages", "stream"}
     assert set(Sampling.__annotations__) == chat
+    assert set(Changes.__annotations__) == set(schemas["EndpointChange"]["properties"])
+    assert set(Redeployment.__annotations__) <= set(Changes.__annotations__)
     statuses = typing.get_args(typing.get_type_hints(Endpoint)["status"])
     assert set(statuses) == set(schemas["EndpointStatus"]["enum"])

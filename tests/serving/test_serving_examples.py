@@ -42,7 +42,7 @@ PAGE = ROOT / "docs/serving-examples.md"
 EXAMPLES = ROOT / "examples"
 SHOWN = "http://localhost:8000"
 MODEL, ROUTE = "python_helper", "python-helper"
-needs_node = pytest.mark.skipif(not can_compile(), reason="needs Node and the console's packages")
+needs_node = pytest.mark.skipif(not can_compile(), reason="needs Node, the packages of the console and of these tests")
 
 
 def snippets(language: str) -> str:
@@ -142,8 +142,8 @@ def test_the_typescript_snippets_work_as_they_stand(root: str, javascript: Path)
 
 
 def test_the_workflow_of_the_python_client_deploys_twice_goes_back_and_leaves_nothing(root: str) -> None:
-    walked = ["workflow", "--model", f"{MODEL}@2", "--then", f"{MODEL}@3", "--route", "walked"]
-    said = program([sys.executable, "serving_client.py", *walked], root=root)
+    walked = ["--model", f"{MODEL}@2", "--then", f"{MODEL}@3", "--route", "walked"]
+    said = program([sys.executable, "serving_client.py", "workflow", *walked], root=root)
     assert "walked serves python_helper 2: healthy" in said
     assert "walked now serves python_helper 3, revision 2" in said
     assert "rolled back: walked is healthy with python_helper 2" in said
@@ -177,13 +177,19 @@ def test_the_typescript_client_repeats_only_what_is_safe_and_reads_every_stream(
         assert api.count("POST /serve/spent/chat") == 1
         keys = {each.headers.get("idempotency-key") for each in api.asked if each.path == "/serving/endpoints"}
         assert len(keys - {None}) == 1
+        assert api.count("PATCH /serving/endpoints/e1") == 2
+        assert api.count("PATCH /serving/endpoints/e2") == 1
+        (redeployed,) = [each for each in api.asked if "/redeploy" in each.path]
+        assert redeployed.path.endswith("?useGpu=false&memoryLimit=8Gi")
+        assert [each.body for each in api.asked if each.path.endswith("/rollback")] == [{"to": None}, {"to": 2}]
         assert api.asked[0].headers["authorization"] == "Bearer sk-llmops-x"
 
 
 @needs_node
-def test_openais_protocol_is_right_as_the_official_node_client_speaks_it(root: str, javascript: Path) -> None:
-    done = run([str(javascript / "openai-wire.js"), f"{root}/openai/v1", ROUTE], javascript)
+def test_the_official_node_client_talks_to_a_model_served_here(root: str, javascript: Path) -> None:
+    done = run([str(javascript / "openai-client.js"), f"{root}/openai/v1", ROUTE], javascript)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "a wrong key is its AuthenticationError for a stream" in done.stdout
 
 
 @pytest.fixture

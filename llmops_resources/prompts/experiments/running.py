@@ -105,7 +105,9 @@ def look_at(tx: Transaction, experiment_id: UUID) -> bool:
 
 
 def look(tx: Transaction, row: ExperimentRow) -> Look:
-    """What is known of an experiment that was started."""
+    """What is known of an experiment that was started; what was known at its end, when its users are forgotten."""
+    if row.stopped_at is not None and observations.size(tx, row.id)[0] == 0 and (last := _last(tx, row)):
+        return last
     plan = Plan.model_validate(row.plan)
     seen, periods = observations.read(tx, row.id, plan)
     now = row.stopped_at or utc_now()
@@ -122,7 +124,7 @@ def end(tx: Transaction, row: ExperimentRow, ending: Ending, reason: str) -> Non
     """Stop an experiment whose row is held. Raises Conflict when it is neither planned nor running."""
     check_move(row.name, State(row.state), State.STOPPED)
     if row.started_at is not None:
-        _keep(tx, row, look(tx, row))
+        keep(tx, row, look(tx, row))
     row.state, row.stopped_by, row.stopped_at = State.STOPPED, tx.actor.id, utc_now()
     row.ending, row.ending_reason = ending, reason
     tx.audit("experiment.stop", "experiment", row.id, route=row.route, ending=ending, reason=reason)
@@ -139,17 +141,23 @@ def _tick(tx: Transaction, row: ExperimentRow) -> bool:
     if found.ending is not None:
         end(tx, row, found.ending, "")
         return True
-    last = tx.session.scalar(select(LookRow).filter_by(experiment_id=row.id).order_by(LookRow.at.desc()).limit(1))
-    if last is None or _grown(found, Look.model_validate(last.found)):
-        _keep(tx, row, found)
+    last = _last(tx, row)
+    if last is None or _grown(found, last):
+        keep(tx, row, found)
     if plan.allocation is AllocationKind.THOMPSON:
         _follow(tx, row, plan)
     return False
 
 
-def _keep(tx: Transaction, row: ExperimentRow, found: Look) -> None:
+def keep(tx: Transaction, row: ExperimentRow, found: Look) -> None:
+    """Keep what a look found, for the charts and for when the users are forgotten."""
     tx.session.merge(LookRow(experiment_id=row.id, at=found.at, found=found.json_dict()))
     tx.session.flush()
+
+
+def _last(tx: Transaction, row: ExperimentRow) -> Look | None:
+    kept = tx.session.scalar(select(LookRow).filter_by(experiment_id=row.id).order_by(LookRow.at.desc()).limit(1))
+    return Look.model_validate(kept.found) if kept else None
 
 
 def _grown(found: Look, last: Look) -> bool:

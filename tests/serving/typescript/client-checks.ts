@@ -42,6 +42,12 @@ check('a model that is not approved is refused', unknown instanceof Refused && u
 const back = await thrown(() => client.rollback('e1'));
 check('a rollback is refused with its remedy', back instanceof Refused && back.status === 503 && back.remedy === 'Mend it.');
 
+check('a change that names no revision is asked for again', (await client.change('e1', { maxReplicas: 3, useGpu: null })).id === 'e1');
+const twice = await thrown(() => client.change('e2', { maxReplicas: 3, revision: 4 }));
+check('a change of one revision is not', twice instanceof Refused && twice.status === 502);
+check('a redeployment says what is another', (await client.redeploy('e1', { useGpu: false, memoryLimit: '8Gi' })).id === 'e1');
+check('one goes back to a revision by its number', (await client.rollback('e3', 2)).id === 'e1');
+
 check('waiting survives an absence and a route that lags', (await client.wait('e1')).id === 'e1');
 const ill = await thrown(() => client.wait('ill'));
 check('waiting for what failed is told', ill instanceof NotInTime && ill.message === 'r is failed: no memory');

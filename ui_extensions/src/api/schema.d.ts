@@ -2627,7 +2627,7 @@ export interface paths {
         post?: never;
         /**
          * Unbind Prompt
-         * @description Let calls pass as they are sent.
+         * @description Take the binding away: the endpoint's own prompt decides, or calls pass as they are sent.
          */
         delete: operations["unbind_prompt_llm_ops_v1_serving_routes__route__prompt_delete"];
         options?: never;
@@ -3461,7 +3461,7 @@ export interface components {
         };
         /**
          * Binding
-         * @description What a route is bound to since `bound_at`; without a prompt, calls pass as they are sent.
+         * @description What a route is bound to since `bound_at`; without a prompt, the endpoint's own decides, or calls pass unchanged.
          *
          *     `restores` is the number of the entry that a rollback brought back, `experiment_id` the experiment that decided.
          */
@@ -4184,7 +4184,7 @@ export interface components {
          * @description One revision of an endpoint and how its roll-out went.
          *
          *     `action` is what made it: deploy, change, redeploy, rollback or stop. `restores` is the revision a rollback went
-         *     back to. `usable`: exactly its bytes have a live approval, so that the endpoint may go back to it.
+         *     back to. `usable`: exactly its bytes and its prompt have a live approval, so that the endpoint may go back to it.
          */
         Deployment: {
             /** Action */

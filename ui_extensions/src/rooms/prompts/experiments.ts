@@ -35,6 +35,7 @@ const path = (id: MaybeRefOrGetter<string>) => ({ path: { experiment_id: toValue
 export function useExperiment(id: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: ['prompt-experiments', 'one', id],
+    enabled: () => toValue(id) !== '',
     queryFn: async ({ signal }) => unwrap(await api.GET('/llm-ops/v1/prompts/experiments/{experiment_id}', { params: path(id), signal })),
     refetchInterval: ({ state }) => (state.data?.state === 'running' ? 5_000 : false),
   });

@@ -42,7 +42,8 @@ export async function readPrompt(id: string, signal?: AbortSignal): Promise<Prom
 }
 
 export function usePrompt(id: MaybeRefOrGetter<string>) {
-  return useQuery({ queryKey: ['prompts', 'one', id], queryFn: ({ signal }) => readPrompt(toValue(id), signal) });
+  const enabled = () => toValue(id) !== '';
+  return useQuery({ queryKey: ['prompts', 'one', id], enabled, queryFn: ({ signal }) => readPrompt(toValue(id), signal) });
 }
 
 /** What the content being written would send, or where it is wrong. Asked again whenever it changes. */

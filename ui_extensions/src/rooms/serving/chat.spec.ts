@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { eventData } from './chat';
+import { eventData, exchangeOf } from './chat';
 
 function streamOf(...pieces: (string | Uint8Array)[]): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
@@ -35,5 +35,14 @@ describe('a stream of events', () => {
 
   it('gives a last event that was not closed', async () => {
     expect(await read('data: end')).toEqual(['end']);
+  });
+});
+
+describe('an answer', () => {
+  it('can be rated when it was made with a prompt', () => {
+    const made = { 'x-llmops-exchange': 'e', 'x-llmops-prompt': 'p' };
+    expect(exchangeOf('support', new Headers(made))).toEqual({ id: 'e', route: 'support', experimentId: '' });
+    expect(exchangeOf('support', new Headers({ ...made, 'x-llmops-experiment': 'x' }))?.experimentId).toBe('x');
+    expect(exchangeOf('support', new Headers({ 'x-llmops-exchange': 'e' }))).toBeUndefined();
   });
 });

@@ -1,4 +1,4 @@
-import { ApiError, problemOf } from '../../api/client';
+import { api, ApiError, problemOf, unwrap } from '../../api/client';
 import { chatPath } from './queries';
 
 export interface Message {
@@ -12,9 +12,19 @@ export interface Usage {
   total_tokens: number;
 }
 
-/** A piece of an answer as it arrives. */
+export type Thumbs = 'up' | 'down';
+
+/** An answer that was made with a prompt, by which it can be rated; `experimentId` is empty outside of experiments. */
+export interface Exchange {
+  id: string;
+  route: string;
+  experimentId: string;
+}
+
+/** A piece of an answer as it arrives. The first one alone carries the exchange, of an answer made with a prompt. */
 export interface Piece {
   text: string;
+  exchange?: Exchange;
   finishReason?: string;
   usage?: Usage;
 }
@@ -45,6 +55,8 @@ export async function* streamChat(route: string, messages: Message[], sampling: 
     signal,
   });
   if (!response.ok || !response.body) throw problemOf(response, await response.json().catch(() => undefined));
+  const exchange = exchangeOf(route, response.headers);
+  if (exchange) yield { text: '', exchange };
   let done = false;
   for await (const data of eventData(response.body)) {
     if (data === '[DONE]') {
@@ -54,6 +66,25 @@ export async function* streamChat(route: string, messages: Message[], sampling: 
     yield pieceOf(JSON.parse(data) as Chunk);
   }
   if (!done) throw new ApiError(0, 'The answer broke off before its end.', 'Send the message again.', [], '', 'answer_broke_off');
+}
+
+/** What an answer's headers say of it; nothing when it was made without a prompt. */
+export function exchangeOf(route: string, headers: Headers): Exchange | undefined {
+  const id = headers.get('x-llmops-exchange');
+  if (!id || !headers.has('x-llmops-prompt')) return undefined;
+  return { id, route, experimentId: headers.get('x-llmops-experiment') ?? '' };
+}
+
+/** Say what one thinks of an answer. A call is known about a second after it ended, so a 404 is asked again for a while. */
+export async function rateAnswer(exchange: Exchange, thumbs: Thumbs, pause = 700): Promise<void> {
+  for (let left = 6; ; left -= 1) {
+    const result = await api.POST('/llm-ops/v1/serve/{route}/feedback', {
+      params: { path: { route: exchange.route } },
+      body: { exchangeId: exchange.id, thumbs },
+    });
+    if (result.response.status !== 404 || !left) return void unwrap(result);
+    await new Promise((resume) => setTimeout(resume, pause));
+  }
 }
 
 /** The `data` of every server-sent event of a stream; several data lines of one event are one text. */

@@ -53,7 +53,7 @@ export function settingsOf(endpoint: Endpoint): Settings {
 
 /** The settings as a request: those alone that the backend lets one choose. `chooses`: image and resources are among them. */
 export function wishedOf(settings: Settings, chooses: boolean): Wished {
-  const promptPolicyId = settings.promptPolicyId.trim() || null;
+  const promptPolicyId = settings.promptPolicyId || null;
   if (!chooses) return { promptPolicyId };
   const { targetLatencyMs, cpuUtilization, gpuUtilization } = settings;
   const useGpu = settings.useGpu === '' ? null : settings.useGpu === 'true';

@@ -11,9 +11,8 @@ the whole way with it, which takes `serving_workflow.py` beside it.
 Errors are `ServingError`s: `Refused` when the platform says no (with its words, its remedy, and the wrong fields),
 `Unreachable` when nobody answers, `BrokeOff` when an answer ends in its middle, `NotInTime` when waiting was in vain.
 
-What is asked again by itself: reading, deploying, which carries an idempotency key, and changes that name no revision;
-anything else only when it never left this machine, or was refused for now with 429. A rollback is not: a second one
-would go back twice.
+Asked again by itself: reading, deploying, which carries an idempotency key, and changes that name no revision; the rest
+only when it never left this machine or was refused for now with 429: a second rollback would go back twice.
 """
 
 import json
@@ -397,6 +396,6 @@ def _seconds(header: str | None) -> float | None:
 
 
 if __name__ == "__main__":
-    import serving_workflow  # what is walked is apart, so that this file stays a client
+    import serving_workflow
 
     raise SystemExit(serving_workflow.main())

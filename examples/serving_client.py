@@ -10,7 +10,6 @@ the whole way with it, which takes `serving_workflow.py` beside it.
 
 Errors are `ServingError`s: `Refused` when the platform says no (with its words, its remedy, and the wrong fields),
 `Unreachable` when nobody answers, `BrokeOff` when an answer ends in its middle, `NotInTime` when waiting was in vain.
-
 Asked again by itself: reading, deploying, which carries an idempotency key, and changes that name no revision; the rest
 only when it never left this machine or was refused for now with 429: a second rollback would go back twice.
 """

@@ -196,6 +196,14 @@ def test_an_export_holds_every_sample_and_no_formula(
     assert [sample["actual"] for sample in whole["result"]["samples"]] == ["=HYPERLINK(1)"] * 2
 
 
+def test_an_answer_with_a_character_that_the_database_cannot_hold_costs_no_result(
+    platform: Platform, api: httpx.Client, benchmark: UUID, models: list[UUID]
+) -> None:
+    run = finished(platform, models[0], benchmark, [0.5], answer="before\0after")
+    found = api.get(f"/evaluation/runs/{run.id}").json()["data"]["result"]
+    assert [sample["actual"] for sample in found["samples"]] == ["before\ufffdafter"]
+
+
 def test_the_command_line_shows_the_difference_and_the_reason(
     platform: Platform, llmops: Shell, benchmark: UUID, models: list[UUID], tmp_path: Path
 ) -> None:

@@ -227,7 +227,8 @@ def test_an_attempt_after_a_killed_one_asks_and_pays_for_what_is_missing_only(
 PRICE = PriceWish(provider="openai_compatible", model="answers-1", prompt=Decimal(0), completion=Decimal(1_000))
 
 
-def _budget(platform: Platform, amount: str, currency: str = "USD") -> None:
+def set_budget(platform: Platform, amount: str, currency: str = "USD") -> None:
+    """What the owner of the model may spend in a day."""
     with platform.transaction(ADMIN) as tx:
         budgets.declare(tx, BudgetWish(team="research", period=Period.DAY, amount=Decimal(amount), currency=currency))
 
@@ -251,7 +252,7 @@ def test_a_budget_that_is_used_up_ends_an_evaluation_which_goes_on_when_it_is_ra
 ) -> None:
     with platform.transaction(ADMIN) as tx:
         prices.declare(tx, PRICE)  # 0.01 an answer, and 0.048 at most
-    _budget(platform, "0.1")
+    set_budget(platform, "0.1")
     made = requested(api, outsider, exam, atOnce=at_once)
     stopped = evaluated(api, materialize, made)
     assert (stopped["state"]["status"], stopped["result"]) == ("failed", None)
@@ -260,7 +261,7 @@ def test_a_budget_that_is_used_up_ends_an_evaluation_which_goes_on_when_it_is_ra
     assert len(server.asked) == 6  # 0.06 are spent, and no further answer might be paid
     assert (_spent(platform).spent, _spent(platform).held) == (Decimal("0.06"), Decimal("0.06"))
 
-    _budget(platform, "0.15")
+    set_budget(platform, "0.15")
     llmops("evaluations", "resume", made["id"], "--no-wait")
     materialize(ASSET, row=f"{made['id']}:2")
     done = api.get(f"/evaluation/runs/{made['id']}").json()["data"]
@@ -283,12 +284,12 @@ def test_a_budget_asks_for_a_price_in_its_currency_and_nothing_is_asked_without(
     exam: Version,
     materialize: Materialize,
 ) -> None:
-    _budget(platform, "5")
+    set_budget(platform, "5")
     unpriced = evaluated(api, materialize, requested(api, outsider, exam))
     assert "answers-1 of openai_compatible has no price, so no budget can be kept for it" in unpriced["state"]["error"]
     with platform.transaction(ADMIN) as tx:
         prices.declare(tx, PRICE)
-    _budget(platform, "5", "EUR")
+    set_budget(platform, "5", "EUR")
     with platform.transaction(ADMIN) as tx:
         in_dollars = next(each for each in budgets.in_force(tx) if each.currency == "EUR")
     foreign = evaluated(api, materialize, requested(api, outsider, exam))
@@ -309,7 +310,7 @@ def test_answers_that_nobody_counted_are_not_free(
 ) -> None:
     with platform.transaction(ADMIN) as tx:
         prices.declare(tx, PRICE)
-    _budget(platform, "5")
+    set_budget(platform, "5")
     server.counts = False
     done = evaluated(api, materialize, requested(api, outsider, exam))
     assert done["result"]["generation"]["cost"] is None

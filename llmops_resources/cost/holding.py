@@ -88,6 +88,7 @@ class Holding:
             Conflict: one of them has no such amount left.
             Unavailable: the database is away, and what was granted does not do or has not been confirmed for too long.
         """
+        self.budgets()  # as they are by now
         accounts = self._current()
         if any(each.granted - each.least < amount for each in accounts):
             self._renew_or_go_on(amount)
@@ -107,7 +108,7 @@ class Holding:
 
     def _current(self) -> tuple[_Account, ...]:
         now, found = utc_now(), []
-        for budget in self.budgets():
+        for budget in self._budgets:
             key = budget.id, budget.period.start(now)
             if key not in self._accounts:  # a period has begun since
                 self._renew(ZERO)

@@ -199,6 +199,25 @@ def test_of_two_judges_the_one_that_answers_decides_and_the_silent_one_is_named(
     assert result["judged"]["agreement"]["right"][0]["estimate"] is None
 
 
+def test_of_three_judges_two_outvote_the_third_and_their_agreement_and_reliability_are_told(
+    platform: Platform, api: httpx.Client, server: JudgeServer, materialize: Materialize
+) -> None:
+    answers: list[str | None] = [f"right {at}" if at < 28 else "wrong" for at in range(40)]
+    run = answered(platform, model_of(platform, "one"), benchmark(platform), answers)
+    with running_judge() as contrary:
+        hosts = (*platform.settings.outbound_allowed_hosts, f"127.0.0.1:{contrary.port}")
+        object.__setattr__(platform, "settings", platform.settings.model_copy(update={"outbound_allowed_hosts": hosts}))
+        contrary.rule = lambda parts, _turn: verdict(1 if parts["answer"] == parts["reference answer"] else 5)
+        judges = [outside(platform, server, "one_judge"), outside(platform, server, "two_judge")]
+        made = asked(api, run, *judges, outside(platform, contrary, "contrary"))
+        assert materialize(ASSET, row=f"{made['id']}:1").success
+    result = got(api, made)["result"]
+    assert [sample["scores"]["right"] for sample in result["samples"]] == [5.0] * 28 + [1.0] * 12
+    good, also, bad = (report["reliability"]["right"] for report in result["judged"]["judges"])
+    assert min(good, also) > bad
+    assert result["judged"]["agreement"]["right"][0]["estimate"]["value"] < 0.5
+
+
 def test_a_judge_that_always_likes_the_first_answer_says_nothing_but_ties(
     platform: Platform, api: httpx.Client, server: JudgeServer, run: Evaluation, materialize: Materialize
 ) -> None:

@@ -182,6 +182,25 @@ def test_what_leaned_on_a_judge_that_lost_its_licence_is_marked_wherever_it_stan
     expect(judged.get_by_role("listitem").filter(has_text="stale")).to_have_count(1)
 
 
+def test_what_people_said_of_a_run_stands_on_its_page_beside_its_figures(
+    platform: Platform, run: Evaluation, visitor: Console
+) -> None:
+    right = {at: 5 if at < 30 else 1 for at in range(40)}
+    _reviewed(platform, run, {"ann": right, "ben": {**right, 0: 4}})
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{run.id}")
+    expect(page.get_by_role("region", name="Metrics", exact=True).first).to_contain_text("Exact match")
+    expect(page.get_by_role("region", name="Samples")).to_contain_text("question 0")
+    judged = page.get_by_role("region", name="Judged by people and models").get_by_role("listitem")
+    expect(judged).to_contain_text("People")
+    judged.get_by_role("link").press("Enter")
+    page.wait_for_url(lambda url: str(run.id) not in url)
+    expect(page.get_by_role("region", name="Result and agreement")).to_contain_text("Krippendorff’s alpha")
+    is_sound(visitor, "people-run")
+    visitor.link("Open the review").press("Enter")
+    expect(visitor.heading("judges")).to_be_visible()
+
+
 def test_a_review_is_opened_with_a_new_rubric_and_refusals_stand_beside_their_fields(
     api: httpx.Client, run: Evaluation, visitor: Console
 ) -> None:

@@ -4,17 +4,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import httpx
 import pytest
 from playwright.sync_api import expect
 
+from llmops_assets.intake import evaluate_models
+from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
+from tests.api.test_training_pages_in_the_browser import finish, start
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
 from tests.evaluation.pages import is_sound
 from tests.evaluation.real_models import ASSET, ROWS, TOKENS, Exam, exam
+from tests.factories import approved
 from tests.journeys.accessibility import missed_by_tab
 from tests.journeys.browser import Console, console
 
@@ -136,3 +141,31 @@ def _found(visitor: Console, made: Exam, second: str) -> None:
     visitor.link("Back to evaluations").press("Enter")
     visitor.link("New evaluation").press("Enter")
     expect(visitor.heading("New evaluation")).to_be_visible()
+
+
+def test_a_training_job_asks_in_its_form_for_an_evaluation_whose_page_leads_back_to_it(
+    platform: Platform, api: httpx.Client, visitor: Console, instance: dg.DagsterInstance
+) -> None:
+    page = visitor.page
+    approved(platform, Kind.DATASET, "facts")
+    benchmark = approved(platform, Kind.DATASET, "exam", benchmark=True)
+    visitor.open("/training/jobs/new")
+    visitor.field("Job type").select_option("From scratch")
+    visitor.field("Name of the resulting model").fill("made")
+    visitor.field("Data set").select_option("facts 1")
+    if page.get_by_role("switch", name="Use GPU").is_checked():
+        page.get_by_role("switch", name="Use GPU").press("Space")
+    page.get_by_role("region", name="Automatic evaluation").get_by_label("Benchmark").select_option("exam 1")
+    visitor.button("Submit job").press("Enter")
+    expect(visitor.heading("Training of made 1")).to_be_visible()
+    job = api.get(f"/training/jobs/{page.url.rsplit('/', 1)[1]}").json()["data"]
+    assert job["autoEvaluate"]["datasetId"] == str(benchmark.id)
+    start(platform, job["id"])
+    finish(platform, job["id"])
+    with dg.build_sensor_context(instance=instance, resources={"platform": platform}) as context:
+        evaluate_models(context)
+    (run,) = api.get("/evaluation/runs", params={"trainingJobId": job["id"]}).json()["data"]
+    visitor.open(f"/evaluation/runs/{run['id']}")
+    expect(visitor.heading("made 1 on exam 1")).to_be_visible()
+    visitor.link("Open the job that made this model").press("Enter")
+    expect(visitor.heading("Training of made 1")).to_be_visible()

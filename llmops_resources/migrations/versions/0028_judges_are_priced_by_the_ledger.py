@@ -10,13 +10,13 @@ down_revision = "0027"
 branch_labels = None
 depends_on = None
 
-_REQUESTED = """
+REQUESTED = """
 UPDATE evaluation_runs SET judging = jsonb_set(judging, '{suite,judges}', (
     SELECT jsonb_agg(judge - 'inputPrice' - 'outputPrice' ORDER BY place)
     FROM jsonb_array_elements(judging #> '{suite,judges}') WITH ORDINALITY AS asked (judge, place)
 )) WHERE jsonb_array_length(judging #> '{suite,judges}') > 0
 """
-_REPORTED = """
+REPORTED = """
 UPDATE evaluation_runs SET result = jsonb_set(result, '{judged,judges}', (
     SELECT jsonb_agg(
         jsonb_set(report, '{judge}', (report -> 'judge') - 'inputPrice' - 'outputPrice')
@@ -29,8 +29,8 @@ UPDATE evaluation_runs SET result = jsonb_set(result, '{judged,judges}', (
 
 
 def upgrade() -> None:
-    op.execute(_REQUESTED)
-    op.execute(_REPORTED)
+    op.execute(REQUESTED)
+    op.execute(REPORTED)
 
 
 def downgrade() -> None:

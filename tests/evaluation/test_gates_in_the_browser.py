@@ -108,7 +108,7 @@ def test_a_gate_asks_for_a_judges_word_and_what_the_api_refuses_stands_beside_th
     expect(page.get_by_role("region", name="Gates")).to_contain_text("people's word")
     page.evaluate("localStorage.setItem('llmops-locale', 'ko')")
     visitor.open("/evaluation/gates")
-    expect(page.get_by_role("list", name="게이트")).to_contain_text("helpful (모든 판정 모델의 합의): 이상 3.5")
+    expect(page.get_by_role("list", name="게이트")).to_contain_text("helpful (모든 판정 모델의 합의): 3.5 이상")
     visitor.button("새 게이트").press("Enter")
     is_sound(visitor, "gate-form-ko")
 

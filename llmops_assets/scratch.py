@@ -1,10 +1,13 @@
-"""Scratch folders of runs: one a row, cleared when its next attempt starts and when its work ends."""
+"""Scratch folders of runs: one a row, cleared when its next attempt starts and when its work ends.
+
+What a failed attempt keeps for the next one is swept with all that nobody goes on with.
+"""
 
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -23,19 +26,27 @@ LEAVING: Final = 120.0
 def folder(platform: Platform, row_id: UUID, *, keep: str | None = None) -> Iterator[Path]:
     """A folder for the work on a row, and nobody else's while the block runs.
 
-    It is empty but for the file named `keep`, where an attempt that was killed on this machine has left one.
+    It is empty but for the file named `keep`, where an attempt that failed or was killed on this machine has left one.
 
     The row's lease is not enough: the database drops it when it dies itself, and then the attempt that held it lives
     on for a while beside its successor. Raises Unavailable when it does so for longer than LEAVING.
     """
     path = _root(platform) / str(row_id)
     with _alone_in(path):
-        for left in (each for each in path.iterdir() if each.name != keep):  # by a killed attempt
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink()
+        _clear(path, keep)  # of what a killed attempt left
         try:
             yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        except BaseException:
+            _clear(path, keep)
+            with suppress(OSError):  # not empty: there is something to go on from
+                path.rmdir()
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _clear(path: Path, keep: str | None) -> None:
+    for left in (each for each in path.iterdir() if each.name != keep):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
 @contextmanager

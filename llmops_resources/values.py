@@ -25,6 +25,15 @@ class Value(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
+def storable(data: Any) -> Any:
+    """JSON-ready data as PostgreSQL can hold it: U+0000, which models do say, becomes U+FFFD."""
+    if isinstance(data, str):
+        return data.replace("\0", "\ufffd")
+    if isinstance(data, dict):
+        return {storable(name): storable(value) for name, value in data.items()}
+    return [storable(value) for value in data] if isinstance(data, list) else data
+
+
 def canonical_json(data: Any) -> bytes:
     """JSON with sorted keys and no spaces, so that equal data has equal bytes."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode()

@@ -2,8 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from llmops_resources.checks.display import in_spreadsheet
+from llmops_resources.evaluation.promotion import AdvisedComparison
 from llmops_resources.evaluation.review_export import Said
 from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.training.comparing import flat
@@ -54,6 +56,33 @@ def evaluation_csv(run: Evaluation) -> str:
         scores = (sample.scores.get(name) for name in names)
         cells = (sample.index, sample.input, sample.expected, sample.actual, *scores)
         writer.writerow([in_spreadsheet(cell) for cell in cells])
+    return out.getvalue()
+
+
+def comparison_csv(comparisons: Sequence[AdvisedComparison]) -> str:
+    """One line a metric of each run beside the baseline, or why there is none, and the advice; every cell in quotes."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL)
+    writer.writerow([
+        "baseline", "model", "benchmark", "metric", "baseline value", "value", "difference", "low", "high", "pairs",
+        "remark", "advice",
+    ])  # fmt: skip
+    for each in comparisons:
+        names = [f"{run.model_name} {run.model_version}" for run in (each.first, each.second)]
+        names.append(f"{each.second.dataset_name} {each.second.dataset_version}")
+        advice = f"{each.recommendation.advice}: {'; '.join(each.recommendation.reasons)}"
+        lines: list[tuple[object, ...]] = [
+            (
+                metric.metric,
+                metric.first.value if metric.first else None,
+                metric.second.value if metric.second else None,
+                *((by.value, by.low, by.high, by.n) if (by := metric.difference) else (None,) * 4),
+                metric.reason,
+            )
+            for metric in each.metrics
+        ] or [("", *(None,) * 6, "; ".join(why.reason for why in each.differences))]
+        for line in lines:
+            writer.writerow([in_spreadsheet(cell) for cell in (*names, *line, advice)])
     return out.getvalue()
 
 

@@ -10,9 +10,9 @@ from llmops_assets.training.tokens import prepare_for_chat, train_tokenizer
 TEXTS = [f"What follows {n}? It is {n + 1}. Grüße, 안녕." for n in range(100)]
 
 
-def write_tiny_model(folder: Path, *, chat: bool = True, context_length: int = 128) -> Path:
-    """A two-layer Llama over a 300-token vocabulary; with `chat` it has a chat template. The same bytes each time."""
-    torch.manual_seed(3)
+def write_tiny_model(folder: Path, *, chat: bool = True, context_length: int = 128, seed: int = 3) -> Path:
+    """A two-layer Llama over a 300-token vocabulary; with `chat` it has a chat template. The same bytes for a seed."""
+    torch.manual_seed(seed)
     tokenizer = train_tokenizer(TEXTS, 300, context_length)
     if chat:
         prepare_for_chat(tokenizer)

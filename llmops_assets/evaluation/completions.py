@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -35,9 +35,29 @@ class Reply:
     output_tokens: int | None = None
     at: datetime | None = None
 
+    def kept(self) -> list[str | int | None]:
+        """The reply as a part of the work that is kept; see `of`."""
+        return [self.text, self.input_tokens, self.output_tokens, self.at.isoformat() if self.at else None]
+
+    @classmethod
+    def of(cls, part: Sequence[Any]) -> "Reply":
+        """The reply that was kept."""
+        text, inputs, outputs, at = part
+        return cls(str(text), "", inputs, outputs, datetime.fromisoformat(at) if at else None)
+
 
 Chats = Mapping[str, Sequence[Message]]
 Hear = Callable[[str, Reply], None]
+
+
+class Purse(Protocol):
+    """Whoever pays for what is asked."""
+
+    def reserve(self, name: str, chat: Sequence[Message], /) -> None:
+        """Set aside what a question can cost. Raises a PlatformError where it may not be asked."""
+
+    def settle(self, name: str, chat: Sequence[Message], reply: Reply, /) -> None:
+        """Pay for the reply, and give back the rest."""
 
 
 class _Text(msgspec.Struct):
@@ -85,8 +105,9 @@ class Server:
 class Asking:
     """Questions to one server, at temperature 0. Being told to wait holds back everything that is not under way."""
 
-    def __init__(self, server: Server, *, max_tokens: int, seed: int, at_once: int) -> None:
-        self._server, self._max_tokens, self._seed, self._at_once = server, max_tokens, seed, at_once
+    def __init__(self, server: Server, purse: Purse, *, max_tokens: int, seed: int, at_once: int) -> None:
+        self._server, self._purse, self._max_tokens = server, purse, max_tokens
+        self._seed, self._at_once = seed, at_once
         self._enough = threading.Event()
         self._lock = threading.Lock()
         self._not_before = 0.0
@@ -95,7 +116,8 @@ class Asking:
         """Ask each chat once, and call `hear` with its name and the reply, on the caller's thread, as they come.
 
         Nothing is raised for what the server does: a chat that nobody could be asked about gets a reply without text.
-        After GIVE_UP_AFTER failures in a row the rest is not asked any more.
+        After GIVE_UP_AFTER failures in a row the rest is not asked any more. A chat that cannot be paid for waits for
+        those under way, which may give something back; if it cannot be even then, what the purse said is raised.
         """
         self._enough.clear()
         waiting, failures = list(chats.items())[::-1], 0
@@ -103,20 +125,38 @@ class Asking:
             under_way: dict[Future[Reply], str] = {}
             try:
                 while waiting or under_way:
-                    while waiting and len(under_way) < self._at_once and failures < GIVE_UP_AFTER:
-                        name, chat = waiting.pop()
-                        under_way[pool.submit(self._answer, chat)] = name
+                    if failures < GIVE_UP_AFTER:
+                        self._begin(waiting, under_way, pool)
                     if not under_way:
                         break
                     done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                     for future in done:
-                        reply = future.result()
+                        reply, name = future.result(), under_way.pop(future)
                         failures = 0 if reply.text is not None else failures + 1
-                        hear(under_way.pop(future), reply)
+                        hear(name, reply)
+                        self._purse.settle(name, chats[name], reply)
             finally:
                 self._enough.set()
         for name, _chat in reversed(waiting):
             hear(name, Reply(None, f"not asked: {GIVE_UP_AFTER} requests before it failed one after another"))
+
+    def _begin(
+        self,
+        waiting: list[tuple[str, Sequence[Message]]],
+        under_way: dict[Future[Reply], str],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Ask as many as may be under way and are paid for. Raises what the purse says when that is none at all."""
+        while waiting and len(under_way) < self._at_once:
+            name, chat = waiting[-1]
+            try:
+                self._purse.reserve(name, chat)
+            except PlatformError:
+                if not under_way:
+                    raise
+                return
+            waiting.pop()
+            under_way[pool.submit(self._answer, chat)] = name
 
     def _answer(self, chat: Sequence[Message]) -> Reply:
         pause, said = PAUSE, ""

@@ -1,18 +1,14 @@
 """An evaluation whose answers come over HTTP: from the provider of an external model, or from a deployed endpoint.
 
-Each answer is on the disk before the next is counted, so that an attempt that follows a killed one asks, and pays, for
-what is missing only. What was asked is booked in the ledger under the run, each answer once however often it is booked.
+Each answer is on the disk before the next is counted, so that an attempt that follows a killed one, or one that ended
+because the team's budget was used up, asks and pays for what is missing only.
 """
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal
-from uuid import uuid5
+from typing import Any, Literal
 
 from yarl import URL
 
@@ -20,16 +16,17 @@ from llmops_assets.claims import ACTOR
 from llmops_assets.evaluation import scored
 from llmops_assets.evaluation.completions import Asking, Reply, Server
 from llmops_assets.evaluation.partial import PARTIAL, Partial
+from llmops_assets.evaluation.paying import Answering, Book
 from llmops_resources.catalog import providers
 from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.catalog.versions import Version
-from llmops_resources.cost import ledger, prices
-from llmops_resources.cost.ledger import Entry
-from llmops_resources.cost.prices import INTERNAL, Price, PriceList
+from llmops_resources.cost import prices
+from llmops_resources.cost.holding import Holding
+from llmops_resources.cost.prices import INTERNAL
 from llmops_resources.database import Transaction
-from llmops_resources.errors import Conflict, PlatformError, Unavailable, UpstreamFailed
+from llmops_resources.errors import Conflict, Unavailable, UpstreamFailed
 from llmops_resources.evaluation.judge_prompts import Message
-from llmops_resources.evaluation.runs import Evaluation, EvaluationTask, Result
+from llmops_resources.evaluation.runs import EvaluationTask, Result
 from llmops_resources.evaluation.suite import Suite
 from llmops_resources.evaluation.through import Generation, Through
 from llmops_resources.platform import Platform
@@ -37,9 +34,6 @@ from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import EndpointStatus
 from llmops_resources.values import sha256_of
 
-BOOKED_AT_ONCE: Final = 25
-ROUTE: Final = "evaluation"  # of the ledger's entries: no route was called
-UNPRICED: Final = "USD"
 Progress = Callable[[float, str], None]
 
 
@@ -58,20 +52,26 @@ def evaluate(platform: Platform, task: EvaluationTask, through: Through, work: P
 
     Raises:
         UpstreamFailed: nobody answered, or the server failed so often in a row that the rest was not asked.
-        Conflict, Unavailable: the model or the endpoint cannot be asked, or the endpoint changed meanwhile.
+        Conflict, Unavailable: the model or the endpoint cannot be asked, the endpoint changed meanwhile, or the budget
+            of the model's team is used up: what was answered until then is kept.
         InvalidInput, ValidationFailed: the benchmark cannot be read.
     """
     began = time.monotonic()
     run, suite = task.evaluation, task.evaluation.suite
     with platform.transaction(ACTOR) as tx:
-        origin = _origin(tx, platform, task.model, through)
-        book = _Book(platform, run, task.model, origin, prices.load(tx))
+        origin, known = _origin(tx, platform, task.model, through), prices.load(tx)
     chosen = scored.sampled(work, suite)
     prompts = {str(number): prompt for number, (prompt, _) in chosen if prompt}
     identity = sha256_of([suite.json_dict(), through.json_dict(), task.model.digest, origin.revision, prompts])
-    with Partial(work / PARTIAL, identity) as kept:
+    with (
+        Partial(work / PARTIAL, identity) as kept,
+        Holding(lambda: platform.transaction(ACTOR), run.id, task.model.owner_team) as holding,
+    ):
+        name = f"{run.model_name} {run.model_version}"
+        answering = Answering(run.model_id, name, origin.priced_as, suite.max_new_tokens)
+        book = Book(platform, run, answering, known, holding)
         _ask(origin, suite, through, prompts, kept, book, progress)
-        replies = {name: _kept(kept, name) for name in prompts if name in kept}
+        replies = {name: Reply.of(kept(name, _never)) for name in prompts if name in kept}
     if origin.by == "endpoint":
         with platform.transaction(ACTOR) as tx:
             now = _origin(tx, platform, task.model, through)
@@ -86,12 +86,13 @@ def evaluate(platform: Platform, task: EvaluationTask, through: Through, work: P
 
 
 def _ask(
-    origin: Origin, suite: Suite, through: Through, prompts: dict[str, str], kept: Partial, book: "_Book",
+    origin: Origin, suite: Suite, through: Through, prompts: dict[str, str], kept: Partial, book: Book,
     progress: Progress,
 ) -> None:  # fmt: skip
-    new = {name: [Message(role="user", content=text)] for name, text in prompts.items() if name not in kept}
-    done, problems = len(prompts) - len(new), list[str]()
-    book.add((name, _kept(kept, name)) for name in prompts if name in kept)
+    chats = {name: [Message(role="user", content=text)] for name, text in prompts.items()}
+    new = {name: chat for name, chat in chats.items() if name not in kept}
+    done, problems = len(chats) - len(new), list[str]()
+    book.again((name, chat, Reply.of(kept(name, _never))) for name, chat in chats.items() if name in kept)
 
     def hear(name: str, reply: Reply) -> None:
         nonlocal done
@@ -99,23 +100,16 @@ def _ask(
         if reply.text is None:
             problems.append(reply.problem)
         else:
-            at = reply.at.isoformat() if reply.at else None
-            kept(name, lambda: [reply.text, reply.input_tokens, reply.output_tokens, at])
-            book.add([(name, reply)])
+            kept(name, reply.kept)
         progress(0.1 + 0.7 * done / len(prompts), f"{done} of {len(prompts)} asked")
 
     try:
-        asking = Asking(origin.server, max_tokens=suite.max_new_tokens, seed=suite.seed, at_once=through.at_once)
+        asking = Asking(origin.server, book, max_tokens=suite.max_new_tokens, seed=suite.seed, at_once=through.at_once)
         asking.ask(new, hear)
     finally:
         book.write()
     if any(problem.startswith("not asked") for problem in problems) or (problems and len(problems) == len(prompts)):
         raise UpstreamFailed(f"the model was not asked to the end: {problems[0]}", remedy="Test it, then try again.")
-
-
-def _kept(kept: Partial, name: str) -> Reply:
-    text, inputs, outputs, at = kept(name, _never)
-    return Reply(str(text), "", inputs, outputs, datetime.fromisoformat(at) if at else None)
 
 
 def _never() -> Any:
@@ -142,69 +136,14 @@ def _origin(tx: Transaction, platform: Platform, model: Version, through: Throug
     return Origin(Server.of(connection, hosts), by, priced_as, revision)
 
 
-class _Book:
-    """What answers cost: an entry of the ledger for each, written some at a time."""
-
-    def __init__(self, platform: Platform, run: Evaluation, model: Version, origin: Origin, known: PriceList) -> None:
-        self._platform, self._run, self._model = platform, run, model
-        self._origin, self._known = origin, known
-        self._waiting: list[Entry] = []
-
-    def price(self, reply: Reply) -> Price | None:
-        """What held when it was asked."""
-        return self._known.at(*self._origin.priced_as, reply.at) if reply.at else None
-
-    def add(self, replies: Iterable[tuple[str, Reply]]) -> None:
-        """Answers to book; the same answer is the same entry."""
-        self._waiting += [self._entry(name, reply) for name, reply in replies]
-        if len(self._waiting) >= BOOKED_AT_ONCE:
-            self.write()
-
-    def write(self) -> None:
-        """Book what waits. A database that is away now is asked again with the next answers."""
-        with suppress(PlatformError), self._platform.transaction(ACTOR) as tx:
-            ledger.append(tx, self._waiting)
-            self._waiting = []
-
-    def _entry(self, name: str, reply: Reply) -> Entry:
-        price, run = self.price(reply), self._run
-        inputs, outputs = reply.input_tokens or 0, reply.output_tokens or 0
-        return Entry(
-            id=uuid5(run.id, f"answer/{name}"),
-            at=reply.at or run.state.requested_at,
-            team=self._model.owner_team,
-            key_id=None,
-            actor_id=run.state.requested_by,
-            route=ROUTE,
-            model_id=run.model_id,
-            model=f"{run.model_name} {run.model_version}",
-            prompt_tokens=inputs,
-            completion_tokens=outputs,
-            amount=price.of(inputs, outputs) if price else Decimal(0),
-            currency=price.currency if price else UNPRICED,
-            price_id=price.id if price else None,
-        )
-
-
-def _generation(origin: Origin, prompts: dict[str, str], replies: dict[str, Reply], book: _Book) -> Generation:
+def _generation(origin: Origin, prompts: dict[str, str], replies: dict[str, Reply], book: Book) -> Generation:
     inputs = [reply.input_tokens for reply in replies.values()]
     outputs = [reply.output_tokens for reply in replies.values()]
-    cost, currency = _cost(list(replies.values()), book)
+    cost, currency = book.cost(replies.values())
     return Generation(
         by=origin.by, asked=len(prompts), answered=len(replies), unanswered=len(prompts) - len(replies),
         input_tokens=_total(inputs), output_tokens=_total(outputs), cost=cost, currency=currency,
     )  # fmt: skip
-
-
-def _cost(replies: list[Reply], book: _Book) -> tuple[Decimal | None, str | None]:
-    total, currencies = Decimal(0), set[str]()
-    for reply in replies:
-        price = book.price(reply)
-        if price is None or reply.input_tokens is None or reply.output_tokens is None:
-            return None, None
-        total += price.of(reply.input_tokens, reply.output_tokens)
-        currencies.add(price.currency)
-    return (total, currencies.pop()) if len(currencies) == 1 else (None, None)
 
 
 def _total(counts: list[int | None]) -> int | None:

@@ -68,6 +68,27 @@ def _followed(api: Api, run: Any) -> Any:
 
 
 @app.command()
+def resume(
+    run: Annotated[str, typer.Argument(help="An evaluation or a judging that failed.")],
+    wait: Annotated[bool, typer.Option(help="Wait for the result.")] = True,
+    as_json: Json = False,
+    user: User = None,
+    roles: Roles = None,
+) -> None:
+    """Try a failed evaluation again; what it was answered before is neither asked nor paid for again."""
+    with open_api(user, roles) as api:
+        made = api.post(f"/evaluation/runs/{run}/resume", {})
+        if wait:
+            made = _followed(api, made)
+    if as_json:
+        show_json(made)
+    elif wait:
+        show_figures(made)
+    else:
+        console.print(f"The evaluation is queued again: {made['id']}")
+
+
+@app.command()
 def show(run: str, as_json: Json = False, user: User = None, roles: Roles = None) -> None:
     """Show an evaluation."""
     with open_api(user, roles) as api:
@@ -132,6 +153,8 @@ def compare(
     else:
         for comparison in found:
             show_comparison(comparison)
+            advice = comparison["recommendation"]
+            console.print(f"Advice: {advice['advice']}: {'; '.join(advice['reasons'])}", markup=False)
     if not all(comparison["comparable"] for comparison in found):
         raise typer.Exit(1)
 

@@ -97,7 +97,7 @@ def show_judged(run: Any) -> None:
             each["silent"],
             each["repaired"],
             _tokens(each),
-            "unknown" if each["cost"] is None else f"${each['cost']}",
+            "unknown" if each["cost"] is None else f"{each['cost']} {each['currency']}",
             ", ".join(f"{name} {figure(value)}" for name, value in each["reliability"].items()),
         )
         for each in judged["judges"]

@@ -1,5 +1,6 @@
 """Budgets: what a team, or one of its keys, may spend in a day or a month of UTC."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -10,10 +11,10 @@ from pydantic import Field
 from sqlalchemy import Select, func, select
 
 from llmops_resources import work
-from llmops_resources.cost.prices import Currency
+from llmops_resources.cost.prices import Currency, Price
 from llmops_resources.cost.tables import BudgetRow, LeaseRow, LedgerRow
 from llmops_resources.database import Transaction
-from llmops_resources.errors import NotFound
+from llmops_resources.errors import Conflict, NotFound
 from llmops_resources.governance.api_keys import CHANNEL, Name
 from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.values import Value, utc_now
@@ -123,8 +124,39 @@ def standings(tx: Transaction) -> list[BudgetStanding]:
     return found
 
 
-def booked(tx: Transaction, row: BudgetRow, starts: date, holder: UUID | None = None) -> Decimal:
-    """What the ledger has for a budget's period, of one holder if given."""
+def spent_by(tx: Transaction, budget_id: UUID, starts: date, holder: UUID) -> Decimal:
+    """What a holder's entries took of a period since the budget was declared; the holder BEFORE has what was earlier.
+
+    Raises NotFound.
+    """
+    row = tx.session.get(BudgetRow, budget_id)
+    if row is None:
+        raise NotFound(f"there is no budget {budget_id}", remedy="List the budgets to find its id.")
+    past = select(LeaseRow.renewed_at).filter_by(budget_id=budget_id, starts=starts, holder=BEFORE)
+    return booked(tx, row, starts, holder, since=tx.session.scalar(past))
+
+
+def check_priced(price: Price | None, named: tuple[str, str], in_force: Sequence[Budget]) -> Price:
+    """The price that budgets are kept by, of a provider's model. Raises Conflict without one in their currency."""
+    provider, model = named
+    if price is None:
+        raise Conflict(
+            f"the model {model} of {provider} has no price, so no budget can be kept for it",
+            remedy="Declare its price: POST /llm-ops/v1/cost/prices; a price of 0 is one.",
+        )
+    for budget in in_force:
+        if budget.currency != price.currency:
+            raise Conflict(
+                f"the model {model} is priced in {price.currency}, and the budget is in {budget.currency}",
+                remedy="Declare both in the same currency.",
+            )
+    return price
+
+
+def booked(
+    tx: Transaction, row: BudgetRow, starts: date, holder: UUID | None = None, since: datetime | None = None
+) -> Decimal:
+    """What the ledger has for a budget's period, of one holder and booked after a moment if given."""
     first = datetime.combine(starts, time(), UTC)
     query = select(func.coalesce(func.sum(LedgerRow.amount), 0)).where(
         LedgerRow.team == row.team,
@@ -136,6 +168,8 @@ def booked(tx: Transaction, row: BudgetRow, starts: date, holder: UUID | None = 
         query = query.where(LedgerRow.key_id == row.key_id)
     if holder is not None:
         query = query.where(LedgerRow.holder == holder)
+    if since is not None:
+        query = query.where(LedgerRow.booked_at > since)
     return Decimal(tx.session.scalar(query) or 0)
 
 

@@ -20,8 +20,8 @@ Scores = NDArray[np.float64]
 
 
 def spent(look: int) -> float:
-    """The part of ALPHA that look number `look`, from 1, may use; all looks together use ALPHA."""
-    return ALPHA * 6 / (math.pi * look) ** 2
+    """The part of ALPHA that look number `look`, from 1, may use; all looks together use ALPHA, and no look none."""
+    return ALPHA * 6 / (math.pi * look) ** 2 if look else 0.0
 
 
 def p_value(scores: Scores, mean: float) -> float:

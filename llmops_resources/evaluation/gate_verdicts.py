@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import cast, func, select
+from sqlalchemy.dialects.postgresql import JSONPATH
 
 from llmops_resources.catalog import approvals, evidence, versions
 from llmops_resources.catalog.evidence import EvidenceKind
@@ -161,31 +162,34 @@ def _in_force(tx: Transaction, run: Evaluation) -> list[tuple[GateRow, Gate]]:
 
 def _judge(tx: Transaction, row: GateRow, gate: Gate, run: Evaluation, standing: Standing | None = None) -> None:
     tx.session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{row.model_name}/{row.name}"))))
-    look = _looks(tx, row) + 1
     began = run.state.requested_at
     if row.created_at >= began:
         reason = f"the gate was declared at {row.created_at:%F %T}, after the evaluation was asked for at {began:%F %T}"
-        verdict = gates.refused(gate, look, f"{reason}: evaluate again")
+        verdict = gates.refused(gate, f"{reason}: evaluate again")
     else:
         named = {c.baseline for c in gate.conditions if isinstance(c, NonInferiority)}
         judges = {c: _scores(tx, run, c, standing) for c in gate.conditions if isinstance(c, JudgeThreshold)}
-        verdict = gates.judge(gate, run, dict(_baselines(tx, run, named)), look, judges)
+        verdict = gates.judge(gate, run, dict(_baselines(tx, run, named)), _looks(tx, row) + 1, judges)
     kept = GateVerdictRow(gate_id=row.id, evaluation_id=run.id, content=verdict.json_dict())
     tx.session.add(kept)
     tx.session.flush()
-    tx.audit("gate.judge", "gate", row.id, evaluation=str(run.id), outcome=verdict.outcome, look=look)
+    tx.audit("gate.judge", "gate", row.id, evaluation=str(run.id), outcome=verdict.outcome, look=verdict.look)
     evidence.attach(
         tx, run.model_id, EvidenceKind.GATE, digest=run.model_digest, source_id=row.id,
         passed={Outcome.PASSED: True, Outcome.FAILED: False}.get(verdict.outcome),
         summary={"gate": gate.name, "digest": row.digest, "evaluation": str(run.id), "outcome": verdict.outcome.value,
-                 "look": look, "reasons": list(verdict.reasons)},
+                 "look": verdict.look, "reasons": list(verdict.reasons)},
     )  # fmt: skip
 
 
 def _looks(tx: Transaction, row: GateRow) -> int:
-    """How often gates of this name looked at this model: at any version of either, so that neither resets the count."""
+    """How often gates of this name looked at this model: at any version of either, so that neither resets the count.
+
+    A verdict in which no condition had scores to test looked at nothing, and uses up nothing.
+    """
     query = select(func.count()).select_from(GateVerdictRow).join(GateRow)
-    return tx.session.scalar(query.filter_by(**_names(row))) or 0
+    looked = func.jsonb_path_exists(GateVerdictRow.content, cast("$.judgements[*] ? (@.n > 0)", JSONPATH))
+    return tx.session.scalar(query.filter_by(**_names(row)).where(looked)) or 0
 
 
 def _scores(

@@ -83,7 +83,11 @@ class ConditionVerdict(Value):
 
 
 class Verdict(Value):
-    """What a gate says about an evaluation: passed when every condition passed, failed when one of them failed."""
+    """What a gate says about an evaluation: passed when every condition passed, failed when one of them failed.
+
+    `look` counts from 1 the verdicts that tested something; it is 0, and nothing is `alpha`, where no scores were
+    looked at because a judge has no licence, too little was measured, or the gate may not judge.
+    """
 
     outcome: Outcome
     look: int
@@ -120,7 +124,7 @@ Judges = Mapping[JudgeThreshold, JudgeScores | str]
 def judge(
     gate: Gate, run: Evaluation, baselines: Baselines | None = None, look: int = 1, judges: Judges | None = None
 ) -> Verdict:
-    """Judge a finished evaluation, at look number `look` at this model under this gate.
+    """Judge a finished evaluation, at what would be look number `look` at this model under this gate.
 
     `baselines` has for each baseline a condition names its evaluation, or why there is none; `judges` for each
     condition on a judge what that said, or why there is nothing. Samples the candidate has no score for count as the
@@ -133,6 +137,8 @@ def judge(
         else _measure(condition, run, baselines, gate.min_samples)
         for condition in gate.conditions
     ]
+    if all(isinstance(found, str) for found in measured):
+        look = 0
     alpha = betting.spent(look)
     raw = [1.0 if isinstance(m, str) else betting.p_value(m.scores, m.against) for m in measured]
     decided = (
@@ -148,12 +154,10 @@ def judge(
     return Verdict(outcome=worst, look=look, alpha=alpha, judgements=judgements, reasons=reasons)
 
 
-def refused(gate: Gate, look: int, reason: str) -> Verdict:
-    """The verdict of a gate that may not judge: unknown."""
+def refused(gate: Gate, reason: str) -> Verdict:
+    """The verdict of a gate that may not judge: unknown, without a look."""
     judgements = tuple(_unknown(condition, reason) for condition in gate.conditions)
-    return Verdict(
-        outcome=Outcome.UNKNOWN, look=look, alpha=betting.spent(look), judgements=judgements, reasons=(reason,)
-    )
+    return Verdict(outcome=Outcome.UNKNOWN, look=0, alpha=0.0, judgements=judgements, reasons=(reason,))
 
 
 def _by_judge(condition: JudgeThreshold, found: JudgeScores | str, least: int) -> _Measured | str:

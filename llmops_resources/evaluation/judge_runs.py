@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from llmops_resources.catalog import approvals, providers
+from llmops_resources.catalog import approvals, providers, versions
 from llmops_resources.catalog.lifecycle import ModelType
 from llmops_resources.catalog.providers import Connection
 from llmops_resources.catalog.versions import Version
@@ -39,8 +39,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class JudgeTask:
-    """What the run that claimed a judging needs."""
+    """What the run that claimed a judging needs; `team` owns the model that is judged."""
 
+    team: str
     suite: JudgeSuite
     secret: bytes
     units: list[Unit]
@@ -83,7 +84,8 @@ def task(tx: Transaction, settings: Settings, evaluation: Evaluation) -> JudgeTa
             raise Conflict(f"{judge.name} changed after the request", remedy="Request the judging again.")
         external = version.type is ModelType.EXTERNAL
         asked.append(Asked(judge, version, providers.connect(tx, settings, version) if external else None))
-    return JudgeTask(judging.suite, judging.secret.encode(), _units(judging.suite, run, other), asked)
+    team = versions.get(tx, run.model_id).owner_team
+    return JudgeTask(team, judging.suite, judging.secret.encode(), _units(judging.suite, run, other), asked)
 
 
 def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str) -> Evaluation:

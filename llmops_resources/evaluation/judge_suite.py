@@ -1,6 +1,5 @@
 """What models judge answers by: the rubric people judge by too, the models, and what they are shown."""
 
-from decimal import Decimal
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -10,28 +9,18 @@ from llmops_resources.evaluation.review_rubrics import Rubric
 from llmops_resources.values import Value, sha256_of
 
 MOST_JUDGES: Final = 5
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
 
 class Judge(Value):
-    """A version of a catalog model that judges. Prices are in US dollars for a million tokens.
+    """A version of a catalog model that judges; `max_tokens` bounds its answer.
 
-    `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero. Its digest and name are
-    filled in when the judging is requested.
+    Its digest and name are filled in when the judging is requested.
     """
 
     model_id: UUID
     digest: Annotated[str, Field(max_length=80)] = ""
     name: Annotated[str, Field(max_length=300)] = ""
     max_tokens: Annotated[int, Field(ge=16, le=4_096)] = 512
-    input_price: Price | None = None
-    output_price: Price | None = None
-
-    @model_validator(mode="after")
-    def _both_prices(self) -> "Judge":
-        if (self.input_price is None) != (self.output_price is None):
-            raise ValueError("give both inputPrice and outputPrice, or neither")
-        return self
 
 
 class JudgeSuite(Value):
@@ -60,8 +49,8 @@ class JudgeSuite(Value):
 
     @property
     def digest(self) -> str:
-        """`sha256:<hex>` of all that decides a judgement; prices decide none."""
-        return sha256_of(self.model_copy(update={"judges": tuple(map(_unpriced, self.judges))}).json_dict())
+        """`sha256:<hex>` of all that decides a judgement."""
+        return sha256_of(self.json_dict())
 
     @property
     def manner(self) -> str:
@@ -86,7 +75,3 @@ class Unit(Value):
     input: str
     expected: str
     answers: tuple[str, ...]
-
-
-def _unpriced(judge: Judge) -> Judge:
-    return judge.model_copy(update={"input_price": None, "output_price": None})

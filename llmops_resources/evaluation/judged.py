@@ -34,8 +34,9 @@ class JudgedUnit(Value):
 class JudgeReport(Value):
     """One judge's part. `unreadable` answers are no judgement even after asking again, `silent` ones never came.
 
-    Tokens are what the model's server counted, None where it did not; `cost` is in US dollars and None where tokens or
-    prices are not known. By criterion: `bias`, and `reliability` where it was estimated.
+    Tokens are what the model's server counted, None where it did not. `cost` is by the dated prices of the platform;
+    None, which is not zero, where a price or a count is missing, and for a judge that ran here. By criterion: `bias`,
+    and `reliability` where it was estimated.
     """
 
     judge: Judge
@@ -47,6 +48,7 @@ class JudgeReport(Value):
     input_tokens: int | None
     output_tokens: int | None
     cost: Decimal | None
+    currency: str | None
     bias: dict[str, Bias]
     reliability: dict[str, float | None]
 

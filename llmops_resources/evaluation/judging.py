@@ -19,7 +19,6 @@ from llmops_resources.evaluation.review_rubrics import Criterion, CriterionKind
 from llmops_resources.evaluation.runs import Counts, Result, Sample
 from llmops_resources.evaluation.scores import Score
 
-MILLION: Final = Decimal(1_000_000)
 TIE: Final = 0.5
 
 
@@ -32,12 +31,14 @@ class Silent:
 
 @dataclass(frozen=True)
 class Heard:
-    """All that one judge said: by unit and whether the second answer was shown first."""
+    """All that one judge said, by unit and whether the second answer was shown first; and what it cost, if known."""
 
     answers: Mapping[tuple[int, bool], Verdict | Unreadable | Silent]
     repaired: int
     input_tokens: int | None
     output_tokens: int | None
+    cost: Decimal | None = None
+    currency: str | None = None
 
 
 def result(suite: JudgeSuite, units: Sequence[Unit], heard: Sequence[Heard], protocol: Mapping[str, Any]) -> Result:
@@ -137,17 +138,11 @@ def _report(
         repaired=heard.repaired,
         input_tokens=heard.input_tokens,
         output_tokens=heard.output_tokens,
-        cost=cost(judge, heard.input_tokens, heard.output_tokens),
+        cost=heard.cost,
+        currency=heard.currency,
         bias={c.name: _bias(c, units, heard, said) for c in suite.rubric.criteria},
         reliability=reliability,
     )
-
-
-def cost(judge: Judge, input_tokens: int | None, output_tokens: int | None) -> Decimal | None:
-    """US dollars; None where tokens or prices are not known."""
-    if judge.input_price is None or judge.output_price is None or input_tokens is None or output_tokens is None:
-        return None
-    return (judge.input_price * input_tokens + judge.output_price * output_tokens) / MILLION
 
 
 def _bias(criterion: Criterion, units: Sequence[Unit], heard: Heard, said: Sequence[UnitJudgement]) -> Bias:

@@ -23,7 +23,7 @@ from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import Suite, chosen, stored
 from llmops_resources.evaluation.tables import EvaluationRow
 from llmops_resources.evaluation.through import Generation, Through, without_losses
-from llmops_resources.values import Value
+from llmops_resources.values import Value, storable
 from llmops_resources.work import WorkItem, WorkState
 
 ROOM = "evaluation"
@@ -253,7 +253,7 @@ def finish(tx: Transaction, evaluation_id: UUID, result: Result, *, run_id: str)
     """Keep the result and attach its figures to the model as evidence."""
     row = work.load(tx, EvaluationRow, evaluation_id, "evaluation")
     work.succeed(row, run_id=run_id)
-    row.result = result.json_dict()
+    row.result = storable(result.json_dict())
     summary = {
         "benchmark": str(row.dataset_id),
         "run_type": row.run_type,

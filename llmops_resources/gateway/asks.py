@@ -1,6 +1,6 @@
 """What a client asks for, on either surface: the body for whichever model answers, and the most tokens it can take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,15 @@ class Bounds:
     prompt: int
     completion: int
     expected_prompt: int
+
+
+def bounds_of(texts: Iterable[str], most: int) -> Bounds:
+    """What a chat of these messages can take when its answer has at most `most` tokens."""
+    return _bounds(sum(len(text.encode()) + _PER_MESSAGE for text in texts), most)
+
+
+def _bounds(size: int, most: int) -> Bounds:
+    return Bounds(size + _TEMPLATE, most, -(-size // _BYTES_PER_TOKEN))
 
 
 class Ask(Protocol):
@@ -117,7 +126,7 @@ class ChatAsk:
         return chat.upstream_chat(request, target.served_name, counts_reasoning=_counts_reasoning(target))
 
     def bounds(self, most: int) -> Bounds:
-        return Bounds(self.size + _TEMPLATE, most, -(-self.size // _BYTES_PER_TOKEN))
+        return _bounds(self.size, most)
 
     def masked(self, mask: Callable[[str], str]) -> "ChatAsk":
         messages = [msgspec.structs.replace(each, content=mask(each.content)) for each in self.request.messages]

@@ -10,9 +10,8 @@ from uuid import UUID
 
 from msgspec import UNSET
 
-from llmops_resources.cost.budgets import Budget
-from llmops_resources.cost.prices import Price
-from llmops_resources.errors import Conflict, InvalidInput, ValidationFailed, field_problem
+from llmops_resources.cost.budgets import Budget, check_priced
+from llmops_resources.errors import InvalidInput, ValidationFailed, field_problem
 from llmops_resources.gateway import asks, cache
 from llmops_resources.gateway.asks import USUAL_MOST, Ask
 from llmops_resources.gateway.cache import Cache
@@ -130,23 +129,9 @@ def _call(who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | No
 
 def _most_money(calls: Sequence[Call], budgets: Sequence[Budget], bounds: asks.Bounds) -> Decimal:
     """What the dearest of the models could take. Raises Conflict where that cannot be told."""
-    return max(_price(call, budgets).of(bounds.prompt, bounds.completion) for call in calls)
-
-
-def _price(call: Call, budgets: Sequence[Budget]) -> Price:
-    provider, model = priced_as(call.target)
-    if call.price is None:
-        raise Conflict(
-            f"the model {model} of {provider} has no price, so no budget can be kept for it",
-            remedy="Declare its price: POST /llm-ops/v1/cost/prices; a price of 0 is one.",
-        )
-    for budget in budgets:
-        if budget.currency != call.price.currency:
-            raise Conflict(
-                f"the model {model} is priced in {call.price.currency}, and the budget is in {budget.currency}",
-                remedy="Declare both in the same currency.",
-            )
-    return call.price
+    return max(
+        check_priced(call.price, priced_as(call.target), budgets).of(bounds.prompt, bounds.completion) for call in calls
+    )
 
 
 def _cache_key(who: Passenger, call: Call, policy: RoutePolicy) -> bytes:

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
-from llmops_resources.evaluation import batches, comparing, run_lists, runs
+from llmops_resources.evaluation import batches, comparing, promotion, resuming, run_lists, runs
 from llmops_resources.evaluation.batches import MOST_MODELS, EvaluationBatch
 from llmops_resources.evaluation.comparing import EvaluationComparison
+from llmops_resources.evaluation.promotion import AdvisedComparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
 from llmops_resources.evaluation.suite import DEFAULT_METRICS, MetricName, Suite, Tokenization, chosen
 from llmops_resources.evaluation.through import AT_ONCE, AtOnce, Through
@@ -23,7 +24,7 @@ from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
 from serving_api.schemas import Body
-from serving_api.spreadsheets import evaluation_csv
+from serving_api.spreadsheets import comparison_csv, evaluation_csv
 
 router = APIRouter(prefix="/evaluation/runs", tags=["evaluation"])
 Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
@@ -161,13 +162,44 @@ def create_evaluation_batch(
     return ok(answer, "the evaluations are queued")
 
 
+def _compared(
+    run: Annotated[list[UUID] | None, Query(description="The baseline first.")] = None,
+    run_ids: Annotated[
+        str | None, Query(alias="runIds", description="The same in one parameter, separated by commas.")
+    ] = None,
+) -> list[UUID]:
+    """The runs to compare, however they were given. Raises ValidationFailed for what is no id."""
+    words = [each.strip() for each in (run_ids or "").split(",") if each.strip()]
+    try:
+        return [*(run or ()), *map(UUID, words)]
+    except ValueError:
+        problem = field_problem("runIds", "holds something that is no id", "Separate ids of evaluations by commas.")
+        raise ValidationFailed("these evaluations cannot be compared", details=[problem]) from None
+
+
+Compared = Annotated[list[UUID], Depends(_compared)]
+
+
 @router.get("/compare")
-def compare_evaluations(
-    platform: Doors, actor: Reader, run: Annotated[list[UUID], Query(description="The baseline first.")]
-) -> Envelope[list[EvaluationComparison]]:
-    """Each run beside the first: whether they compare, or the fields that differ, and every metric's difference."""
+def compare_evaluations(platform: Doors, actor: Reader, compared: Compared) -> Envelope[list[AdvisedComparison]]:
+    """Each run beside the first: whether they compare, or the fields that differ, every metric's difference, and
+    whether to promote its model."""
     with platform.transaction(actor) as tx:
-        return ok(comparing.compare(tx, run))
+        return ok(promotion.compare(tx, compared))
+
+
+@router.get("/compare/export", response_class=Response)
+def export_comparison(
+    platform: Doors,
+    actor: Reader,
+    compared: Compared,
+    format: Literal["csv", "json"] = "json",  # noqa: A002  the query's name
+) -> Response:
+    """The comparison as a file; in CSV no cell is a formula to a spreadsheet."""
+    with platform.transaction(actor) as tx:
+        found = promotion.compare(tx, compared)
+    content = comparison_csv(found).encode() if format == "csv" else orjson.dumps([each.json_dict() for each in found])
+    return _file(content, format, "evaluations-compared")
 
 
 @router.get("/trend")
@@ -189,15 +221,21 @@ def export_evaluation(
     """The evaluation with every sample as a file; in CSV no cell is a formula to a spreadsheet."""
     with platform.transaction(actor) as tx:
         found = runs.get(tx, run_id)
-    if format == "csv":
-        content, kind = evaluation_csv(found).encode(), "text/csv; charset=utf-8"
-    else:
-        content, kind = orjson.dumps(found.json_dict()), "application/json"
-    headers = {
-        "Content-Disposition": f'attachment; filename="evaluation-{run_id}.{format}"',
-        "X-Content-Type-Options": "nosniff",
-    }
+    content = evaluation_csv(found).encode() if format == "csv" else orjson.dumps(found.json_dict())
+    return _file(content, format, f"evaluation-{run_id}")
+
+
+def _file(content: bytes, form: Literal["csv", "json"], name: str) -> Response:
+    kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"', "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type=kind, headers=headers)
+
+
+@router.post("/{run_id}/resume")
+def resume_evaluation(platform: Doors, actor: Runner, run_id: UUID) -> Envelope[Evaluation]:
+    """Have a failed evaluation tried again; what it was answered before is neither asked nor paid for again."""
+    with platform.transaction(actor) as tx:
+        return ok(resuming.resume(tx, run_id), "the evaluation is queued again")
 
 
 @router.get("/{run_id}")

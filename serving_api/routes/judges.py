@@ -1,6 +1,5 @@
 """Models that judge the answers of a finished evaluation, and what they are licensed for."""
 
-from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
@@ -26,16 +25,11 @@ from serving_api.schemas import Body
 router = APIRouter(prefix="/evaluation", tags=["evaluation"])
 Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
 Runner = Annotated[Actor, Depends(Requires(Permission.EVALUATION_RUN))]
-Dollars = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
 
 
 class JudgeBody(Body):
-    """Prices are in US dollars for a million tokens; without them the cost is unknown."""
-
     model_id: UUID
     max_tokens: Annotated[int, Field(ge=16, le=4_096)] = 512
-    input_price: Dollars | None = None
-    output_price: Dollars | None = None
 
 
 class JudgingCreate(Body):

@@ -1,6 +1,5 @@
 """Several models are evaluated by one form; axe finds nothing serious on the way, and a phone is wide enough."""
 
-import os
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -12,15 +11,12 @@ from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Counts, Result, Sample
 from llmops_resources.platform import Platform
+from tests.evaluation.pages import is_sound
 from tests.evaluation.reviewing import benchmark, model_of
-from tests.journeys.accessibility import in_light, serious
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 SYSTEM = Actor("system:test")
-NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-#: A message that has no words shows its key.
-KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
 
 
 @pytest.fixture
@@ -47,7 +43,7 @@ def test_several_models_are_evaluated_by_one_form_and_compared(
     expect(visitor.field("Another model")).to_be_focused()
     expect(visitor.field("Another model")).to_have_value("")
     visitor.field("Benchmark").select_option("exam 1")
-    _is_sound(visitor, "create")
+    is_sound(visitor, "create")
     visitor.button("Start 2 evaluations").press("Enter")
     expect(page.get_by_role("status").filter(has_text="0 of 2 have a result.")).to_be_visible()
     listed = api.get("/evaluation/runs").json()["data"]
@@ -57,7 +53,7 @@ def test_several_models_are_evaluated_by_one_form_and_compared(
         _finished(platform, run["id"], right=at)
     visitor.button("Refresh").press("Enter")
     expect(page.get_by_role("status").filter(has_text="2 of 2 have a result.")).to_be_visible()
-    _is_sound(visitor, "batch")
+    is_sound(visitor, "batch")
     visitor.link("Compare them").press("Enter")
     expect(visitor.heading("Compare evaluations")).to_be_visible()
 
@@ -72,21 +68,8 @@ def test_what_the_api_says_of_a_model_stands_beside_it(platform: Platform, visit
     chosen = visitor.page.get_by_role("list", name="Models to evaluate").get_by_role("listitem")
     expect(chosen.nth(1)).to_contain_text("there is no")
     expect(chosen.nth(0)).to_have_text("first 1")
-    _is_sound(visitor, "refused")
+    is_sound(visitor, "refused")
     assert len(visitor.refusals) == 1
-
-
-def _is_sound(visitor: Console, name: str) -> None:
-    """For axe in both themes, and on a phone."""
-    page = visitor.page
-    assert serious(page, iframes=False) == [], page.url
-    in_light(page)
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
-        assert page.evaluate(KEYS) == []
-        if shots := os.environ.get("SHOTS"):
-            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)
 
 
 def _finished(platform: Platform, run: str, right: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
-from llmops_resources.evaluation import runs
+from llmops_resources.evaluation import gate_verdicts, runs
 from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import MetricName, Suite
@@ -46,7 +46,7 @@ def finished(
         suite = Suite(metrics=(MetricName.F1, MetricName.PERPLEXITY))
         run = runs.request(tx, model_id=model_id, dataset_id=dataset_id, suite=suite)
         runs.claim(tx, run.id, attempt=1, run_id="r")
-        return runs.finish(tx, run.id, result, run_id="r")
+        return gate_verdicts.finish(tx, run.id, result, run_id="r")
 
 
 @pytest.fixture
@@ -57,6 +57,11 @@ def benchmark(platform: Platform) -> UUID:
 @pytest.fixture
 def models(platform: Platform) -> list[UUID]:
     return [uploaded(platform, Kind.MODEL, "tiny", version=str(number)).id for number in (1, 2)]
+
+
+def _quarter_and_half(platform: Platform, benchmark: UUID, models: list[UUID]) -> tuple[Evaluation, Evaluation]:
+    first, second = models
+    return finished(platform, first, benchmark, [0.25] * 40), finished(platform, second, benchmark, [0.5] * 40)
 
 
 def compared(api: httpx.Client, *found: Evaluation) -> Any:
@@ -118,6 +123,52 @@ def test_other_contents_and_a_run_that_is_not_done_are_refused(
     assert api.get("/evaluation/runs/compare", params={"run": str(first.id)}).status_code == 422
 
 
+def test_a_model_that_gains_beyond_chance_is_recommended_and_one_that_loses_or_failed_its_gate_is_not(
+    platform: Platform, api: httpx.Client, benchmark: UUID, models: list[UUID]
+) -> None:
+    first, better = _quarter_and_half(platform, benchmark, models)
+    (gains,) = compared(api, first, better)
+    assert gains["recommendation"]["advice"] == "promote"
+    assert gains["recommendation"]["reasons"] == ["f1 differs by +0.250 (+0.250 to +0.250) over 40 samples"]
+    (loses,) = compared(api, better, first)
+    assert loses["recommendation"]["advice"] == "keep"
+    same = finished(platform, models[1], benchmark, [0.25] * 40)
+    (equal,) = compared(api, first, same)
+    assert equal["recommendation"] == {
+        "advice": "undecided", "reasons": ["no metric differs by more than chance explains"],
+    }  # fmt: skip
+    bar = {"kind": "threshold", "metric": "f1", "atLeast": 0.9}
+    gate = {"name": "bar", "model": "tiny", "benchmark": "facts", "conditions": [bar]}
+    assert api.post("/evaluation/gates", json=gate).status_code == 200
+    (unjudged,) = compared(api, first, better)
+    assert unjudged["recommendation"]["advice"] == "undecided"
+    assert "the gate bar on facts has not judged it" in unjudged["recommendation"]["reasons"]
+    failed = finished(platform, models[1], benchmark, [0.5] * 40)
+    (stopped,) = compared(api, first, failed)
+    assert stopped["recommendation"]["advice"] == "keep"
+    assert any("f1 at least 0.9: not shown" in reason for reason in stopped["recommendation"]["reasons"])
+
+
+def test_runs_to_compare_are_given_in_one_parameter_too_and_the_comparison_is_exported_without_formulas(
+    platform: Platform, api: httpx.Client, benchmark: UUID, models: list[UUID]
+) -> None:
+    first, second = _quarter_and_half(platform, benchmark, models)
+    together = {"runIds": f"{first.id},{second.id}"}
+    found = api.get("/evaluation/runs/compare", params=together).json()["data"]
+    assert found == compared(api, first, second)
+    assert api.get("/evaluation/runs/compare/export", params=together).json() == found
+    table = api.get("/evaluation/runs/compare/export", params=together | {"format": "csv"})
+    assert table.headers["content-type"].startswith("text/csv")
+    lines = list(csv.DictReader(io.StringIO(table.text)))
+    assert [(line["model"], line["metric"], line["difference"], line["pairs"]) for line in lines] == [
+        ("tiny 2", "f1", "0.25", "40"), ("tiny 2", "perplexity", "", ""),
+    ]  # fmt: skip
+    assert lines[0]["advice"].startswith("promote: f1 differs")
+    refused = api.get("/evaluation/runs/compare", params={"runIds": f"{first.id},nobody"})
+    assert refused.status_code == 422
+    assert refused.json()["data"]["errors"][0]["path"] == "runIds"
+
+
 def test_the_trend_of_a_model_has_each_version_beside_the_one_before(
     platform: Platform, api: httpx.Client, benchmark: UUID, models: list[UUID]
 ) -> None:
@@ -145,6 +196,14 @@ def test_an_export_holds_every_sample_and_no_formula(
     assert [sample["actual"] for sample in whole["result"]["samples"]] == ["=HYPERLINK(1)"] * 2
 
 
+def test_an_answer_with_a_character_that_the_database_cannot_hold_costs_no_result(
+    platform: Platform, api: httpx.Client, benchmark: UUID, models: list[UUID]
+) -> None:
+    run = finished(platform, models[0], benchmark, [0.5], answer="before\0after")
+    found = api.get(f"/evaluation/runs/{run.id}").json()["data"]["result"]
+    assert [sample["actual"] for sample in found["samples"]] == ["before\ufffdafter"]
+
+
 def test_the_command_line_shows_the_difference_and_the_reason(
     platform: Platform, llmops: Shell, benchmark: UUID, models: list[UUID], tmp_path: Path
 ) -> None:
@@ -153,6 +212,7 @@ def test_the_command_line_shows_the_difference_and_the_reason(
     shown = llmops("evaluations", "compare", str(first.id), str(second.id))
     assert "tiny 2 against tiny 1" in shown
     assert "+0.500" in shown
+    assert "Advice: promote: f1 differs by +0.500" in shown
     llmops("evaluations", "export", str(first.id), str(tmp_path / "it.csv"))
     assert (tmp_path / "it.csv").read_text().startswith('"model","benchmark"')
 

@@ -112,8 +112,9 @@ def test_a_gate_that_was_declared_after_the_evaluation_was_asked_for_does_not_ju
     said = verdict(api, finished(platform, run_id, [1.0] * 200))
     assert said["outcome"] == "unknown"
     assert "declared" in said["reasons"][0]
+    assert (said["look"], said["alpha"]) == (0, 0.0)
     assert approval(api, tiny).status_code == 409
-    evaluated(platform, tiny, benchmark, [1.0] * 200)
+    assert verdict(api, evaluated(platform, tiny, benchmark, [1.0] * 200))["look"] == 1
     assert approval(api, tiny).status_code == 200
 
 
@@ -145,8 +146,9 @@ def test_too_few_samples_and_missing_scores_are_never_a_pass(
     few = verdict(api, evaluated(platform, tiny, benchmark, [1.0] * 29))
     assert few["outcome"] == "unknown"
     assert "29 samples" in few["reasons"][0]
+    assert few["look"] == 0
     half = verdict(api, evaluated(platform, tiny, benchmark, [1.0, None] * 100))
-    assert half["outcome"] == "failed"
+    assert (half["outcome"], half["look"]) == ("failed", 1)
     assert "100 without a score count as the worst" in half["reasons"][0]
 
 

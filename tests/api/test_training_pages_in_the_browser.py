@@ -43,7 +43,7 @@ def pages(api: httpx.Client, platform: Platform) -> list[str]:
         for seed, name in enumerate(["made", "made_again", "broken", "a_model_with_quite_a_long_name_for_a_phone"])
     )
     for job, start in ((made, 6.0), (twin, 5.5), (broken, 0.0), (runs, 6.5)):
-        _start(platform, job)  # one after the other: there is one place on this machine
+        start(platform, job)  # one after the other: there is one place on this machine
         if job is broken:
             said(platform, job, "Traceback (most recent call last):", "ValueError: " + "no_space_" * 30)
             with platform.transaction(SYSTEM) as tx:
@@ -55,7 +55,7 @@ def pages(api: httpx.Client, platform: Platform) -> list[str]:
         measured(api, job, "system/memory_bytes", *(5e8 + step * 1e6 for step in range(60)), unit="bytes")
         said(platform, job, *(f"step {step} of 60: loss {start - step / 60:.3f}" for step in range(60)))
         if job is not runs:
-            _finish(platform, job)
+            finish(platform, job)
     with platform.transaction(SYSTEM) as tx:
         jobs.report_progress(tx, UUID(runs), 0.4, "step 24 of 60", run_id="run")
     waits = submitted(api, dataset, "waits")
@@ -114,13 +114,15 @@ def _settle(page: Page) -> None:
     page.wait_for_function("() => !document.querySelector('main [aria-busy=true], main [data-slot=skeleton]')")
 
 
-def _start(platform: Platform, job: str) -> None:
+def start(platform: Platform, job: str) -> None:
+    """Admit what waits, and claim this job."""
     with platform.transaction(SYSTEM) as tx:
         queueing.admit_waiting(tx, capacity_of(platform.settings))
         jobs.claim(tx, UUID(job), attempt=1, run_id="run")
 
 
-def _finish(platform: Platform, job: str) -> None:
+def finish(platform: Platform, job: str) -> None:
+    """End a job that runs, with a model."""
     with platform.transaction(SYSTEM) as tx:
         output = jobs.get(tx, job).output_version_id
     prefix = f"models/{output}/1"

@@ -20,7 +20,8 @@ from llmops_resources.catalog import providers
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.providers import Provider
 from llmops_resources.catalog.versions import Version
-from llmops_resources.cost import ledger, prices
+from llmops_resources.cost import budgets, ledger, prices
+from llmops_resources.cost.budgets import BudgetStanding, BudgetWish, Period
 from llmops_resources.cost.ledger import Dimension
 from llmops_resources.cost.prices import PriceWish
 from llmops_resources.database import Actor
@@ -32,6 +33,8 @@ from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Endpoint, EndpointStatus, Environment, Observation
 from llmops_resources.settings import Settings
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
+from tests.api.conftest import llmops as llmops  # noqa: PLC0414
+from tests.api.shell import Shell
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
@@ -218,7 +221,100 @@ def test_an_attempt_after_a_killed_one_asks_and_pays_for_what_is_missing_only(
     assert (again.metrics, again.samples, again.generation) == (whole.metrics, whole.samples, whole.generation)
     with platform.transaction(ADMIN) as tx:
         (spent,) = ledger.spending(tx, [Dimension.ROUTE])
-    assert (spent.calls, spent.prompt_tokens) == (11, 1_100)
+    assert (spent.calls, spent.prompt_tokens) == (22, 2_200)  # those of the attempt that was not killed, and these
+
+
+PRICE = PriceWish(provider="openai_compatible", model="answers-1", prompt=Decimal(0), completion=Decimal(1_000))
+
+
+def set_budget(platform: Platform, amount: str, currency: str = "USD") -> None:
+    """What the owner of the model may spend in a day."""
+    with platform.transaction(ADMIN) as tx:
+        budgets.declare(tx, BudgetWish(team="research", period=Period.DAY, amount=Decimal(amount), currency=currency))
+
+
+def _spent(platform: Platform) -> BudgetStanding:
+    with platform.transaction(ADMIN) as tx:
+        (standing,) = budgets.standings(tx)
+    return standing
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_budget_that_is_used_up_ends_an_evaluation_which_goes_on_when_it_is_raised(
+    platform: Platform,
+    api: httpx.Client,
+    server: AnswerServer,
+    outsider: Version,
+    exam: Version,
+    materialize: Materialize,
+    llmops: Shell,
+    at_once: int,
+) -> None:
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, PRICE)  # 0.01 an answer, and 0.048 at most
+    set_budget(platform, "0.1")
+    made = requested(api, outsider, exam, atOnce=at_once)
+    stopped = evaluated(api, materialize, made)
+    assert (stopped["state"]["status"], stopped["result"]) == ("failed", None)
+    assert "the budget of research of 0.1 USD a day has no 0.048 left for the next" in stopped["state"]["error"]
+    assert "then resume: what was answered is kept" in stopped["state"]["error"]
+    assert len(server.asked) == 6  # 0.06 are spent, and no further answer might be paid
+    assert (_spent(platform).spent, _spent(platform).held) == (Decimal("0.06"), Decimal("0.06"))
+
+    set_budget(platform, "0.15")
+    llmops("evaluations", "resume", made["id"], "--no-wait")
+    materialize(ASSET, row=f"{made['id']}:2")
+    done = api.get(f"/evaluation/runs/{made['id']}").json()["data"]
+    assert done["state"]["status"] == "succeeded", done["state"]["error"]
+    assert Counter(server.asked) == {f"question {at}": 1 for at in range(ROWS - 1)}
+    assert done["result"]["counts"]["scored"] == 11
+    assert Decimal(done["result"]["generation"]["cost"]) == Decimal("0.11")
+    assert (_spent(platform).spent, _spent(platform).held) == (Decimal("0.11"), Decimal("0.11"))
+    refused = api.post(f"/evaluation/runs/{made['id']}/resume")
+    assert refused.status_code == 409
+    log = api.get("/audit/logs", params={"action": "evaluation.resume"}).json()["data"]
+    assert [entry["resourceId"] for entry in log] == [made["id"]]
+
+
+def test_a_budget_asks_for_a_price_in_its_currency_and_nothing_is_asked_without(
+    platform: Platform,
+    api: httpx.Client,
+    server: AnswerServer,
+    outsider: Version,
+    exam: Version,
+    materialize: Materialize,
+) -> None:
+    set_budget(platform, "5")
+    unpriced = evaluated(api, materialize, requested(api, outsider, exam))
+    assert "answers-1 of openai_compatible has no price, so no budget can be kept for it" in unpriced["state"]["error"]
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, PRICE)
+    set_budget(platform, "5", "EUR")
+    with platform.transaction(ADMIN) as tx:
+        in_dollars = next(each for each in budgets.in_force(tx) if each.currency == "EUR")
+    foreign = evaluated(api, materialize, requested(api, outsider, exam))
+    assert "priced in USD, and the budget is in EUR" in foreign["state"]["error"]
+    assert server.asked == []
+    with platform.transaction(ADMIN) as tx:
+        budgets.withdraw(tx, in_dollars.id)
+    assert evaluated(api, materialize, requested(api, outsider, exam))["state"]["status"] == "succeeded"
+
+
+def test_answers_that_nobody_counted_are_not_free(
+    platform: Platform,
+    api: httpx.Client,
+    server: AnswerServer,
+    outsider: Version,
+    exam: Version,
+    materialize: Materialize,
+) -> None:
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, PRICE)
+    set_budget(platform, "5")
+    server.counts = False
+    done = evaluated(api, materialize, requested(api, outsider, exam))
+    assert done["result"]["generation"]["cost"] is None
+    assert _spent(platform).spent > 0
 
 
 def _served(platform: Platform, server: AnswerServer) -> Endpoint:

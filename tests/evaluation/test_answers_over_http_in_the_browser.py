@@ -1,6 +1,5 @@
 """An evaluation through an endpoint is asked for in the console, and its page says who answered and what it cost."""
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -9,24 +8,23 @@ import pytest
 from playwright.sync_api import expect
 
 from llmops_resources.catalog.versions import Version
+from llmops_resources.cost import prices
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
 from tests.evaluation.answer_server import AnswerServer
-from tests.evaluation.test_answers_over_http import _served
+from tests.evaluation.pages import is_sound
+from tests.evaluation.test_answers_over_http import ASSET, PRICE, _served, requested, set_budget
 from tests.evaluation.test_answers_over_http import exam as exam  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import outsider as outsider  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import server as server  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import settings as settings  # noqa: PLC0414
-from tests.journeys.accessibility import in_light, serious
+from tests.factories import ADMIN
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-#: A message that has no words shows its key.
-KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def test_answers_come_from_the_endpoint_that_was_chosen_and_the_page_says_so(
     expect(page.get_by_label("Questions at once")).to_have_count(0)  # the model's own files are nobody's server
     visitor.field("Answers from").select_option("dev/chat")
     expect(page.get_by_label("Questions at once")).to_have_value("4")
-    _is_sound(visitor, "create-over-http")
+    is_sound(visitor, "create-over-http")
     visitor.button("Start evaluation").press("Enter")
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
     assert materialize(("evaluations", "ours", "exam"), row=f"{page.url.rsplit('/', 1)[1]}:1").success
@@ -58,7 +56,7 @@ def test_answers_come_from_the_endpoint_that_was_chosen_and_the_page_says_so(
     expect(asked).to_contain_text("11 of 11")
     expect(asked).to_contain_text("1,100 / 110")
     expect(asked).to_contain_text("unknown: no price")
-    _is_sound(visitor, "asked-over-http")
+    is_sound(visitor, "asked-over-http")
 
 
 def test_an_external_model_can_be_chosen_and_has_its_provider_asked(
@@ -77,14 +75,29 @@ def test_an_external_model_can_be_chosen_and_has_its_provider_asked(
     assert "perplexity" not in run["suite"]["metrics"]
 
 
-def _is_sound(visitor: Console, name: str) -> None:
-    """For axe in both themes, and on a phone."""
+def test_an_evaluation_that_used_up_its_budget_is_resumed_when_that_is_raised(
+    platform: Platform,
+    server: AnswerServer,
+    outsider: Version,
+    exam: Version,
+    visitor: Console,
+    api: httpx.Client,
+    materialize: Materialize,
+) -> None:
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, PRICE)
+    set_budget(platform, "0.1")
+    made = requested(api, outsider, exam)
+    materialize(ASSET, row=f"{made['id']}:1")
     page = visitor.page
-    assert serious(page, iframes=False) == [], page.url
-    in_light(page)
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
-        assert page.evaluate(KEYS) == []
-        if shots := os.environ.get("SHOTS"):
-            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)
+    visitor.open(f"/evaluation/runs/{made['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("the budget of research of 0.1 USD a day has no 0.048 left")
+    is_sound(visitor, "out-of-budget")
+    set_budget(platform, "1")
+    visitor.button("Resume").press("Enter")
+    expect(visitor.badge("Queued")).to_be_visible()
+    materialize(ASSET, row=f"{made['id']}:2")
+    visitor.button("Refresh").press("Enter")
+    asked = page.get_by_role("region", name="Asked over HTTP")
+    expect(asked).to_contain_text("11 of 11")
+    assert len(server.asked) == 11

@@ -69,7 +69,7 @@ def test_a_judge_decides_while_it_is_licensed_and_drift_takes_back_what_it_decid
     judge_id = outside(platform, server)
     alone = judged(api, run, judge_id, materialize)
     nobody = said(api, alone)["verdict"]
-    assert nobody["outcome"] == "unknown"
+    assert (nobody["outcome"], nobody["look"], nobody["alpha"]) == ("unknown", 0, 0.0)
     assert "the judge is not licensed: 0 people judged" in nobody["reasons"][0]
     assert approval(api, model.id).status_code == 409
 
@@ -77,6 +77,7 @@ def test_a_judge_decides_while_it_is_licensed_and_drift_takes_back_what_it_decid
     again = judged(api, run, judge_id, materialize)
     passed = said(api, again)
     assert (passed["verdict"]["outcome"], passed["stale"]) == ("passed", None), passed["verdict"]["reasons"]
+    assert passed["verdict"]["look"] == 1  # what nobody was licensed for used up no look
     (leaned,) = passed["verdict"]["judgements"]
     assert leaned["licence"]["granted"]
     assert leaned["figure"] == pytest.approx(3.0)

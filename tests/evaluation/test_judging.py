@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,10 @@ from llmops_assets.evaluation.judge import judge
 from llmops_resources.catalog import providers, versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.providers import Provider
+from llmops_resources.cost import budgets, ledger, prices
+from llmops_resources.cost.budgets import BudgetWish, Period
+from llmops_resources.cost.ledger import Dimension
+from llmops_resources.cost.prices import PriceWish
 from llmops_resources.evaluation import judge_runs, review_rubrics, review_tasks, reviews, runs
 from llmops_resources.evaluation.judge_suite import Judge, JudgeSuite
 from llmops_resources.evaluation.review_opening import ReviewPlan
@@ -76,6 +81,13 @@ def outside(platform: Platform, server: JudgeServer, name: str = "judge") -> UUI
     return approve(platform, made.id).id
 
 
+def _price(prompt: str, completion: str) -> PriceWish:
+    """Of the judge, in US dollars for a million tokens."""
+    return PriceWish(
+        provider="openai_compatible", model="judge-1", prompt=Decimal(prompt), completion=Decimal(completion)
+    )
+
+
 def asked(api: httpx.Client, run: Evaluation, *judges: UUID, **more: Any) -> Any:
     """A judging that was accepted."""
     body = {"judges": [{"modelId": str(each)} for each in judges], "criteria": [RIGHT.json_dict()], **more}
@@ -91,9 +103,9 @@ def got(api: httpx.Client, run: Any) -> Any:
 def test_a_judge_at_a_provider_judges_every_answer_and_the_run_says_what_it_cost(
     platform: Platform, api: httpx.Client, server: JudgeServer, run: Evaluation, materialize: Materialize
 ) -> None:
-    model = outside(platform, server)
-    priced = {"modelId": str(model), "inputPrice": "2.5", "outputPrice": "10"}
-    made = asked(api, run, judges=[priced])
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, _price("2.5", "10"))
+    made = asked(api, run, outside(platform, server))
     assert (made["runType"], made["judgedId"], made["state"]["status"]) == ("llm_judge", str(run.id), "queued")
     assert materialize(ASSET, row=f"{made['id']}:1").success
     done = got(api, made)
@@ -103,10 +115,41 @@ def test_a_judge_at_a_provider_judges_every_answer_and_the_run_says_what_it_cost
     assert score["low"] < 3.8 < score["high"]
     (report,) = done["result"]["judged"]["judges"]
     assert (report["scored"], report["unreadable"], report["silent"]) == (10, 0, 0)
-    assert (report["inputTokens"], report["outputTokens"], report["cost"]) == (1_000, 100, "0.0035")
+    assert (report["inputTokens"], report["outputTokens"]) == (1_000, 100)
+    assert (Decimal(report["cost"]), report["currency"]) == (Decimal("0.0035"), "USD")
+    with platform.transaction(ADMIN) as tx:
+        (spent,) = ledger.spending(tx, [Dimension.TEAM, Dimension.MODEL])
+    assert (spent.team, spent.model, spent.calls, spent.amount) == ("research", "judge 1", 10, Decimal("0.0035"))
     assert [sample["scores"]["right"] for sample in done["result"]["samples"]] == [5.0] * 7 + [1.0] * 3
     assert Counter(parts["question"] for parts in server.asked).most_common(1)[0][1] == 1
     assert done["result"]["protocol"]["judged"] == str(run.id)
+
+
+def test_a_budget_that_is_used_up_ends_a_judging_which_goes_on_when_it_is_raised(
+    platform: Platform, api: httpx.Client, server: JudgeServer, run: Evaluation, materialize: Materialize
+) -> None:
+    made = asked(api, run, outside(platform, server))
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, _price("0", "1000"))  # 0.01 a judgement, and 0.512 at most
+        budgets.declare(tx, BudgetWish(team="research", period=Period.DAY, amount=Decimal("0.54")))
+    assert not materialize(ASSET, row=f"{made['id']}:1").success
+    stopped = got(api, made)
+    assert (stopped["state"]["status"], stopped["result"]) == ("failed", None)
+    assert "the budget of research of 0.54 USD a day has no 0.512 left" in stopped["state"]["error"]
+    assert len(server.asked) == 3
+    with platform.transaction(ADMIN) as tx:
+        budgets.declare(tx, BudgetWish(team="research", period=Period.DAY, amount=Decimal(9)))
+    again = api.post(f"/evaluation/runs/{made['id']}/resume").json()["data"]
+    assert (again["state"]["status"], again["state"]["attempt"]) == ("queued", 2)
+    assert materialize(ASSET, row=f"{made['id']}:2").success
+    done = got(api, made)
+    assert Counter(parts["question"] for parts in server.asked).most_common(1)[0][1] == 1
+    assert done["result"]["metrics"]["right"]["value"] == pytest.approx(3.8)
+    assert Decimal(done["result"]["judged"]["judges"][0]["cost"]) == Decimal("0.1")
+    with platform.transaction(ADMIN) as tx:
+        (standing,) = budgets.standings(tx)
+    assert (standing.spent, standing.held) == (Decimal("0.1"), Decimal("0.1"))
+    assert api.post(f"/evaluation/runs/{made['id']}/resume").status_code == 409
 
 
 def test_an_answer_that_cannot_be_read_is_asked_for_again_and_garbage_never_counts(
@@ -154,6 +197,25 @@ def test_of_two_judges_the_one_that_answers_decides_and_the_silent_one_is_named(
     assert result["metrics"]["right"]["value"] == pytest.approx(3.8)
     assert result["judged"]["methods"] == {"right": "median: 1 of at least 3 judges answered"}
     assert result["judged"]["agreement"]["right"][0]["estimate"] is None
+
+
+def test_of_three_judges_two_outvote_the_third_and_their_agreement_and_reliability_are_told(
+    platform: Platform, api: httpx.Client, server: JudgeServer, materialize: Materialize
+) -> None:
+    answers: list[str | None] = [f"right {at}" if at < 28 else "wrong" for at in range(40)]
+    run = answered(platform, model_of(platform, "one"), benchmark(platform), answers)
+    with running_judge() as contrary:
+        hosts = (*platform.settings.outbound_allowed_hosts, f"127.0.0.1:{contrary.port}")
+        object.__setattr__(platform, "settings", platform.settings.model_copy(update={"outbound_allowed_hosts": hosts}))
+        contrary.rule = lambda parts, _turn: verdict(1 if parts["answer"] == parts["reference answer"] else 5)
+        judges = [outside(platform, server, "one_judge"), outside(platform, server, "two_judge")]
+        made = asked(api, run, *judges, outside(platform, contrary, "contrary"))
+        assert materialize(ASSET, row=f"{made['id']}:1").success
+    result = got(api, made)["result"]
+    assert [sample["scores"]["right"] for sample in result["samples"]] == [5.0] * 28 + [1.0] * 12
+    good, also, bad = (report["reliability"]["right"] for report in result["judged"]["judges"])
+    assert min(good, also) > bad
+    assert result["judged"]["agreement"]["right"][0]["estimate"]["value"] < 0.5
 
 
 def test_a_judge_that_always_likes_the_first_answer_says_nothing_but_ties(

@@ -1,6 +1,5 @@
 """Models and people are set to judge an evaluation in the console; gates, contamination and judges are shown."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,16 +24,14 @@ from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
 from tests.evaluation.judge_server import JudgeServer, running_judge, verdict
+from tests.evaluation.pages import is_sound
 from tests.evaluation.reviewing import benchmark, model_of
 from tests.evaluation.test_judging import RUBRIC, _reviewed, outside
 from tests.factories import ADMIN
-from tests.journeys.accessibility import in_light, missed_by_tab, serious
+from tests.journeys.accessibility import missed_by_tab
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-#: A message that has no words shows its key.
-KEYS = r"() => document.body.innerText.match(/\b(evaluation|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
 
 
 @pytest.fixture
@@ -111,7 +108,7 @@ def test_gates_and_contamination_stand_on_the_page_of_a_run(run: Evaluation, vis
     expect(seen).to_contain_text("old base 1: its data is not in the catalog")
     page.get_by_role("checkbox", name="Only those found in training data").check()
     expect(page.get_by_text("Found in training data: corpus 1, row 7")).to_have_count(2)
-    _is_sound(visitor, "run")
+    is_sound(visitor, "run")
     visitor.open(f"/evaluation/runs/{run.id}")
     expect(gates).to_be_visible()
     page.wait_for_load_state("networkidle")
@@ -132,7 +129,7 @@ def test_a_model_is_set_to_judge_and_its_report_is_read(
     visitor.field("Short name").fill("right")
     page.get_by_label("Question", exact=True).fill("Is it right?")
     visitor.field("What the lowest means").fill("wrong")
-    _is_sound(visitor, "judge-create")
+    is_sound(visitor, "judge-create")
     visitor.button("Start judging").press("Enter")
     page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}$"))
     _judged(platform, UUID(page.url.rsplit("/", 1)[1]), tmp_path)
@@ -142,7 +139,7 @@ def test_a_model_is_set_to_judge_and_its_report_is_read(
     expect(judges).to_contain_text("may not decide")
     expect(judges).to_contain_text("0 people judged")
     expect(page.get_by_text("arbiter 1: as it is").first).to_be_visible()
-    _is_sound(visitor, "judged")
+    is_sound(visitor, "judged")
     page.get_by_role("link", name="Open that evaluation").press("Enter")
     listed = page.get_by_role("region", name="Judged by people and models").get_by_role("listitem")
     expect(listed).to_contain_text("Models judge")
@@ -177,12 +174,31 @@ def test_what_leaned_on_a_judge_that_lost_its_licence_is_marked_wherever_it_stan
     expect(gates).to_contain_text("This verdict does not count any more: the judge of right lost its licence")
     note = page.get_by_role("note")
     expect(note).to_contain_text("A gate leaned on these judges, and they lost their licence")
-    _is_sound(visitor, "stale")
+    is_sound(visitor, "stale")
     visitor.open("/evaluation/runs?runType=llm_judge")
     expect(page.get_by_role("row").nth(1)).to_contain_text("stale")
     visitor.open(f"/evaluation/runs/{run.id}")
     judged = page.get_by_role("region", name="Judged by people and models")
     expect(judged.get_by_role("listitem").filter(has_text="stale")).to_have_count(1)
+
+
+def test_what_people_said_of_a_run_stands_on_its_page_beside_its_figures(
+    platform: Platform, run: Evaluation, visitor: Console
+) -> None:
+    right = {at: 5 if at < 30 else 1 for at in range(40)}
+    _reviewed(platform, run, {"ann": right, "ben": {**right, 0: 4}})
+    page = visitor.page
+    visitor.open(f"/evaluation/runs/{run.id}")
+    expect(page.get_by_role("region", name="Metrics", exact=True).first).to_contain_text("Exact match")
+    expect(page.get_by_role("region", name="Samples")).to_contain_text("question 0")
+    judged = page.get_by_role("region", name="Judged by people and models").get_by_role("listitem")
+    expect(judged).to_contain_text("People")
+    judged.get_by_role("link").press("Enter")
+    page.wait_for_url(lambda url: str(run.id) not in url)
+    expect(page.get_by_role("region", name="Result and agreement")).to_contain_text("Krippendorff’s alpha")
+    is_sound(visitor, "people-run")
+    visitor.link("Open the review").press("Enter")
+    expect(visitor.heading("judges")).to_be_visible()
 
 
 def test_a_review_is_opened_with_a_new_rubric_and_refusals_stand_beside_their_fields(
@@ -199,14 +215,14 @@ def test_a_review_is_opened_with_a_new_rubric_and_refusals_stand_beside_their_fi
     second.get_by_label("Short name").fill("helpful")
     second.get_by_label("Question", exact=True).fill("Does it help?")
     visitor.field("Reviewers").fill("ann, ben")
-    _is_sound(visitor, "review-open")
+    is_sound(visitor, "review-open")
     page.get_by_role("checkbox", name="Show the expected answer").uncheck()
     visitor.button("Open the review").press("Enter")
     expect(visitor.heading(None)).to_contain_text("care")
     (review,) = api.get("/evaluation/reviews", params={"evaluationId": str(run.id)}).json()["data"]
     assert [it["kind"] for it in review["rubric"]["criteria"]] == ["pass_fail", "scale"]
     assert [it["reviewer"] for it in review["reviewers"]] == ["ann", "ben"]
-    _is_sound(visitor, "review-opened")
+    is_sound(visitor, "review-opened")
     visitor.open(f"/evaluation/runs/{run.id}/review")
     visitor.field("Rubric").select_option(index=1)
     visitor.button("Open the review").press("Enter")
@@ -223,16 +239,3 @@ def _judged(platform: Platform, judging: UUID, work: Path) -> None:
     result = judge(platform, task.evaluation, folder, lambda _fraction, _message: None)
     with platform.transaction(ACTOR) as tx:
         judge_runs.finish(tx, judging, result, run_id="run")
-
-
-def _is_sound(visitor: Console, name: str) -> None:
-    """For axe in both themes, and on a phone."""
-    page = visitor.page
-    assert serious(page, iframes=False) == [], page.url
-    in_light(page)
-    for size in (NARROW, WIDE):
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"], page.url
-        assert page.evaluate(KEYS) == []
-        if shots := os.environ.get("SHOTS"):
-            page.screenshot(path=f"{shots}/{name}-{size['width']}.png", full_page=True)

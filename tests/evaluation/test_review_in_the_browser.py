@@ -1,5 +1,6 @@
 """Answers are judged in the console by keyboard alone; axe finds nothing serious; what came of it is shown."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -141,6 +142,55 @@ def test_an_adjudicator_settles_disagreements_with_the_keyboard(
     expect(apart).to_contain_text("1 not settled yet.")
     expect(apart.locator("q").filter(has_text="It names the wrong year.")).to_be_visible()
     assert visitor.refusals == []
+
+
+def test_reviewers_are_assigned_released_and_excluded_with_the_keyboard(
+    platform: Platform, api: httpx.Client, visitor: Console
+) -> None:
+    run = answered(platform, model_of(platform, "one"), benchmark(platform), ["a", "b", "c"])
+    rubric = api.post("/evaluation/rubrics", json=ABSOLUTE.json_dict()).json()["data"]["digest"]
+    path = api.post("/evaluation/reviews", json=body(run.id, rubric)).json()["data"]["id"]
+    mine = {"headers": headers("ben")}
+    task = api.get(f"/evaluation/reviews/{path}/task", **mine).json()["data"]
+    given = {"values": {"helpful": 1, "safe": "pass"}, "reason": "", "shown": task["digest"]}
+    unit = f"/evaluation/reviews/{path}/units/{task['number']}/scores"
+    assert api.post(unit, json=given, **mine).status_code == 200
+    page, press = visitor.page, visitor.page.keyboard.press
+    _as(visitor, "olga", "admin")
+    visitor.open(f"/evaluation/reviews/{path}")
+    people = page.get_by_role("list", name="Reviewers")
+    expect(people.get_by_role("listitem")).to_have_text([re.compile("ann"), re.compile("ben")])
+
+    visitor.button("Release ann").press("Enter")
+    expect(visitor.field("Reason").first).to_be_focused()
+    page.keyboard.type("Is away for a week.")
+    press("Tab")
+    press("Enter")
+    expect(page.get_by_text("3 judgements wait for somebody to take them.")).to_be_visible()
+    visitor.field("Give the open judgements to").focus()
+    page.keyboard.type("cat")
+    press("Enter")
+    expect(people.get_by_role("listitem").filter(has_text="cat")).to_contain_text("0 of 3 judged")
+
+    visitor.button("Exclude ben").press("Enter")
+    expect(people).to_contain_text("Nothing this person said counts any more.")
+    _sound(page)
+    page.keyboard.type("Clicks without reading.")
+    press("Tab")
+    press("Enter")
+    expect(people.get_by_role("listitem").filter(has_text="ben")).to_contain_text("Excluded")
+    visitor.field("Give the open judgements to").fill("ben")
+    press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("ben")
+    visitor.field("Name an adjudicator").fill("zoe")
+    press("Enter")
+    expect(page.get_by_role("definition").filter(has_text="zoe")).to_be_visible()
+    assert len(visitor.refusals) == 1
+    found = api.get(f"/evaluation/reviews/{path}").json()["data"]["reviewers"]
+    assert {it["reviewer"] for it in found if it["excluded"]} == {"ben"}
+    assert {it["reviewer"]: it["assigned"] for it in found if it["assigned"]} == {"cat": 3}
+    log = api.get("/audit/logs", params={"resourceType": "review", "resourceId": path}).json()["data"]
+    assert {"review.release", "review.assign", "review.exclude"} <= {it["action"] for it in log}
 
 
 def test_two_answers_are_compared_in_korean_and_a_lost_tab_is_told(

@@ -1419,9 +1419,30 @@ export interface paths {
         };
         /**
          * Compare Evaluations
-         * @description Each run beside the first: whether they compare, or the fields that differ, and every metric's difference.
+         * @description Each run beside the first: whether they compare, or the fields that differ, every metric's difference, and
+         *     whether to promote its model.
          */
         get: operations["compare_evaluations_llm_ops_v1_evaluation_runs_compare_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/compare/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Comparison
+         * @description The comparison as a file; in CSV no cell is a formula to a spreadsheet.
+         */
+        get: operations["export_comparison_llm_ops_v1_evaluation_runs_compare_export_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1541,6 +1562,26 @@ export interface paths {
          * @description Have models judge a finished evaluation's answers, or compare them with another run's; a run of its own.
          */
         post: operations["judge_evaluation_llm_ops_v1_evaluation_runs__run_id__llm_judge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/llm-ops/v1/evaluation/runs/{run_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Evaluation
+         * @description Have a failed evaluation tried again; what it was answered before is neither asked nor paid for again.
+         */
+        post: operations["resume_evaluation_llm_ops_v1_evaluation_runs__run_id__resume_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3152,11 +3193,20 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Advice
-         * @description What to do. `adopt` names a variant; `investigate`: users did not arrive as planned, so nothing else counts.
-         * @enum {string}
+         * AdvisedComparison
+         * @description Two runs side by side, with the advice on the second's model.
          */
-        Advice: "wait" | "adopt" | "keep_control" | "investigate";
+        AdvisedComparison: {
+            /** Comparable */
+            comparable: boolean;
+            /** Differences */
+            differences: components["schemas"]["Difference"][];
+            first: components["schemas"]["Evaluation"];
+            /** Metrics */
+            metrics: components["schemas"]["MetricComparison"][];
+            recommendation: components["schemas"]["Recommendation"];
+            second: components["schemas"]["Evaluation"];
+        };
         /**
          * AirlockProblem
          * @description One reason to refuse: the file (and what in it), what is wrong, and what would be right.
@@ -5483,6 +5533,22 @@ export interface components {
              */
             status: "success";
         };
+        /** Envelope[list[AdvisedComparison]] */
+        Envelope_list_AdvisedComparison__: {
+            /** Data */
+            data: components["schemas"]["AdvisedComparison"][];
+            /**
+             * Message
+             * @default
+             */
+            message: string;
+            /**
+             * Status
+             * @default success
+             * @constant
+             */
+            status: "success";
+        };
         /** Envelope[list[Allocation]] */
         Envelope_list_Allocation__: {
             /** Data */
@@ -7077,10 +7143,9 @@ export interface components {
         JobType: "from_scratch" | "pretrain" | "finetune";
         /**
          * Judge
-         * @description A version of a catalog model that judges. Prices are in US dollars for a million tokens.
+         * @description A version of a catalog model that judges; `max_tokens` bounds its answer.
          *
-         *     `max_tokens` bounds its answer. Without a price its cost is unknown, which is not zero. Its digest and name are
-         *     filled in when the judging is requested.
+         *     Its digest and name are filled in when the judging is requested.
          */
         Judge: {
             /**
@@ -7088,8 +7153,6 @@ export interface components {
              * @default
              */
             digest: string;
-            /** Inputprice */
-            inputPrice?: string | null;
             /**
              * Maxtokens
              * @default 512
@@ -7105,16 +7168,9 @@ export interface components {
              * @default
              */
             name: string;
-            /** Outputprice */
-            outputPrice?: string | null;
         };
-        /**
-         * JudgeBody
-         * @description Prices are in US dollars for a million tokens; without them the cost is unknown.
-         */
+        /** JudgeBody */
         JudgeBody: {
-            /** Inputprice */
-            inputPrice?: number | string | null;
             /**
              * Maxtokens
              * @default 512
@@ -7125,8 +7181,6 @@ export interface components {
              * Format: uuid
              */
             modelId: string;
-            /** Outputprice */
-            outputPrice?: number | string | null;
         };
         /**
          * JudgeLicence
@@ -7146,8 +7200,9 @@ export interface components {
          * JudgeReport
          * @description One judge's part. `unreadable` answers are no judgement even after asking again, `silent` ones never came.
          *
-         *     Tokens are what the model's server counted, None where it did not; `cost` is in US dollars and None where tokens or
-         *     prices are not known. By criterion: `bias`, and `reliability` where it was estimated.
+         *     Tokens are what the model's server counted, None where it did not. `cost` is by the dated prices of the platform;
+         *     None, which is not zero, where a price or a count is missing, and for a judge that ran here. By criterion: `bias`,
+         *     and `reliability` where it was estimated.
          */
         JudgeReport: {
             /** Asked */
@@ -7158,6 +7213,8 @@ export interface components {
             };
             /** Cost */
             cost: string | null;
+            /** Currency */
+            currency: string | null;
             /** Inputtokens */
             inputTokens: number | null;
             judge: components["schemas"]["Judge"];
@@ -7491,7 +7548,7 @@ export interface components {
         Look: {
             /** Adopt */
             adopt: string | null;
-            advice: components["schemas"]["Advice"];
+            advice: components["schemas"]["llmops_resources__prompts__experiments__looking__Advice"];
             /**
              * At
              * Format: date-time
@@ -8750,6 +8807,15 @@ export interface components {
              * @default 0
              */
             weightDecay: number;
+        };
+        /**
+         * Recommendation
+         * @description What to do with the second model of a comparison, and every reason.
+         */
+        Recommendation: {
+            advice: components["schemas"]["llmops_resources__evaluation__promotion__Advice"];
+            /** Reasons */
+            reasons: string[];
         };
         /** Redeployment */
         Redeployment: {
@@ -10349,6 +10415,9 @@ export interface components {
         /**
          * Verdict
          * @description What a gate says about an evaluation: passed when every condition passed, failed when one of them failed.
+         *
+         *     `look` counts from 1 the verdicts that tested something; it is 0, and nothing is `alpha`, where no scores were
+         *     looked at because a judge has no licence, too little was measured, or the gate may not judge.
          */
         llmops_resources__evaluation__gates__Verdict: {
             /** Alpha */
@@ -10362,11 +10431,22 @@ export interface components {
             reasons: string[];
         };
         /**
+         * Advice
+         * @enum {string}
+         */
+        llmops_resources__evaluation__promotion__Advice: "promote" | "keep" | "undecided";
+        /**
          * Outcome
          * @description How a call ended: answered, failed by the model server, or given up by the client.
          * @enum {string}
          */
         llmops_resources__gateway__usage__Outcome: "succeeded" | "failed" | "cancelled";
+        /**
+         * Advice
+         * @description What to do. `adopt` names a variant; `investigate`: users did not arrive as planned, so nothing else counts.
+         * @enum {string}
+         */
+        llmops_resources__prompts__experiments__looking__Advice: "wait" | "adopt" | "keep_control" | "investigate";
     };
     responses: never;
     parameters: never;
@@ -14274,9 +14354,11 @@ export interface operations {
     };
     compare_evaluations_llm_ops_v1_evaluation_runs_compare_get: {
         parameters: {
-            query: {
+            query?: {
                 /** @description The baseline first. */
-                run: string[];
+                run?: string[] | null;
+                /** @description The same in one parameter, separated by commas. */
+                runIds?: string | null;
             };
             header?: never;
             path?: never;
@@ -14290,8 +14372,50 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_list_EvaluationComparison__"];
+                    "application/json": components["schemas"]["Envelope_list_AdvisedComparison__"];
                 };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    export_comparison_llm_ops_v1_evaluation_runs_compare_export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "json";
+                /** @description The baseline first. */
+                run?: string[] | null;
+                /** @description The same in one parameter, separated by commas. */
+                runIds?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request cannot be done; the message says what to do. */
             "4XX": {
@@ -14543,6 +14667,46 @@ export interface operations {
                 "application/json": components["schemas"]["JudgingCreate"];
             };
         };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Evaluation_"];
+                };
+            };
+            /** @description The request cannot be done; the message says what to do. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+            /** @description Something the platform depends on is down or answered wrongly. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Failure"];
+                };
+            };
+        };
+    };
+    resume_evaluation_llm_ops_v1_evaluation_runs__run_id__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description Successful Response */
             200: {

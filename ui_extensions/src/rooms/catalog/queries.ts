@@ -115,8 +115,9 @@ export function useVersionNames() {
   return (id: string | null | undefined) => (id ? (names.value.get(id) ?? id.slice(0, 8)) : '—');
 }
 
-export function useVersion(kind: Kind, id: MaybeRefOrGetter<string>) {
+export function useVersion(kind: Kind, id: MaybeRefOrGetter<string>, enabled: MaybeRefOrGetter<boolean> = true) {
   return useQuery({
+    enabled,
     queryKey: [PATHS[kind], 'one', id],
     queryFn: async ({ signal }) => {
       const value = toValue(id);

@@ -5,6 +5,7 @@ export default {
   navigation: [
     { label: 'evaluation.list.title', icon: 'i-lucide-clipboard-check', to: '/evaluation/runs' },
     { label: 'evaluation.schedules.title', icon: 'i-lucide-calendar-clock', to: '/evaluation/schedules' },
+    { label: 'evaluation.gates.page', icon: 'i-lucide-shield-check', to: '/evaluation/gates' },
     { label: 'evaluation.review.title', icon: 'i-lucide-users', to: '/evaluation/reviews' },
   ],
   routes: [
@@ -44,6 +45,7 @@ export default {
       meta: { title: 'evaluation.judgings.people' },
     },
     { path: '/evaluation/schedules', name: 'schedules', component: () => import('./SchedulesPage.vue'), meta: { title: 'evaluation.schedules.title' } },
+    { path: '/evaluation/gates', name: 'gates', component: () => import('./GatesPage.vue'), meta: { title: 'evaluation.gates.page' } },
     { path: '/evaluation/reviews', name: 'reviews', component: () => import('./ReviewListPage.vue'), meta: { title: 'evaluation.review.title' } },
     {
       path: '/evaluation/reviews/:id',

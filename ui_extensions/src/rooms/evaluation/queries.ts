@@ -10,6 +10,7 @@ export type Generation = Schema<'Generation'>;
 export type Score = Schema<'Score'>;
 export type Sample = Schema<'Sample'>;
 export type Comparison = Schema<'EvaluationComparison'>;
+export type Recommendation = Schema<'Recommendation'>;
 export type Batch = Schema<'EvaluationBatch'>;
 export type BatchRequest = Schema<'EvaluationBatchCreate'>;
 
@@ -64,11 +65,20 @@ export function useEvaluations(filters: MaybeRefOrGetter<EvaluationFilters>) {
   });
 }
 
+/** One evaluation with all its samples. */
+export async function fetchEvaluation(id: string, signal?: AbortSignal): Promise<Evaluation> {
+  return unwrap(await api.GET('/llm-ops/v1/evaluation/runs/{run_id}', { params: { path: { run_id: id } }, signal }));
+}
+
+/** Have a failed evaluation tried again; what it was answered before is not asked again. */
+export async function resumeEvaluation(id: string): Promise<Evaluation> {
+  return unwrap(await api.POST('/llm-ops/v1/evaluation/runs/{run_id}/resume', { params: { path: { run_id: id } } }));
+}
+
 export function useEvaluation(id: MaybeRefOrGetter<string>) {
   return useQuery({
     queryKey: ['evaluations', 'one', id],
-    queryFn: async ({ signal }) =>
-      unwrap(await api.GET('/llm-ops/v1/evaluation/runs/{run_id}', { params: { path: { run_id: toValue(id) } }, signal })),
+    queryFn: ({ signal }) => fetchEvaluation(toValue(id), signal),
     refetchInterval: ({ state }) => (isActive(state.data?.state.status) ? 1_500 : false),
   });
 }
@@ -124,4 +134,9 @@ export function useTrend(names: MaybeRefOrGetter<{ model: string; benchmark: str
 /** Where a run with all its samples is downloaded from. */
 export function exportUrl(id: string, format: 'csv' | 'json'): string {
   return `/llm-ops/v1/evaluation/runs/${id}/export?format=${format}`;
+}
+
+/** Where the comparison of runs is downloaded from; the first is the baseline. */
+export function comparisonUrl(ids: string[], format: 'csv' | 'json'): string {
+  return `/llm-ops/v1/evaluation/runs/compare/export?runIds=${ids.join(',')}&format=${format}`;
 }

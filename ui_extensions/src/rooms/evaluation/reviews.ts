@@ -73,3 +73,22 @@ export async function adjudicate(id: string, number: number, body: Judgement): P
 export async function closeReview(id: string, reason: string): Promise<Review> {
   return unwrap(await api.POST(`${ROOT}/{review_id}/close`, { params: { path: { review_id: id } }, body: { reason } }));
 }
+
+/** Give a person the judgements that wait for somebody. */
+export async function assignReviewer(id: string, person: string): Promise<Review> {
+  return unwrap(await api.POST(`${ROOT}/{review_id}/assign`, { params: { path: { review_id: id } }, body: { person } }));
+}
+
+/** Take back what a person has not judged yet. */
+export async function releaseReviewer(id: string, person: string, reason: string): Promise<Review> {
+  return unwrap(await api.POST(`${ROOT}/{review_id}/release`, { params: { path: { review_id: id } }, body: { person, reason } }));
+}
+
+/** Leave out everything that a person said. */
+export async function excludeReviewer(id: string, person: string, reason: string): Promise<Review> {
+  return unwrap(await api.POST(`${ROOT}/{review_id}/exclude`, { params: { path: { review_id: id } }, body: { person, reason } }));
+}
+
+export async function nameAdjudicator(id: string, person: string): Promise<Review> {
+  return unwrap(await api.POST(`${ROOT}/{review_id}/adjudicator`, { params: { path: { review_id: id } }, body: { person } }));
+}

@@ -44,3 +44,37 @@ export function trendCurves(trend: readonly Comparison[], label: (name: string) 
     }),
   }));
 }
+
+/** The shares of two runs, each metric of the first above that of the second. */
+export function comparedBars(comparison: Comparison, label: (name: string) => string): Bar[] {
+  const of = (run: Comparison['first'], name: string, score: Score | null): Bar[] =>
+    score ? [{ name: `${label(name)} · ${run.modelName} ${run.modelVersion}`, value: score.value, low: score.low, high: score.high }] : [];
+  return comparison.metrics
+    .filter((it) => isShare(it.metric))
+    .flatMap((it) => [...of(comparison.first, it.metric, it.first), ...of(comparison.second, it.metric, it.second)]);
+}
+
+export interface AnswersBeside {
+  index: number;
+  input: string;
+  expected: string;
+  /** `right`: whether a metric that tells right from wrong said so; missing where none did. */
+  answers: { name: string; actual: string | null; right?: boolean }[];
+  differs: boolean;
+}
+
+/** What runs on one benchmark answered to each question that all of them have, in its order. */
+export function answersBeside(runs: readonly Evaluation[]): AnswersBeside[] {
+  const samples = runs.map((run) => new Map((run.result?.samples ?? []).map((it) => [it.index, it])));
+  return [...(samples[0]?.values() ?? [])].flatMap((first): AnswersBeside[] => {
+    const same = samples.map((each) => each.get(first.index));
+    if (same.some((it) => it?.input !== first.input)) return [];
+    const answers = same.map((it, place) => {
+      const told = it?.scores['exact_match'] ?? it?.scores['accuracy'];
+      const name = `${runs[place]?.modelName} ${runs[place]?.modelVersion}`;
+      return { name, actual: it?.actual ?? null, ...(told === undefined ? {} : { right: told === 1 }) };
+    });
+    const differs = new Set(answers.map((it) => it.actual)).size > 1;
+    return [{ index: first.index, input: first.input, expected: first.expected, answers, differs }];
+  });
+}

@@ -15,6 +15,7 @@ from llmops_resources.blobs.objects import STAGING
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.database import Actor
 from llmops_resources.errors import Conflict
+from llmops_resources.gateway import retention as calls
 from llmops_resources.platform import Platform
 from llmops_resources.prompts.experiments import retention as experiment_retention
 from llmops_resources.serving import events
@@ -47,7 +48,8 @@ def sweep(platform: Platform) -> tuple[int, int]:
 def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = retention.BATCH) -> int:
     """Remove what is older than RETENTION_DAYS, batch by batch; how many rows.
 
-    That is what was seen of endpoints, who took part in prompt experiments that ended, and metrics and logs of jobs.
+    That is what was seen of endpoints, who took part in prompt experiments that ended, calls with what users said of
+    them, and metrics and logs of jobs.
     """
     age, removed, until = timedelta(days=platform.settings.retention_days), 0, time.monotonic() + seconds
     with platform.transaction(ACTOR) as tx:
@@ -57,6 +59,12 @@ def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = rete
         if time.monotonic() < until:
             with platform.transaction(ACTOR) as tx:
                 removed += experiment_retention.forget(tx, experiment_id, age)
+    while time.monotonic() < until:
+        with platform.transaction(ACTOR) as tx:
+            gone = calls.forget(tx, age, batch=batch)
+        removed += gone
+        if gone == 0:
+            break
     while time.monotonic() < until:
         with platform.transaction(ACTOR) as tx:
             outlived = retention.outlived(tx, age)

@@ -2,9 +2,10 @@
 
 import os
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID, uuid4
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from llmops_assets import scratch
 from llmops_assets.sweeping import forget, sweep
@@ -12,7 +13,11 @@ from llmops_resources.catalog import versions
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.catalog.uploads import sessions
 from llmops_resources.catalog.uploads.values import AnnouncedFile, ReceivedChunk, UploadStatus
+from llmops_resources.cost import ledger
+from llmops_resources.cost.ledger import Dimension
 from llmops_resources.database import Actor
+from llmops_resources.gateway import booking, usage
+from llmops_resources.gateway.tables import FeedbackRow
 from llmops_resources.platform import Platform
 from llmops_resources.training import (
     checkpoints,
@@ -25,7 +30,9 @@ from llmops_resources.training import (
     submission,
 )
 from llmops_resources.training.recipe import Recipe
+from llmops_resources.values import utc_now
 from tests.factories import approved, stored, uploaded
+from tests.gateway.test_spool import a_record
 
 
 def test_the_sweep_ends_old_uploads_with_their_bytes_and_touches_nothing_else(platform: Platform, admin: Actor) -> None:
@@ -124,6 +131,27 @@ def test_metrics_and_logs_of_jobs_that_ended_long_ago_go_in_batches_and_what_the
         assert [len(each.curves) for each in compared.metrics] == [1, 1]
         for job_id in (retried, new, waits):
             assert (records.of_job(tx, job_id).points, len(logs.of_job(tx, job_id).lines)) == (20, 15)
+
+
+def test_calls_and_what_users_said_of_them_go_when_they_are_old_and_their_cost_stays(
+    platform: Platform, admin: Actor
+) -> None:
+    long_ago = utc_now() - timedelta(days=366)
+    old = [a_record(id=uuid4(), at=long_ago, amount=Decimal("0.5"), currency="USD") for _ in range(5)]
+    new = a_record(id=uuid4(), at=utc_now(), amount=Decimal("0.25"), currency="USD")
+    with platform.transaction(admin) as tx:
+        booking.book(tx, [*old, new])
+        said = {"route": "support", "kind": "thumbs", "value": 1.0, "given_by": "somebody"}
+        tx.session.add_all([
+            FeedbackRow(exchange_id=old[0].id, given_at=long_ago, **said),
+            FeedbackRow(exchange_id=new.id, given_at=utc_now(), **said),
+        ])  # fmt: skip
+    assert forget(platform, seconds=60, batch=2) == 5 + 1
+    assert forget(platform) == 0
+    with platform.transaction(admin) as tx:
+        assert [record.id for record in usage.search(tx).items] == [new.id]
+        assert list(tx.session.scalars(select(FeedbackRow.exchange_id))) == [new.id]
+        assert sum(each.amount for each in ledger.spending(tx, [Dimension.ROUTE])) == Decimal("2.75")
 
 
 def _ended_days_ago(platform: Platform, job_id: UUID, days: int) -> None:

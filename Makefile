@@ -74,7 +74,7 @@ check: install $(STAMPS)/node_modules
 
 types-python:
 	$(BIN)/mypy
-	MYPYPATH=examples $(BIN)/mypy examples/serving_workflow.py
+	MYPYPATH=examples $(BIN)/mypy --explicit-package-bases examples/serving_workflow.py
 
 lint:
 	$(BIN)/ruff check .

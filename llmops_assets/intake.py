@@ -27,8 +27,8 @@ from llmops_resources.catalog import imports
 from llmops_resources.checks import comparisons, validations
 from llmops_resources.database import Actor
 from llmops_resources.errors import PlatformError, ValidationFailed
+from llmops_resources.evaluation import afterwards, schedules
 from llmops_resources.evaluation import runs as evaluations
-from llmops_resources.evaluation import schedules
 from llmops_resources.platform import Platform
 from llmops_resources.serving import deployments
 from llmops_resources.training import jobs, mirroring, queueing
@@ -83,6 +83,10 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         """Asks for the evaluations that their schedules make due; times that nobody saw pass count as one."""
         return _waiting(context, lambda: _request_due(_platform(context)))
 
+    def judge_afterwards(context: dg.SensorEvaluationContext) -> Tick:
+        """Opens the reviews and requests the judgings that finished evaluations were requested with."""
+        return _waiting(context, lambda: judge_due(_platform(context)))
+
     return [
         *map(intake, ROOMS),
         sensor("catalog_mirror", follow_catalog),
@@ -90,12 +94,22 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         sensor("mlflow_mirror", copy_experiments),
         sensor("automatic_evaluation", evaluate_models),
         sensor("scheduled_evaluation", evaluate_on_time),
+        sensor("judging_afterwards", judge_afterwards),
     ]
 
 
 def _request_due(platform: Platform) -> None:
     with platform.transaction(ACTOR) as tx:
         schedules.request_due(tx, utc_now())
+
+
+def judge_due(platform: Platform) -> None:
+    """One look at the finished evaluations that somebody is to judge; each begins as whoever requested it."""
+    with platform.transaction(ACTOR) as tx:
+        due = afterwards.due(tx)
+    for evaluation_id, actor in due:
+        with platform.transaction(actor) as tx:
+            afterwards.begin(tx, evaluation_id)
 
 
 def _mirror_experiments(platform: Platform) -> None:

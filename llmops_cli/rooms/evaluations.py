@@ -24,12 +24,26 @@ def create(
     sample_size: Annotated[int | None, typer.Option(help="Score only this many rows.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Ask this endpoint (its id); it must serve the model.")] = None,
     at_once: Annotated[int, typer.Option(help="Questions under way at once, where a server is asked.")] = 4,
+    rubric: Annotated[str | None, typer.Option(help="Its digest: have the answers judged by it, too.")] = None,
+    reviewer: Annotated[list[str] | None, typer.Option(help="Somebody who reviews the answers (repeat it).")] = None,
+    review_role: Annotated[list[str] | None, typer.Option(help="A role whose members may review them.")] = None,
+    overlap: Annotated[int, typer.Option(help="How many people review each answer.")] = 2,
+    judge: Annotated[list[str] | None, typer.Option(help="A model that judges the answers (repeat it).")] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the result.")] = True,
     as_json: Json = False,
     user: User = None,
     roles: Roles = None,
 ) -> None:
-    """Evaluate a model on a benchmark data set, or several as one batch: all are queued, or none."""
+    """Evaluate a model on a benchmark data set, or several as one batch: all are queued, or none.
+
+    With --rubric and --reviewer, --review-role or --judge, people or models judge the answers when they are there.
+    """
+    named = {"reviewers": reviewer or [], "roles": review_role or []}
+    people = {**named, "overlap": overlap} if any(named.values()) else {}
+    if bool(rubric) != bool(people or judge):
+        raise typer.BadParameter("--rubric goes with --reviewer, --review-role or --judge: say both.")
+    if rubric and also:
+        raise typer.BadParameter("several models at once are judged by scorers alone: leave out --model or --rubric.")
     with open_api(user, roles) as api:
         models = [resolve(api, "models", name)["id"] for name in (model, *(also or ()))]
         body = {
@@ -42,7 +56,9 @@ def create(
         if also:
             made = api.post("/evaluation/runs/batch", {**body, "modelIds": models})
         else:
-            made = api.post("/evaluation/runs", {**body, "modelId": models[0], "endpointId": endpoint})
+            judges = [{"modelId": resolve(api, "models", name)["id"]} for name in judge or ()]
+            plan = _plan(rubric, people, judges) if rubric else {}
+            made = api.post("/evaluation/runs", {**body, **plan, "modelId": models[0], "endpointId": endpoint})
         runs = made["runs"] if also else [made]
         if wait:
             runs = [_followed(api, run) for run in runs]
@@ -58,6 +74,12 @@ def create(
         if also:
             console.print(f"{run['modelName']} {run['modelVersion']}")
         show_figures(run)
+
+
+def _plan(rubric: str, people: dict[str, Any], judges: list[Any]) -> dict[str, Any]:
+    kind = "combined" if people and judges else "human" if people else "llm_judge"
+    review = {"review": {"rubric": rubric, **people}} if people else {}
+    return {"runType": kind, **review, **({"judging": {"rubric": rubric, "judges": judges}} if judges else {})}
 
 
 def _followed(api: Api, run: Any) -> Any:
@@ -98,6 +120,8 @@ def show(run: str, as_json: Json = False, user: User = None, roles: Roles = None
         return
     console.print(f"{found['modelName']} {found['modelVersion']} on {found['datasetName']} {found['datasetVersion']}")
     show_figures(found)
+    for problem in (found.get("afterwards") or {}).get("problems", []):
+        console.print(f"Not judged as planned: {problem}", markup=False)
     if found["result"]:
         console.print(f"Contamination: {contamination(found['result'].get('contamination'))}", markup=False)
 

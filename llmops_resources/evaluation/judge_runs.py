@@ -65,7 +65,7 @@ def request(
             "otherEvaluationId", "is no other evaluation on the same data", "Compare on one benchmark."
         )
         raise ValidationFailed("the two evaluations do not compare", details=[problem])
-    suite = suite.model_copy(update={"judges": _judges(tx, suite, [run, *filter(None, (other,))])})
+    suite = suite.model_copy(update={"judges": fitting(tx, suite, [run, *filter(None, (other,))])})
     if not _units(suite, run, other):
         raise Conflict("there is no answer to judge", remedy="Judge an evaluation that has answers.")
     judging = Judging(suite=suite, other_id=other_id, secret=randomness.token_hex(16))
@@ -147,7 +147,8 @@ def _finished(tx: Transaction, evaluation_id: UUID | str) -> Evaluation:
     return run
 
 
-def _judges(tx: Transaction, suite: JudgeSuite, judged: Sequence[Evaluation]) -> tuple[Judge, ...]:
+def fitting(tx: Transaction, suite: JudgeSuite, judged: Sequence[Evaluation]) -> tuple[Judge, ...]:
+    """The suite's judges with digests and names. Raises ValidationFailed with each that cannot judge these runs."""
     found, problems = [], []
     for at, judge in enumerate(suite.judges):
         try:

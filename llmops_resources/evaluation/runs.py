@@ -80,7 +80,8 @@ class Stale(Value):
 class Evaluation(Value):
     """An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
 
-    `through`: how its model is asked over HTTP; None for one that runs here, from its files.
+    `through`: how its model is asked over HTTP; None for one that runs here, from its files. `afterwards`: who judges
+    its answers when they are there.
     """
 
     id: UUID
@@ -102,6 +103,7 @@ class Evaluation(Value):
     result: Result | None
     state: WorkState
     stale: Stale | None = None
+    afterwards: dict[str, Any] | None = None
     dagster_asset_key: tuple[str, ...]
 
 
@@ -346,5 +348,6 @@ def _value(row: EvaluationRow, model: Named, dataset: Named) -> Evaluation:
         result=Result.model_validate(row.result) if row.result else None,
         state=work.state(row),
         stale=Stale(at=row.stale_at, reason=row.stale_reason or "") if row.stale_at else None,
+        afterwards=row.afterwards,
         dagster_asset_key=("evaluations", model.name, dataset.name),
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from llmops_resources.database import Base
@@ -16,10 +16,18 @@ class EvaluationRow(WorkRow, Base):
     """A requested evaluation of one model version on one benchmark version.
 
     A human or judge run has the automated run whose answers it judges, and what it judges them by. One is stale when
-    a gate leaned on its judges and their licence was revoked later.
+    a gate leaned on its judges and their licence was revoked later. `afterwards` is who judges its answers when they
+    are there, which has begun since `judged_afterwards_at`.
     """
 
     __tablename__ = "evaluation_runs"
+    __table_args__ = (
+        Index(
+            "ix_evaluation_runs_waiting",
+            "finished_at",
+            postgresql_where=text("afterwards IS NOT NULL AND judged_afterwards_at IS NULL"),
+        ),
+    )
 
     run_type: Mapped[str] = mapped_column(String(16))
     model_id: Mapped[UUID] = mapped_column(ForeignKey("catalog_versions.id"), index=True)
@@ -35,6 +43,8 @@ class EvaluationRow(WorkRow, Base):
     through: Mapped[dict[str, Any] | None]
     stale_at: Mapped[datetime | None]
     stale_reason: Mapped[str | None]
+    afterwards: Mapped[dict[str, Any] | None]
+    judged_afterwards_at: Mapped[datetime | None]
 
 
 class EvaluationScheduleRow(Base):

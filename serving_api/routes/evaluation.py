@@ -1,7 +1,8 @@
 """Evaluation runs."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import orjson
@@ -10,19 +11,22 @@ from pydantic import Field
 
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
-from llmops_resources.evaluation import batches, comparing, promotion, resuming, run_lists, runs
+from llmops_resources.evaluation import afterwards, batches, comparing, promotion, resuming, run_lists, runs
+from llmops_resources.evaluation.afterwards import Afterwards
 from llmops_resources.evaluation.batches import MOST_MODELS, EvaluationBatch
 from llmops_resources.evaluation.comparing import EvaluationComparison
 from llmops_resources.evaluation.promotion import AdvisedComparison
 from llmops_resources.evaluation.runs import Evaluation, RunType
 from llmops_resources.evaluation.suite import DEFAULT_METRICS, MetricName, Suite, Tokenization, chosen
 from llmops_resources.evaluation.through import AT_ONCE, AtOnce, Through
-from llmops_resources.governance.permissions import Permission
+from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.serving import endpoints
 from llmops_resources.work import WorkStatus
 from serving_api import paging
 from serving_api.dependencies import Cursor, Doors, IdempotencyKey, Limit, Requires, create_once
 from serving_api.envelope import Envelope, ok
+from serving_api.routes.human_reviews import ReviewPlanBody
+from serving_api.routes.judges import JudgingPlanBody
 from serving_api.schemas import Body
 from serving_api.spreadsheets import comparison_csv, evaluation_csv
 
@@ -31,9 +35,21 @@ Reader = Annotated[Actor, Depends(Requires(Permission.EVALUATION_READ))]
 Runner = Annotated[Actor, Depends(Requires(Permission.EVALUATION_RUN))]
 
 
+class RunKind(StrEnum):
+    """What is asked for: the figures of scorers, and who judges the answers when they are there."""
+
+    AUTOMATED = "automated"
+    HUMAN = "human"
+    LLM_JUDGE = "llm_judge"
+    COMBINED = "combined"
+
+
+_REVIEWED: Final = frozenset({RunKind.HUMAN, RunKind.COMBINED})
+_JUDGED: Final = frozenset({RunKind.LLM_JUDGE, RunKind.COMBINED})
+
+
 class SuiteBody(Body):
     dataset_id: UUID
-    run_type: RunType = RunType.AUTOMATED
     metrics: list[str] = Field(
         default_factory=lambda: [metric.value for metric in DEFAULT_METRICS],
         min_length=1,
@@ -48,11 +64,7 @@ class SuiteBody(Body):
     at_once: AtOnce = Field(AT_ONCE, description="Questions under way at once, where a model is asked over HTTP.")
 
     def suite(self) -> Suite:
-        """How the models are asked and scored. Raises ValidationFailed for unknown metrics, and for other types."""
-        if self.run_type is not RunType.AUTOMATED:
-            ask = "Evaluate first; then open a review of the run, or have models judge it (…/llm-judge)."
-            problem = field_problem("runType", f"{self.run_type} judges answers that are there", ask)
-            raise ValidationFailed("there are no answers to judge yet", details=[problem])
+        """How the models are asked and scored. Raises ValidationFailed for unknown metrics."""
         return Suite(
             prompt_column=self.prompt_column,
             answer_column=self.answer_column,
@@ -66,10 +78,41 @@ class SuiteBody(Body):
 
 class EvaluationCreate(SuiteBody):
     """With `endpoint_id` the answers come from the endpoint, which must serve the model; an external model without
-    one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out."""
+    one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out.
+
+    The model always answers and is scored first. A human run then opens `review`, one of llm_judge has models judge by
+    `judging`, a combined one does both; each is a run of its own that names this one."""
 
     model_id: UUID
     endpoint_id: UUID | None = None
+    run_type: RunKind = RunKind.AUTOMATED
+    review: ReviewPlanBody | None = None
+    judging: JudgingPlanBody | None = None
+
+    def request(self, tx: Transaction) -> Evaluation:
+        """Ask for it. Raises ValidationFailed, Forbidden, and as `runs.request` and `afterwards.plan`."""
+        self._check()
+        made = runs.request(
+            tx, model_id=self.model_id, dataset_id=self.dataset_id, suite=self.suite(), through=self.through(tx)
+        )
+        if self.run_type is RunKind.AUTOMATED:
+            return made
+        review, judging = self.review and self.review.plan(), self.judging and self.judging.suite(tx)
+        if review:
+            require(tx.actor, Permission.REVIEW_MANAGE)
+        return afterwards.plan(tx, made, Afterwards(review=review, judging=judging))
+
+    def _check(self) -> None:
+        kind, problems = self.run_type, []
+        for name, given, kinds in (("review", self.review, _REVIEWED), ("judging", self.judging, _JUDGED)):
+            if given is None and kind in kinds:
+                remedy = "Say who judges, and by which rubric."
+                problems.append(field_problem(name, f"is needed by a run of the type {kind}", remedy))
+            if given is not None and kind not in kinds:
+                remedy = f"Leave it out, or ask for {' or '.join(sorted(kinds))}."
+                problems.append(field_problem(name, f"is of no use to a run of the type {kind}", remedy))
+        if problems:
+            raise ValidationFailed("who judges the answers does not fit the run's type", details=problems)
 
     def through(self, tx: Transaction) -> Through:
         """How the model is asked, where it is asked. Raises NotFound, or ValidationFailed for another's endpoint."""
@@ -84,6 +127,7 @@ class EvaluationCreate(SuiteBody):
 
 
 class EvaluationBatchCreate(SuiteBody):
+    run_type: Literal[RunKind.AUTOMATED] = RunKind.AUTOMATED
     model_ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_MODELS)]
 
 
@@ -129,17 +173,8 @@ def list_evaluations(
 def create_evaluation(
     platform: Doors, actor: Runner, request: Request, body: EvaluationCreate, key: IdempotencyKey = None
 ) -> Envelope[Evaluation]:
-    suite = body.suite()
-    answer = create_once(
-        platform,
-        actor,
-        request,
-        key,
-        body.model_dump_json(),
-        lambda tx: runs.request(
-            tx, model_id=body.model_id, dataset_id=body.dataset_id, suite=suite, through=body.through(tx)
-        ),
-    )
+    """Evaluate a model on a benchmark; for a human or llm_judge run its answers are judged when they are there."""
+    answer = create_once(platform, actor, request, key, body.model_dump_json(), body.request)
     return ok(answer, "the evaluation is queued")
 
 

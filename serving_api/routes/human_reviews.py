@@ -48,8 +48,7 @@ class RubricCreate(Body):
     reason_required: bool = False
 
 
-class ReviewCreate(Body):
-    evaluation_id: UUID
+class ReviewPlanBody(Body):
     rubric: Annotated[str, Field(description="The digest of a rubric.", max_length=80)]
     reviewers: Annotated[list[Person], Field(default_factory=list, max_length=200)]
     roles: list[RoleName] = Field(default_factory=list)
@@ -58,6 +57,14 @@ class ReviewCreate(Body):
     seed: int = 0
     show_expected: bool = True
     adjudicator: Person | None = None
+
+    def plan(self) -> ReviewPlan:
+        """The value the room takes."""
+        return ReviewPlan.model_validate(self.model_dump(exclude={"evaluation_id"}))
+
+
+class ReviewCreate(ReviewPlanBody):
+    evaluation_id: UUID
     other_evaluation_id: UUID | None = None
 
 
@@ -149,11 +156,10 @@ def list_reviews(
 def open_review(
     platform: Doors, actor: Manager, request: Request, body: ReviewCreate, key: IdempotencyKey = None
 ) -> Envelope[Review]:
-    plan = ReviewPlan.model_validate(body.model_dump(exclude={"evaluation_id"}))
     with audited_refusal(platform, actor, "review.open", str(body.evaluation_id)):
         answer: Any = create_once(
             platform, actor, request, key, body.model_dump_json(),
-            lambda tx: reviews.open_review(tx, body.evaluation_id, plan),
+            lambda tx: reviews.open_review(tx, body.evaluation_id, body.plan()),
         )  # fmt: skip
     return ok(answer, "the review is open")
 

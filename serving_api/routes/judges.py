@@ -32,7 +32,7 @@ class JudgeBody(Body):
     max_tokens: Annotated[int, Field(ge=16, le=4_096)] = 512
 
 
-class JudgingCreate(Body):
+class JudgingPlanBody(Body):
     """Give a rubric's digest, or criteria. The words of `prompt_id`, an approved prompt, are added to the instructions,
     as `guidance` is."""
 
@@ -41,7 +41,6 @@ class JudgingCreate(Body):
     criteria: Annotated[list[Criterion] | None, Field(min_length=1, max_length=9)] = None
     guidance: Annotated[str, Field(max_length=4_000)] = ""
     prompt_id: UUID | None = None
-    other_evaluation_id: UUID | None = None
     show_reference: bool = True
     sample_size: Annotated[int | None, Field(ge=1)] = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -69,6 +68,10 @@ class JudgingCreate(Body):
         if self.rubric is not None:
             return review_rubrics.get(tx, self.rubric).rubric
         return review_rubrics.keep(tx, Rubric(name="judges", criteria=tuple(self.criteria or ()))).rubric
+
+
+class JudgingCreate(JudgingPlanBody):
+    other_evaluation_id: UUID | None = None
 
 
 def _prompt(tx: Transaction, prompt_id: UUID) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""Several models are evaluated by one form; axe finds nothing serious on the way, and a phone is wide enough."""
+"""Models are evaluated by one form, and judged afterwards; axe finds nothing serious, and a phone is wide enough."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -7,12 +7,15 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from llmops_assets.intake import judge_due
+from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Counts, Result, Sample
 from llmops_resources.platform import Platform
 from tests.evaluation.pages import is_sound
-from tests.evaluation.reviewing import benchmark, model_of
+from tests.evaluation.reviewing import ABSOLUTE, benchmark, model_of
+from tests.factories import approved
 from tests.journeys.browser import Console, console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -70,6 +73,36 @@ def test_what_the_api_says_of_a_model_stands_beside_it(platform: Platform, visit
     expect(chosen.nth(0)).to_have_text("first 1")
     is_sound(visitor, "refused")
     assert len(visitor.refusals) == 1
+
+
+def test_people_and_models_are_set_to_judge_an_evaluation_before_it_runs(
+    platform: Platform, api: httpx.Client, visitor: Console
+) -> None:
+    benchmark(platform)
+    model, page = model_of(platform, "first"), visitor.page
+    approved(platform, Kind.MODEL, "judge", files={"model.safetensors": b"judge"})
+    api.post("/evaluation/rubrics", json=ABSOLUTE.json_dict())
+    visitor.open(f"/evaluation/runs/new?modelId={model.id}")
+    visitor.field("Benchmark").select_option("exam 1")
+    visitor.field("Evaluation type").select_option("People and models")
+    visitor.field("Rubric").select_option(index=1)
+    visitor.field("Reviewers").fill("ann")
+    visitor.field("Add a judge").select_option("judge 1")
+    visitor.button("Start evaluation").press("Enter")
+    expect(page.get_by_text("1 people cannot judge everything 2 times. Name more")).to_be_visible()
+    is_sound(visitor, "afterwards")
+    visitor.field("Reviewers").fill("ann, ben")
+    visitor.button("Start evaluation").press("Enter")
+    expect(visitor.heading("first 1 on exam 1")).to_be_visible()
+    expect(page.get_by_text("When it is done: people review the answers, models judge the answers")).to_be_visible()
+    is_sound(visitor, "waiting")
+    _finished(platform, page.url.rsplit("/", 1)[1], right=0)
+    judge_due(platform)
+    page.reload()
+    judged = page.get_by_role("region", name="Judged by people and models").get_by_role("link")
+    expect(judged.filter(has_text="People, ")).to_be_visible()
+    expect(judged.filter(has_text="Models judge, ")).to_be_visible()
+    expect(page.get_by_text("When it is done")).to_be_hidden()
 
 
 def _finished(platform: Platform, run: str, right: int) -> None:

@@ -125,4 +125,4 @@ def test_evaluations_are_filtered_by_what_gave_their_figures(api: httpx.Client, 
     asked = {"modelId": str(run.model_id), "datasetId": str(run.dataset_id), "runType": "human"}
     refused = api.post("/evaluation/runs", json=asked)
     assert refused.status_code == 422
-    assert "llm-judge" in refused.json()["data"]["errors"][0]["remedy"]
+    assert refused.json()["data"]["errors"][0]["path"] == "review"

@@ -46,16 +46,21 @@ def benchmark(platform: Platform) -> Version:
 
 def answered(platform: Platform, model: Version, dataset: Version, answers: list[str | None]) -> Evaluation:
     """An evaluation that has succeeded with these answers."""
+    with platform.transaction(ADMIN) as tx:
+        run = runs.request(tx, model_id=model.id, dataset_id=dataset.id)
+    return finished(platform, run.id, answers)
+
+
+def finished(platform: Platform, run_id: UUID, answers: list[str | None]) -> Evaluation:
+    """A requested evaluation, succeeded with these answers."""
     samples = tuple(
         Sample(index=at, input=f"question {at}", expected=f"right {at}", actual=answer, scores={})
         for at, answer in enumerate(answers)
     )
     counts = Counts(total=len(answers), scored=0, unscored=len(answers))
     with platform.transaction(ADMIN) as tx:
-        run = runs.request(tx, model_id=model.id, dataset_id=dataset.id)
-    with platform.transaction(ADMIN) as tx:
-        runs.claim(tx, run.id, attempt=1, run_id="run")
-        return runs.finish(tx, run.id, Result(metrics={}, protocol={}, samples=samples, counts=counts), run_id="run")
+        runs.claim(tx, run_id, attempt=1, run_id="run")
+        return runs.finish(tx, run_id, Result(metrics={}, protocol={}, samples=samples, counts=counts), run_id="run")
 
 
 def judged(unit: int, person: str, number: int = 0, **values: float) -> Judgement:

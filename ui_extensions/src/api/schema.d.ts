@@ -1382,7 +1382,10 @@ export interface paths {
         /** List Evaluations */
         get: operations["list_evaluations_llm_ops_v1_evaluation_runs_get"];
         put?: never;
-        /** Create Evaluation */
+        /**
+         * Create Evaluation
+         * @description Evaluate a model on a benchmark; for a human or llm_judge run its answers are judged when they are there.
+         */
         post: operations["create_evaluation_llm_ops_v1_evaluation_runs_post"];
         delete?: never;
         options?: never;
@@ -6186,9 +6189,14 @@ export interface components {
          * Evaluation
          * @description An evaluation run. One is `stale` when a gate leaned on its judges and their licence was revoked later.
          *
-         *     `through`: how its model is asked over HTTP; None for one that runs here, from its files.
+         *     `through`: how its model is asked over HTTP; None for one that runs here, from its files. `afterwards`: who judges
+         *     its answers when they are there.
          */
         Evaluation: {
+            /** Afterwards */
+            afterwards?: {
+                [key: string]: unknown;
+            } | null;
             /** Batchid */
             batchId?: string | null;
             /** Dagsterassetkey */
@@ -6283,8 +6291,12 @@ export interface components {
              * @default question
              */
             promptColumn: string;
-            /** @default automated */
-            runType: components["schemas"]["RunType"];
+            /**
+             * Runtype
+             * @default automated
+             * @constant
+             */
+            runType: "automated";
             /** Samplesize */
             sampleSize?: number | null;
             /**
@@ -6313,6 +6325,9 @@ export interface components {
          * EvaluationCreate
          * @description With `endpoint_id` the answers come from the endpoint, which must serve the model; an external model without
          *     one is asked at its provider. Whoever is asked over HTTP only answers, so that perplexity is left out.
+         *
+         *     The model always answers and is scored first. A human run then opens `review`, one of llm_judge has models judge by
+         *     `judging`, a combined one does both; each is a run of its own that names this one.
          */
         EvaluationCreate: {
             /**
@@ -6333,6 +6348,7 @@ export interface components {
             datasetId: string;
             /** Endpointid */
             endpointId?: string | null;
+            judging?: components["schemas"]["JudgingPlanBody"] | null;
             /**
              * Maxnewtokens
              * @default 48
@@ -6353,8 +6369,9 @@ export interface components {
              * @default question
              */
             promptColumn: string;
+            review?: components["schemas"]["ReviewPlanBody"] | null;
             /** @default automated */
-            runType: components["schemas"]["RunType"];
+            runType: components["schemas"]["RunKind"];
             /** Samplesize */
             sampleSize?: number | null;
             /**
@@ -7322,11 +7339,7 @@ export interface components {
                 [key: string]: number | string;
             };
         };
-        /**
-         * JudgingCreate
-         * @description Give a rubric's digest, or criteria. The words of `prompt_id`, an approved prompt, are added to the instructions,
-         *     as `guidance` is.
-         */
+        /** JudgingCreate */
         JudgingCreate: {
             /** Criteria */
             criteria?: components["schemas"]["Criterion"][] | null;
@@ -7339,6 +7352,43 @@ export interface components {
             judges: components["schemas"]["JudgeBody"][];
             /** Otherevaluationid */
             otherEvaluationId?: string | null;
+            /** Promptid */
+            promptId?: string | null;
+            /**
+             * Repairs
+             * @default 1
+             */
+            repairs: number;
+            /** Rubric */
+            rubric?: string | null;
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Showreference
+             * @default true
+             */
+            showReference: boolean;
+        };
+        /**
+         * JudgingPlanBody
+         * @description Give a rubric's digest, or criteria. The words of `prompt_id`, an approved prompt, are added to the instructions,
+         *     as `guidance` is.
+         */
+        JudgingPlanBody: {
+            /** Criteria */
+            criteria?: components["schemas"]["Criterion"][] | null;
+            /**
+             * Guidance
+             * @default
+             */
+            guidance: string;
+            /** Judges */
+            judges: components["schemas"]["JudgeBody"][];
             /** Promptid */
             promptId?: string | null;
             /**
@@ -9109,6 +9159,37 @@ export interface components {
              */
             showExpected: boolean;
         };
+        /** ReviewPlanBody */
+        ReviewPlanBody: {
+            /** Adjudicator */
+            adjudicator?: string | null;
+            /**
+             * Overlap
+             * @default 2
+             */
+            overlap: number;
+            /** Reviewers */
+            reviewers?: string[];
+            /** Roles */
+            roles?: string[];
+            /**
+             * Rubric
+             * @description The digest of a rubric.
+             */
+            rubric: string;
+            /** Samplesize */
+            sampleSize?: number | null;
+            /**
+             * Seed
+             * @default 0
+             */
+            seed: number;
+            /**
+             * Showexpected
+             * @default true
+             */
+            showExpected: boolean;
+        };
         /**
          * ReviewStatus
          * @enum {string}
@@ -9282,6 +9363,12 @@ export interface components {
              */
             reasonRequired: boolean;
         };
+        /**
+         * RunKind
+         * @description What is asked for: the figures of scorers, and who judges the answers when they are there.
+         * @enum {string}
+         */
+        RunKind: "automated" | "human" | "llm_judge" | "combined";
         /**
          * RunType
          * @description What gives the figures: scorers, people, or models that judge. The last two judge an automated run's answers.

@@ -91,16 +91,17 @@ export const BATCHED_AT_MOST = 20;
  * and its answers may come from an endpoint.
  */
 export async function createEvaluations(
-  { modelIds, ...suite }: BatchRequest,
+  { modelIds, ...suite }: Omit<BatchRequest, 'runType'>,
   endpointId: string | null,
+  plan: Pick<Schema<'EvaluationCreate'>, 'runType' | 'review' | 'judging'>,
   key: string,
 ): Promise<Pick<Batch, 'runs'> & { id?: string }> {
   const headers = { 'Idempotency-Key': key };
   const [modelId, ...others] = modelIds;
   if (modelId === undefined || others.length) {
-    return unwrap(await api.POST('/llm-ops/v1/evaluation/runs/batch', { body: { ...suite, modelIds }, headers }));
+    return unwrap(await api.POST('/llm-ops/v1/evaluation/runs/batch', { body: { ...suite, runType: 'automated', modelIds }, headers }));
   }
-  return { runs: [unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body: { ...suite, modelId, endpointId }, headers }))] };
+  return { runs: [unwrap(await api.POST('/llm-ops/v1/evaluation/runs', { body: { ...suite, ...plan, modelId, endpointId }, headers }))] };
 }
 
 /** At most so many runs are compared at once, the baseline included. */

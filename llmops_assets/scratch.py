@@ -37,9 +37,9 @@ def folder(platform: Platform, row_id: UUID, *, keep: str | None = None) -> Iter
         try:
             yield path
         except BaseException:
-            _clear(path, keep)
-            with suppress(OSError):  # not empty: there is something to go on from
-                path.rmdir()
+            with suppress(OSError):  # what cannot be cleared now hides no reason, and waits for the sweep
+                _clear(path, keep)
+                path.rmdir()  # stays where there is something to go on from
             raise
         shutil.rmtree(path, ignore_errors=True)
 

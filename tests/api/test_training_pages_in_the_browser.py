@@ -42,7 +42,7 @@ def pages(api: httpx.Client, platform: Platform) -> list[str]:
         submitted(api, dataset, name, seed=seed)
         for seed, name in enumerate(["made", "made_again", "broken", "a_model_with_quite_a_long_name_for_a_phone"])
     )
-    for job, start in ((made, 6.0), (twin, 5.5), (broken, 0.0), (runs, 6.5)):
+    for job, worst in ((made, 6.0), (twin, 5.5), (broken, 0.0), (runs, 6.5)):
         start(platform, job)  # one after the other: there is one place on this machine
         if job is broken:
             said(platform, job, "Traceback (most recent call last):", "ValueError: " + "no_space_" * 30)
@@ -50,10 +50,10 @@ def pages(api: httpx.Client, platform: Platform) -> list[str]:
                 why = JobFailed(cause(RootCause.DATA_ERROR, "there is no column nowhere"))
                 jobs.fail_because(tx, UUID(job), "run", why)
             continue
-        measured(api, job, "loss", *(start * math.exp(-step / 20) + 1 for step in range(60)))
+        measured(api, job, "loss", *(worst * math.exp(-step / 20) + 1 for step in range(60)))
         measured(api, job, "learning_rate", *(0.01 * (1 - step / 60) for step in range(60)))
         measured(api, job, "system/memory_bytes", *(5e8 + step * 1e6 for step in range(60)), unit="bytes")
-        said(platform, job, *(f"step {step} of 60: loss {start - step / 60:.3f}" for step in range(60)))
+        said(platform, job, *(f"step {step} of 60: loss {worst - step / 60:.3f}" for step in range(60)))
         if job is not runs:
             finish(platform, job)
     with platform.transaction(SYSTEM) as tx:

@@ -18,6 +18,7 @@ from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.tables import EventRow, ObservedRow
 from tests.api.conftest import api  # noqa: F401  - fixture
 from tests.factories import ADMIN, approved
+from tests.gateway.conftest import eventually
 from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console, console
 from tests.prompts.prompts import approved_prompt, content
@@ -217,8 +218,13 @@ def test_a_log_is_followed_when_somebody_asks_for_it(
     visitor.button("Follow").click()
     log = visitor.page.get_by_role("log", name="Log")
     expect(log).to_contain_text("Waiting for the agent")
+
+    def is_wanted() -> bool:
+        with platform.transaction(SYSTEM) as tx:
+            return UUID(made["stg"]) in log_tails.wanted(tx)
+
+    eventually(is_wanted, seconds=20)  # the page says so before the API has heard it
     with platform.transaction(SYSTEM) as tx:
-        assert UUID(made["stg"]) in log_tails.wanted(tx)
         log_tails.keep(tx, UUID(made["stg"]), 4, "loading the model\nready")
     expect(log).to_contain_text("ready")
 

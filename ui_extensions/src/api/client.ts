@@ -28,6 +28,12 @@ export class ApiError extends Error {
   }
 }
 
+/** What the API says of the first field that fits, to stand beside it. */
+export function wordsOf(error: unknown, fits: (path: string) => boolean): string | undefined {
+  const found = error instanceof ApiError ? error.details.find((it) => fits(it.path)) : undefined;
+  return found && `${found.problem}. ${found.remedy}`;
+}
+
 export const api = createClient<paths>({ baseUrl: '/' });
 
 api.use({

@@ -80,12 +80,9 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         return _waiting(context, lambda: _mirror_experiments(platform))
 
     def evaluate_on_time(context: dg.SensorEvaluationContext) -> Tick:
-        """Asks for the evaluations that their schedules make due; times that nobody saw pass count as one."""
+        """Asks for the evaluations that their schedules make due, times that nobody saw pass counting as one, and for
+        the reviews and judgings that finished evaluations were requested with."""
         return _waiting(context, lambda: _request_due(_platform(context)))
-
-    def judge_afterwards(context: dg.SensorEvaluationContext) -> Tick:
-        """Opens the reviews and requests the judgings that finished evaluations were requested with."""
-        return _waiting(context, lambda: judge_due(_platform(context)))
 
     return [
         *map(intake, ROOMS),
@@ -94,13 +91,13 @@ def build_sensors(state: CatalogState) -> list[dg.SensorDefinition]:
         sensor("mlflow_mirror", copy_experiments),
         sensor("automatic_evaluation", evaluate_models),
         sensor("scheduled_evaluation", evaluate_on_time),
-        sensor("judging_afterwards", judge_afterwards),
     ]
 
 
 def _request_due(platform: Platform) -> None:
     with platform.transaction(ACTOR) as tx:
         schedules.request_due(tx, utc_now())
+    judge_due(platform)
 
 
 def judge_due(platform: Platform) -> None:

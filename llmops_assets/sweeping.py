@@ -2,8 +2,10 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from llmops_assets import scratch
 from llmops_assets.sensors import sensor
 from llmops_resources.blobs.objects import STAGING
 from llmops_resources.catalog.uploads import sessions
-from llmops_resources.database import Actor
+from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import Conflict
 from llmops_resources.gateway import retention as calls
 from llmops_resources.platform import Platform
@@ -59,24 +61,27 @@ def forget(platform: Platform, *, seconds: float = FORGETTING, batch: int = rete
         if time.monotonic() < until:
             with platform.transaction(ACTOR) as tx:
                 removed += experiment_retention.forget(tx, experiment_id, age)
-    while time.monotonic() < until:
-        with platform.transaction(ACTOR) as tx:
-            gone = calls.forget(tx, age, batch=batch)
-        removed += gone
-        if gone == 0:
-            break
+    removed += _until_nothing_is_left(platform, until, lambda tx: calls.forget(tx, age, batch=batch))
     while time.monotonic() < until:
         with platform.transaction(ACTOR) as tx:
             outlived = retention.outlived(tx, age)
         if not outlived:
             break
         for job_id in outlived:
-            while time.monotonic() < until:
-                with platform.transaction(ACTOR) as tx:
-                    gone = retention.forget(tx, job_id, age, batch=batch)
-                removed += gone
-                if gone == 0:
-                    break
+            forget_job = partial(retention.forget, job_id=job_id, age=age, batch=batch)
+            removed += _until_nothing_is_left(platform, until, forget_job)
+    return removed
+
+
+def _until_nothing_is_left(platform: Platform, until: float, forget_some: Callable[[Transaction], int]) -> int:
+    """Forget batch by batch, each in a transaction of its own, while there is time; how many rows."""
+    removed = 0
+    while time.monotonic() < until:
+        with platform.transaction(ACTOR) as tx:
+            gone = forget_some(tx)
+        removed += gone
+        if gone == 0:
+            break
     return removed
 
 

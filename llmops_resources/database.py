@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 from psycopg.errors import DeadlockDetected, SerializationFailure
-from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
+from sqlalchemy import CursorResult, DateTime, Delete, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError, StatementError
 from sqlalchemy.orm import DeclarativeBase, ORMExecuteState, Session, UOWTransaction
@@ -84,6 +84,11 @@ class Transaction:
     def audit(self, action: str, resource_type: str, resource_id: object, **metadata: Any) -> None:
         """Record that the actor did `action`; written when the transaction commits."""
         self.events.append(AuditEvent(action, resource_type, str(resource_id), "allowed", metadata))
+
+    def erase(self, statement: Delete) -> int:
+        """Delete rows without loading them; how many. The session must not be used for these rows afterwards."""
+        done = self.session.execute(statement, execution_options={"synchronize_session": False})
+        return done.rowcount if isinstance(done, CursorResult) else 0
 
 
 class UnauditedWrite(RuntimeError):

@@ -46,17 +46,15 @@ class Answer:
         size = 0
         async for chunk in self._body():
             size += len(chunk)
-            _check(size)
+            if size > MAX_ANSWER_BYTES:
+                raise UpstreamFailed(
+                    f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
+                )
             yield chunk
 
     async def body(self) -> bytes:
         """The whole body. Raises as `chunks`."""
-        parts, size = [], 0
-        async for chunk in self._body():
-            size += len(chunk)
-            _check(size)
-            parts.append(chunk)
-        return b"".join(parts)
+        return b"".join([chunk async for chunk in self.chunks()])
 
 
 class Inference(Protocol):
@@ -155,13 +153,6 @@ class Outside:
         except aiohttp.ServerDisconnectedError:
             # A kept-alive connection that the server had closed already: nothing was answered, so once more.
             return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
-
-
-def _check(size: int) -> None:
-    if size > MAX_ANSWER_BYTES:
-        raise UpstreamFailed(
-            f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
-        )
 
 
 def open_inference(patience: Patience | None = None) -> Inside:

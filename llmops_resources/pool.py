@@ -74,7 +74,7 @@ class Pool:
         except BaseException:
             self._slots.release()
             raise
-        return Taken(self, place, connection)
+        return Taken(place, connection)
 
     def give_back(self, taken: "Taken") -> None:
         """Keep the connection if its answer was read to the end; otherwise the server is told to stop."""
@@ -150,7 +150,6 @@ class Pool:
 class Taken:
     """A connection with an answer on it."""
 
-    pool: Pool
     place: Place
     connection: Connection
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,6 +44,12 @@ class Reply:
         """The reply that was kept."""
         text, inputs, outputs, at = part
         return cls(str(text), "", inputs, outputs, datetime.fromisoformat(at) if at else None)
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """The sum of counts; None where one is missing."""
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
 
 
 Chats = Mapping[str, Sequence[Message]]

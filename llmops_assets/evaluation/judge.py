@@ -8,11 +8,10 @@ paid by the team whose model is judged, as its answers are.
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from llmops_assets import scratch
 from llmops_assets.claims import ACTOR
-from llmops_assets.evaluation.completions import Asking, Reply, Server
+from llmops_assets.evaluation.completions import Asking, Reply, Server, total
 from llmops_assets.evaluation.partial import PARTIAL, Partial
 from llmops_assets.evaluation.paying import Answering, Book
 from llmops_assets.evaluation.voices import AT_ONCE, Local, Voice, elapsed
@@ -89,8 +88,8 @@ class Judge:
                 if isinstance(found := answers[key], Unreadable) and text is not None:
                     again[key] = judge_prompts.repair(chats[key], text, found.why, suite.rubric)
             chats = again
-        inputs = _total([reply.input_tokens for reply in self._replies])
-        outputs = _total([reply.output_tokens for reply in self._replies])
+        inputs = total(reply.input_tokens for reply in self._replies)
+        outputs = total(reply.output_tokens for reply in self._replies)
         return Heard(answers, repaired, inputs, outputs, *(self._book.cost(self._replies) if self._book else ()))
 
     def _read(self, key: tuple[int, bool], text: str | None, turn: int) -> Answer:
@@ -115,7 +114,7 @@ class Judge:
 
         if self._book:
             kept = ((name, chats[key]) for name, key in names.items() if name in self._kept)
-            self._book.again((name, chat, Reply.of(self._kept(name, _never))) for name, chat in kept)
+            self._book.again((name, chat, Reply.of(self._kept[name])) for name, chat in kept)
         try:
             if new:
                 self._voice.ask(new, hear)
@@ -127,7 +126,7 @@ class Judge:
     def _text(self, name: str) -> str | None:
         if name in self._silent:
             return None
-        reply = Reply.of(self._kept(name, _never))
+        reply = Reply.of(self._kept[name])
         self._replies.append(reply)
         return reply.text
 
@@ -161,12 +160,3 @@ def _voice(platform: Platform, task: JudgeTask, asked: Asked, book: Book | None,
 def _part(progress: Progress, task: JudgeTask, at: int) -> Progress:
     name, count = task.judges[at].judge.name, len(task.judges)
     return lambda fraction, message: progress((at + fraction) / count, f"{name}: {message}")
-
-
-def _total(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
-def _never() -> Any:
-    raise AssertionError("a reply that was kept is there")

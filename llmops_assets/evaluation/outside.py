@@ -14,7 +14,7 @@ from yarl import URL
 
 from llmops_assets.claims import ACTOR
 from llmops_assets.evaluation import scored
-from llmops_assets.evaluation.completions import Asking, Reply, Server
+from llmops_assets.evaluation.completions import Asking, Reply, Server, total
 from llmops_assets.evaluation.partial import PARTIAL, Partial
 from llmops_assets.evaluation.paying import Answering, Book
 from llmops_resources.catalog import providers
@@ -71,7 +71,7 @@ def evaluate(platform: Platform, task: EvaluationTask, through: Through, work: P
         answering = Answering(run.model_id, name, origin.priced_as, suite.max_new_tokens)
         book = Book(platform, run, answering, known, holding)
         _ask(origin, suite, through, prompts, kept, book, progress)
-        replies = {name: Reply.of(kept(name, _never)) for name in prompts if name in kept}
+        replies = {name: Reply.of(kept[name]) for name in prompts if name in kept}
     if origin.by == "endpoint":
         with platform.transaction(ACTOR) as tx:
             now = _origin(tx, platform, task.model, through)
@@ -92,7 +92,7 @@ def _ask(
     chats = {name: [Message(role="user", content=text)] for name, text in prompts.items()}
     new = {name: chat for name, chat in chats.items() if name not in kept}
     done, problems = len(chats) - len(new), list[str]()
-    book.again((name, chat, Reply.of(kept(name, _never))) for name, chat in chats.items() if name in kept)
+    book.again((name, chat, Reply.of(kept[name])) for name, chat in chats.items() if name in kept)
 
     def hear(name: str, reply: Reply) -> None:
         nonlocal done
@@ -110,10 +110,6 @@ def _ask(
         book.write()
     if any(problem.startswith("not asked") for problem in problems) or (problems and len(problems) == len(prompts)):
         raise UpstreamFailed(f"the model was not asked to the end: {problems[0]}", remedy="Test it, then try again.")
-
-
-def _never() -> Any:
-    raise AssertionError("an answer that was kept is there")
 
 
 def _origin(tx: Transaction, platform: Platform, model: Version, through: Through) -> Origin:
@@ -137,18 +133,13 @@ def _origin(tx: Transaction, platform: Platform, model: Version, through: Throug
 
 
 def _generation(origin: Origin, prompts: dict[str, str], replies: dict[str, Reply], book: Book) -> Generation:
-    inputs = [reply.input_tokens for reply in replies.values()]
-    outputs = [reply.output_tokens for reply in replies.values()]
+    inputs = total(reply.input_tokens for reply in replies.values())
+    outputs = total(reply.output_tokens for reply in replies.values())
     cost, currency = book.cost(replies.values())
     return Generation(
         by=origin.by, asked=len(prompts), answered=len(replies), unanswered=len(prompts) - len(replies),
-        input_tokens=_total(inputs), output_tokens=_total(outputs), cost=cost, currency=currency,
+        input_tokens=inputs, output_tokens=outputs, cost=cost, currency=currency,
     )  # fmt: skip
-
-
-def _total(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
 
 
 def _protocol(suite: Suite, origin: Origin) -> dict[str, Any]:

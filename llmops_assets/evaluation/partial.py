@@ -57,6 +57,10 @@ class Partial:
     def __contains__(self, name: str) -> bool:
         return name in self._parts
 
+    def __getitem__(self, name: str) -> Any:
+        """A part that is there. Raises KeyError."""
+        return self._parts[name]
+
     def __call__(self, name: str, work: Callable[[], Any]) -> Any:
         """The part of that name: from the file, or done now and written there."""
         if name not in self._parts:

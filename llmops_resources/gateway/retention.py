@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import delete, select
 
 from llmops_resources.database import Transaction
 from llmops_resources.gateway.tables import FeedbackRow, UsageRow
@@ -20,11 +20,10 @@ def forget(tx: Transaction, age: timedelta, *, batch: int = BATCH) -> int:
     since = utc_now() - age
     calls = select(UsageRow.id).where(UsageRow.at < since).limit(batch)
     words = select(FeedbackRow.exchange_id).where(FeedbackRow.given_at < since).limit(batch)
-    removed = 0
-    for statement in (
-        delete(UsageRow).where(UsageRow.id.in_(calls)),
-        delete(FeedbackRow).where(FeedbackRow.exchange_id.in_(words)),
-    ):
-        done = tx.session.execute(statement, execution_options={"synchronize_session": False})
-        removed += done.rowcount if isinstance(done, CursorResult) else 0
-    return removed
+    return sum(
+        tx.erase(statement)
+        for statement in (
+            delete(UsageRow).where(UsageRow.id.in_(calls)),
+            delete(FeedbackRow).where(FeedbackRow.exchange_id.in_(words)),
+        )
+    )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import delete, select
 
 from llmops_resources.database import Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
@@ -122,9 +122,7 @@ def forget(tx: Transaction, endpoint_id: UUID) -> None:
 def forget_old(tx: Transaction, age: timedelta, *, batch: int = BATCH) -> int:
     """Remove at most `batch` events older than `age`; how many. What is seen now is not an event and stays."""
     old = select(EventRow.id).where(EventRow.at < utc_now() - age).limit(batch)
-    statement = delete(EventRow).where(EventRow.id.in_(old))
-    done = tx.session.execute(statement, execution_options={"synchronize_session": False})
-    return done.rowcount if isinstance(done, CursorResult) else 0
+    return tx.erase(delete(EventRow).where(EventRow.id.in_(old)))
 
 
 def _event(row: EventRow) -> EndpointEvent:

@@ -93,7 +93,7 @@ def _drop_the_middle(tx: Transaction, job_id: UUID, attempt: int) -> None:
     first, last = tx.session.execute(select(func.min(LogRow.number), func.max(LogRow.number)).where(*mine)).one()
     if last - first >= HEAD + TAIL:
         middle = (LogRow.number >= first + HEAD, LogRow.number <= last - TAIL)
-        tx.session.execute(delete(LogRow).where(*mine, *middle).execution_options(synchronize_session=False))
+        tx.erase(delete(LogRow).where(*mine, *middle))
 
 
 def _cut(text: str) -> str:

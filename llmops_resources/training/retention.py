@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, exists, or_, select, tuple_
+from sqlalchemy import delete, exists, or_, select, tuple_
 
 from llmops_resources import work
 from llmops_resources.database import Transaction
@@ -46,7 +46,6 @@ def forget(tx: Transaction, job_id: UUID, age: timedelta, *, batch: int = BATCH)
         delete(LogRow).where(LogRow.job_id == job_id, LogRow.number.in_(lines)),
     )
     for statement in statements:
-        done = tx.session.execute(statement, execution_options={"synchronize_session": False})
-        if isinstance(done, CursorResult) and done.rowcount:
-            return done.rowcount
+        if gone := tx.erase(statement):
+            return gone
     return 0

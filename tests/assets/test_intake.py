@@ -146,8 +146,8 @@ def test_an_empty_catalog_and_a_full_one_have_the_same_sensors(platform: Platfor
     names = [{s.name for s in build(state).get_repository_def().sensor_defs} for state in (CatalogState(), full)]
     assert names[0] == names[1] == {
         "checks_intake", "imports_intake", "training_intake", "evaluation_intake", "serving_intake", "catalog_mirror",
-        "automatic_evaluation", "scheduled_evaluation", "judging_afterwards", "sweep", "outgoing", "mlflow_mirror",
-        "comparisons_intake", "prompt_experiments",
+        "automatic_evaluation", "scheduled_evaluation", "sweep", "outgoing", "mlflow_mirror", "comparisons_intake",
+        "prompt_experiments",
     }  # fmt: skip
 
 

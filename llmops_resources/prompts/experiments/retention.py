@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import CursorResult, and_, delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, or_, select
 from sqlalchemy.orm import aliased
 
 from llmops_resources.database import Transaction
@@ -42,11 +42,10 @@ def forget(tx: Transaction, experiment_id: UUID, age: timedelta) -> int:
     if row.started_at is not None:
         running.keep(tx, row, running.look(tx, row))
     last = select(LookRow.at).filter_by(experiment_id=row.id).order_by(LookRow.at.desc()).limit(1).scalar_subquery()
-    removed = 0
-    for statement in (
-        delete(ExposureRow).where(ExposureRow.experiment_id == row.id),
-        delete(LookRow).where(LookRow.experiment_id == row.id, LookRow.at < last),
-    ):
-        done = tx.session.execute(statement, execution_options={"synchronize_session": False})
-        removed += done.rowcount if isinstance(done, CursorResult) else 0
-    return removed
+    return sum(
+        tx.erase(statement)
+        for statement in (
+            delete(ExposureRow).where(ExposureRow.experiment_id == row.id),
+            delete(LookRow).where(LookRow.experiment_id == row.id, LookRow.at < last),
+        )
+    )

@@ -1,6 +1,5 @@
 """Models are evaluated by one form, and judged afterwards; axe finds nothing serious, and a phone is wide enough."""
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import httpx
@@ -13,21 +12,14 @@ from llmops_resources.database import Actor
 from llmops_resources.evaluation import runs
 from llmops_resources.evaluation.runs import Counts, Result, Sample
 from llmops_resources.platform import Platform
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.evaluation.pages import is_sound
 from tests.evaluation.reviewing import ABSOLUTE, benchmark, model_of
 from tests.factories import approved
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 SYSTEM = Actor("system:test")
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
-        yield opened
 
 
 def test_several_models_are_evaluated_by_one_form_and_compared(

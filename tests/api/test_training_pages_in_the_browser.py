@@ -1,7 +1,6 @@
 """The pages of training with a job in every state, and the form for evaluations: for every eye, hand and width."""
 
 import math
-from collections.abc import Iterator
 from uuid import UUID
 
 import httpx
@@ -16,9 +15,10 @@ from llmops_resources.training import jobs, queueing
 from llmops_resources.training.capacity import capacity_of
 from llmops_resources.training.failures import JobFailed, RootCause, cause
 from tests.api.measuring import measured, said, submitted
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.factories import CARD, approved, stored
 from tests.journeys.accessibility import missed_by_tab, serious
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 SYSTEM = Actor("system:test")
@@ -65,14 +65,6 @@ def pages(api: httpx.Client, platform: Platform) -> list[str]:
         "/experiments", *(f"/experiments/{job}" for job in (made, broken)), f"/experiments/compare?ids={made},{twin}",
         "/experiments/compare", "/evaluation/runs/new",
     ]  # fmt: skip
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
-        yield opened
 
 
 def test_axe_finds_nothing_serious_on_any_page_of_training_light_or_dark(pages: list[str], visitor: Console) -> None:

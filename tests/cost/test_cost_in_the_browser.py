@@ -1,7 +1,6 @@
 """Spending, budgets, prices and keys in the console, in both themes and by keyboard."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,20 +16,13 @@ from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
 from llmops_resources.values import utc_now
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.journeys.accessibility import missed_by_tab, serious
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 #: A message that has no words shows its key.
 KEYS = r"() => document.body.innerText.match(/\b(cost|kit|shell)\.[a-z]\w*/g) ?? []"
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")
-        yield opened
 
 
 def booked(platform: Platform) -> None:

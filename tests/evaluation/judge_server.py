@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import pytest
+
+from llmops_resources.settings import Settings
 from tests.loopback import listening
 
 Parts = dict[str, str]
@@ -80,3 +83,15 @@ def _parts(asked: str) -> Parts:
     assert found is not None, asked
     pattern = rf"<<{found[1]} ([a-z ]+)>>\n(.*?)\n<<{found[1]} end of \1>>"
     return dict(re.findall(pattern, asked, re.DOTALL))
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with running_judge() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(settings: Settings, server: JudgeServer) -> Settings:
+    """An operator who allows the judge's address, and nothing else inside."""
+    return settings.model_copy(update={"outbound_allowed_hosts": (f"127.0.0.1:{server.port}",)})

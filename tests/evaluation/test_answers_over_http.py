@@ -82,6 +82,14 @@ def outsider(platform: Platform, server: AnswerServer) -> Version:
         )  # fmt: skip
 
 
+PRICE = PriceWish(provider="openai_compatible", model="answers-1", prompt=Decimal(0), completion=Decimal(1_000))
+
+
+def priced(platform: Platform, wish: PriceWish = PRICE) -> None:
+    with platform.transaction(ADMIN) as tx:
+        prices.declare(tx, wish)
+
+
 def requested(api: httpx.Client, model: Version, exam: Version, **more: Any) -> Any:
     body = {"modelId": str(model.id), "datasetId": str(exam.id), **more}
     answer = api.post("/evaluation/runs", json=body)
@@ -102,10 +110,7 @@ def test_an_external_model_is_asked_at_its_provider_and_the_run_says_what_it_cos
     exam: Version,
     materialize: Materialize,
 ) -> None:
-    with platform.transaction(ADMIN) as tx:
-        prices.declare(
-            tx, PriceWish(provider="openai_compatible", model="answers-1", prompt=Decimal(3), completion=Decimal(9))
-        )
+    priced(platform, PRICE.model_copy(update={"prompt": Decimal(3), "completion": Decimal(9)}))
     server.rule = lambda question: question if question != "question 4" else "something else"
     server.delay = 0.05
     made = requested(api, outsider, exam, atOnce=3)
@@ -224,7 +229,6 @@ def test_an_attempt_after_a_killed_one_asks_and_pays_for_what_is_missing_only(
     assert (spent.calls, spent.prompt_tokens) == (22, 2_200)  # those of the attempt that was not killed, and these
 
 
-PRICE = PriceWish(provider="openai_compatible", model="answers-1", prompt=Decimal(0), completion=Decimal(1_000))
 
 
 def set_budget(platform: Platform, amount: str, currency: str = "USD") -> None:
@@ -250,8 +254,7 @@ def test_a_budget_that_is_used_up_ends_an_evaluation_which_goes_on_when_it_is_ra
     llmops: Shell,
     at_once: int,
 ) -> None:
-    with platform.transaction(ADMIN) as tx:
-        prices.declare(tx, PRICE)  # 0.01 an answer, and 0.048 at most
+    priced(platform)  # 0.01 an answer, and 0.048 at most
     set_budget(platform, "0.1")
     made = requested(api, outsider, exam, atOnce=at_once)
     stopped = evaluated(api, materialize, made)
@@ -287,8 +290,7 @@ def test_a_budget_asks_for_a_price_in_its_currency_and_nothing_is_asked_without(
     set_budget(platform, "5")
     unpriced = evaluated(api, materialize, requested(api, outsider, exam))
     assert "answers-1 of openai_compatible has no price, so no budget can be kept for it" in unpriced["state"]["error"]
-    with platform.transaction(ADMIN) as tx:
-        prices.declare(tx, PRICE)
+    priced(platform)
     set_budget(platform, "5", "EUR")
     with platform.transaction(ADMIN) as tx:
         in_dollars = next(each for each in budgets.in_force(tx) if each.currency == "EUR")
@@ -308,8 +310,7 @@ def test_answers_that_nobody_counted_are_not_free(
     exam: Version,
     materialize: Materialize,
 ) -> None:
-    with platform.transaction(ADMIN) as tx:
-        prices.declare(tx, PRICE)
+    priced(platform)
     set_budget(platform, "5")
     server.counts = False
     done = evaluated(api, materialize, requested(api, outsider, exam))

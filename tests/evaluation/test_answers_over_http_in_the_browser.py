@@ -1,38 +1,28 @@
 """An evaluation through an endpoint is asked for in the console, and its page says who answered and what it cost."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from llmops_resources.catalog.versions import Version
-from llmops_resources.cost import prices
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
 from tests.evaluation.answer_server import AnswerServer
 from tests.evaluation.pages import is_sound
-from tests.evaluation.test_answers_over_http import ASSET, PRICE, _served, requested, set_budget
+from tests.evaluation.test_answers_over_http import ASSET, _served, priced, requested, set_budget
 from tests.evaluation.test_answers_over_http import exam as exam  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import outsider as outsider  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import server as server  # noqa: PLC0414
 from tests.evaluation.test_answers_over_http import settings as settings  # noqa: PLC0414
-from tests.factories import ADMIN
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
-        yield opened
 
 
 def test_answers_come_from_the_endpoint_that_was_chosen_and_the_page_says_so(
@@ -84,8 +74,7 @@ def test_an_evaluation_that_used_up_its_budget_is_resumed_when_that_is_raised(
     api: httpx.Client,
     materialize: Materialize,
 ) -> None:
-    with platform.transaction(ADMIN) as tx:
-        prices.declare(tx, PRICE)
+    priced(platform)
     set_budget(platform, "0.1")
     made = requested(api, outsider, exam)
     materialize(ASSET, row=f"{made['id']}:1")

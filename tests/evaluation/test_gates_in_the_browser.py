@@ -1,6 +1,5 @@
 """Gates are declared, listed, replaced and withdrawn in the console, by keyboard and in both languages."""
 
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,21 +9,14 @@ from llmops_resources.catalog.versions import Version
 from llmops_resources.evaluation import review_rubrics
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.evaluation.pages import is_sound
 from tests.evaluation.reviewing import ABSOLUTE, benchmark, headers, model_of
 from tests.factories import ADMIN
 from tests.journeys.accessibility import missed_by_tab
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,8 @@ from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
 from tests.evaluation.judge_server import JudgeServer, Parts, running_judge, verdict
+from tests.evaluation.judge_server import server as server  # noqa: PLC0414  a fixture
+from tests.evaluation.judge_server import settings as settings  # noqa: PLC0414  a fixture
 from tests.evaluation.reviewing import PAIRWISE, answered, benchmark, model_of, someone
 from tests.factories import ADMIN, CARD, approve, approved
 from tests.tiny_model import write_tiny_model
@@ -44,18 +45,6 @@ from tests.tiny_model import write_tiny_model
 RIGHT = Criterion(name="right", question="Is it right?", kind=CriterionKind.SCALE)
 RUBRIC = Rubric(name="rightness", criteria=(RIGHT,))
 ASSET = ("evaluations", "one", "exam")
-
-
-@pytest.fixture
-def server() -> Iterator[JudgeServer]:
-    with running_judge() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(settings: Settings, server: JudgeServer) -> Settings:
-    """An operator who allows the judge's address, and nothing else inside."""
-    return settings.model_copy(update={"outbound_allowed_hosts": (f"127.0.0.1:{server.port}",)})
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Models and people are set to judge an evaluation in the console; gates, contamination and judges are shown."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,37 +20,19 @@ from llmops_resources.evaluation.runs import Counts, Evaluation, Result, Sample
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import MetricName
 from llmops_resources.platform import Platform
-from llmops_resources.settings import Settings
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
-from tests.evaluation.judge_server import JudgeServer, running_judge, verdict
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
+from tests.evaluation.judge_server import JudgeServer, verdict
+from tests.evaluation.judge_server import server as server  # noqa: PLC0414  a fixture
+from tests.evaluation.judge_server import settings as settings  # noqa: PLC0414  a fixture
 from tests.evaluation.pages import is_sound
 from tests.evaluation.reviewing import benchmark, model_of
 from tests.evaluation.test_judging import RUBRIC, _reviewed, outside
 from tests.factories import ADMIN
 from tests.journeys.accessibility import missed_by_tab
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def server() -> Iterator[JudgeServer]:
-    with running_judge() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(settings: Settings, server: JudgeServer) -> Settings:
-    """An operator who allows the judge's address, and nothing else inside."""
-    return settings.model_copy(update={"outbound_allowed_hosts": (f"127.0.0.1:{server.port}",)})
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Two versions of a model that really answers are evaluated, found, compared and exported in the console."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +13,7 @@ from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
 from tests.api.test_training_pages_in_the_browser import finish, start
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
@@ -21,18 +21,10 @@ from tests.evaluation.pages import is_sound
 from tests.evaluation.real_models import ASSET, ROWS, TOKENS, Exam, exam
 from tests.factories import approved
 from tests.journeys.accessibility import missed_by_tab
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(400)]
 RUN = re.compile(r"/runs/[0-9a-f-]{36}$")
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")  # no color is measured on its way to another
-        yield opened
 
 
 def test_a_real_model_is_evaluated_found_compared_and_exported_in_the_console(

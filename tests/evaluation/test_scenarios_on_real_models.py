@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,12 +10,13 @@ import httpx
 import pytest
 
 from llmops_resources.platform import Platform
-from llmops_resources.settings import Settings
 from tests.api.conftest import api as api  # noqa: PLC0414  fixtures
 from tests.assets.conftest import Materialize
 from tests.assets.conftest import instance as instance  # noqa: PLC0414
 from tests.assets.conftest import materialize as materialize  # noqa: PLC0414
-from tests.evaluation.judge_server import JudgeServer, running_judge
+from tests.evaluation.judge_server import JudgeServer
+from tests.evaluation.judge_server import server as server  # noqa: PLC0414  a fixture
+from tests.evaluation.judge_server import settings as settings  # noqa: PLC0414  a fixture
 from tests.evaluation.real_models import ASSET, RIGHT, ROWS, TOKENS, exam
 from tests.evaluation.reviewing import headers
 from tests.evaluation.test_judging import outside
@@ -24,18 +24,6 @@ from tests.evaluation.test_judging import outside
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 METRICS = ["exact_match", "f1", "bleu", "rouge1", "rouge2", "rougeL", "perplexity"]
 RIGHT_OR_WRONG = {"name": "right", "question": "Is it right?", "kind": "scale"}
-
-
-@pytest.fixture
-def server() -> Iterator[JudgeServer]:
-    with running_judge() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(settings: Settings, server: JudgeServer) -> Settings:
-    """An operator who allows the judge's address."""
-    return settings.model_copy(update={"outbound_allowed_hosts": (f"127.0.0.1:{server.port}",)})
 
 
 def test_models_that_answer_are_scored_compared_and_judged_by_people_and_models(

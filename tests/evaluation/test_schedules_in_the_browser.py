@@ -1,29 +1,20 @@
 """A schedule is made, rests, goes on and is deleted in the console."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.platform import Platform
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.evaluation.reviewing import benchmark
 from tests.factories import uploaded
 from tests.journeys.accessibility import missed_by_tab, serious
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")
-        yield opened
 
 
 def test_a_schedule_is_made_paused_resumed_and_deleted(visitor: Console, platform: Platform, tmp_path: Path) -> None:

@@ -36,11 +36,15 @@ class Server:
         finally:
             writer.close()
 
-    async def request(self, reader: asyncio.StreamReader) -> bytes:
+    async def request(self, reader: asyncio.StreamReader) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
         self.requests.append(head + await reader.readexactly(length))
-        return self.requests[-1]
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, raw: bytes) -> None:
+        await self.request(reader)
+        writer.write(raw)
+        await writer.drain()
 
 
 @asynccontextmanager
@@ -61,9 +65,7 @@ def answers(*raw: bytes) -> Behaviour:
 
     async def does(server: Server, _number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answer in raw:
-            await server.request(reader)
-            writer.write(answer)
-            await writer.drain()
+            await server.answer(reader, writer, answer)
         await reader.read()
         server.gone.set()
 
@@ -106,9 +108,7 @@ def test_calls_at_once_have_a_connection_each() -> None:
 
 def test_a_connection_that_was_closed_while_idle_is_replaced_and_the_call_is_made_once() -> None:
     async def does(server: Server, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.request(reader)
-        writer.write(OK)
-        await writer.drain()
+        await server.answer(reader, writer, OK)
         if number == 1:
             await reader.readexactly(1)  # the next request arrives, and is not looked at any more
 
@@ -157,9 +157,7 @@ def test_an_answer_ends_where_http_says_and_the_connection_is_kept(raw: bytes, b
 ])  # fmt: skip
 def test_a_connection_whose_state_is_not_certain_is_not_used_again(raw: bytes) -> None:
     async def does(server: Server, _number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.request(reader)
-        writer.write(raw)
-        await writer.drain()
+        await server.answer(reader, writer, raw)
         if b"Content-Length" in raw:
             await reader.read()
 
@@ -174,9 +172,7 @@ def test_a_connection_whose_state_is_not_certain_is_not_used_again(raw: bytes) -
 
 def test_what_a_server_says_without_being_asked_answers_nothing() -> None:
     async def does(server: Server, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.request(reader)
-        writer.write(OK)
-        await writer.drain()
+        await server.answer(reader, writer, OK)
         if number == 1:
             await asyncio.sleep(0.05)
             writer.write(OK.replace(b"{}", b"NO"))
@@ -202,9 +198,7 @@ def test_what_a_server_says_without_being_asked_answers_nothing() -> None:
 ])  # fmt: skip
 def test_what_is_not_a_whole_answer_is_a_broken_connection(raw: bytes) -> None:
     async def does(server: Server, _number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await server.request(reader)
-        writer.write(raw)
-        await writer.drain()
+        await server.answer(reader, writer, raw)
 
     async def scenario() -> None:
         async with serving(does) as (server, pool):

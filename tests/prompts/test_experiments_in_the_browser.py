@@ -1,7 +1,6 @@
 """Experiments and bindings in the console: planned, run, looked at while users come, concluded, bound, rolled back."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,8 +20,9 @@ from llmops_resources.serving.endpoints import Environment
 from llmops_resources.values import utc_now
 from tests import factories
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.journeys.accessibility import missed_by_tab, serious
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 from tests.prompts.prompts import approved_prompt, content
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -30,14 +30,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 KEYS = r"() => document.body.innerText.match(/\b(prompts|kit|shell|catalog)\.[a-z]\w*/g) ?? []"
 
 KOREAN_AND_DARK = "localStorage.setItem('llmops-locale', 'ko'); localStorage.setItem('vueuse-color-scheme', 'dark')"
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:
-    """A browser of its own."""
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")
-        yield opened
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The pages of endpoints, in every state: used by hand, for every eye and width, in both languages."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,10 +16,11 @@ from llmops_resources.serving import endpoints, log_tails
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.tables import EventRow, ObservedRow
 from tests.api.conftest import api  # noqa: F401  - fixture
+from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
 from tests.factories import ADMIN, approved
 from tests.gateway.conftest import eventually
 from tests.journeys.accessibility import missed_by_tab, serious
-from tests.journeys.browser import Console, console
+from tests.journeys.browser import Console
 from tests.prompts.prompts import approved_prompt, content
 from tests.serving.with_a_cluster import platform  # noqa: F401  - fixture
 
@@ -87,13 +87,6 @@ def made(platform: Platform, api: httpx.Client) -> dict[str, str]:  # noqa: F811
         approvals.change_status(tx, gone.id, Status.DEPRECATED)
     api.patch(f"/serving/endpoints/{dev}", json={"useGpu": True})
     return {"stg": stg, "dev": dev, "first": str(first.id), "second": str(second.id)}
-
-
-@pytest.fixture
-def visitor(api: httpx.Client) -> Iterator[Console]:  # noqa: F811
-    with console(str(api.base_url).removesuffix("/llm-ops/v1/")) as opened:
-        opened.page.emulate_media(reduced_motion="reduce")
-        yield opened
 
 
 def pages(made: dict[str, str]) -> list[str]:
@@ -188,11 +181,11 @@ def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(
 ) -> None:
     visitor.open(f"/serving/endpoints/new?modelId={made['second']}")
     backend = visitor.field("Backend")
-    assert backend.locator("option").all_inner_texts() == ["Kubernetes", "This machine", "KServe"]
+    expect(backend.locator("option")).to_have_text(["Kubernetes", "This machine", "KServe"])
     image = visitor.field("Runtime image")
     assert not any("v0.11.0" in text and "vllm-openai" in text for text in image.locator("option").all_inner_texts())
     visitor.field("Device").select_option("GPU")
-    assert any("vllm/vllm-openai" in text for text in image.locator("option").all_inner_texts())
+    expect(image.locator("option").filter(has_text="vllm/vllm-openai")).not_to_have_count(0)
     backend.select_option("This machine")
     expect(image).to_have_count(0)
     backend.select_option("KServe")

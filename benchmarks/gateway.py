@@ -97,8 +97,11 @@ def serve_pass_through(told: Connection, upstream: str) -> None:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        async with doors[0].open(upstream + "/v1/chat/completions", body) as answer:
+        answer = await doors[0].ask(upstream + "/v1/chat/completions", body)
+        try:
             whole = await answer.body()
+        finally:
+            answer.close()
         head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(whole))]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": whole})

@@ -45,8 +45,10 @@ class Connection(asyncio.Protocol):
         `until`; so does `chunks`.
         """
         self._parser = httptools.HttpResponseParser(self)
-        self.status, self.headers = 0, dict[bytes, bytes]()
-        self._parts, self._waiting, self._head, self._paused = list[bytes](), 0, 0, False
+        self.status = self._waiting = self._head = 0
+        self.headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes] = []
+        self._paused = False
         self._opened = self._interim = self._keeps = False
         self._silence, self._until = silence, until
         self.asked, self.finished = True, False
@@ -76,6 +78,13 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             else:
                 await self._wait()
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it is here; None when it has yet to be waited for."""
+        if not self.finished or self._paused:
+            return None
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def can_be_kept(self) -> bool:
         """Whether the answer was read to its end and the server lets another request follow."""

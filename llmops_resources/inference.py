@@ -1,19 +1,20 @@
 """The doors to model servers: OpenAI's protocol over HTTP, bounded in time, size and connections."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 import aiohttp
 
 from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
 from llmops_resources.http1 import BrokenConnection
-from llmops_resources.pool import Pool, Unreachable
+from llmops_resources.pool import Pool, Taken, Unreachable
 
 MAX_ANSWER_BYTES: Final = 16 * 1024**2
 _JSON: Final = {"Content-Type": "application/json"}
+_BROKEN: Final = (BrokenConnection, Unreachable, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -26,44 +27,36 @@ class Patience:
     probe: float = 2.0
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A model server's answer whose body has not been read yet."""
+class Answer(Protocol):
+    """A model server's answer whose body has not been read yet. Close it, read or not: that frees the server at once.
+
+    `retry_after`: seconds after which to come back, from one to sixty.
+    """
 
     status: int
     content_type: str
-    _retry_after: str
-    _body: Callable[[], AsyncIterator[bytes]]
 
     @property
-    def retry_after(self) -> float:
-        """Seconds after which to come back, from one to sixty."""
-        given = self._retry_after
-        return float(min(max(int(given), 1), 60)) if given.isdecimal() and len(given) < 10 else 1.0
+    def retry_after(self) -> float: ...
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises UpstreamFailed past MAX_ANSWER_BYTES, and as `Inference.open` does."""
-        size = 0
-        async for chunk in self._body():
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                raise UpstreamFailed(
-                    f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
-                )
-            yield chunk
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives. Raises UpstreamFailed past MAX_ANSWER_BYTES, and as `Inference.ask` does."""
+        ...
 
     async def body(self) -> bytes:
         """The whole body. Raises as `chunks`."""
-        return b"".join([chunk async for chunk in self.chunks()])
+        ...
+
+    def close(self) -> None:
+        """Give the connection back; what was not read of the answer is not waited for."""
+        ...
 
 
 class Inference(Protocol):
     """A door. It belongs to the event loop that opened it."""
 
-    def open(
-        self, url: str, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> AbstractAsyncContextManager[Answer]:
-        """POST a JSON body and hand over the answer; leaving the block frees the model server at once.
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """POST a JSON body; the head of the answer has come.
 
         Raises Unavailable when nobody listens, UpstreamTimeout when it takes too long, UpstreamFailed when the
         connection breaks.
@@ -82,30 +75,21 @@ class Inside:
         self._patience = patience
         self._pool = Pool(patience.connect)
 
-    @asynccontextmanager
-    async def open(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
-        """As `Inference.open`."""
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """As `Inference.ask`."""
         sent = {**_JSON, **headers} if headers else _JSON
+        patience = self._patience
         try:
-            taken = await self._pool.ask(
-                "POST", url, sent, body, silence=self._patience.silence, total=self._patience.answer
-            )
-            connection = taken.connection
-            try:
-                given = connection.headers
-                media = given.get(b"content-type", b"").split(b";", 1)[0].strip().decode("latin-1")
-                again = given.get(b"retry-after", b"").decode("latin-1")
-                yield Answer(connection.status, media, again, connection.chunks)
-            finally:
-                self._pool.give_back(taken)
-        except (BrokenConnection, Unreachable, TimeoutError) as error:
+            taken = await self._pool.ask("POST", url, sent, body, silence=patience.silence, total=patience.answer)
+        except _BROKEN as error:
             raise _meaning(error) from error
+        return _InsideAnswer(self._pool, taken)
 
     async def healthy(self, base_url: str) -> bool:
         """Whether the model server says it is well."""
         path = "/v1/models" if base_url.endswith("/openai") else "/health"  # KServe's runtime has no /health
         most = self._patience.probe
-        with contextlib.suppress(BrokenConnection, Unreachable, TimeoutError, ValueError):
+        with contextlib.suppress(*_BROKEN, ValueError):
             taken = await self._pool.ask("GET", base_url + path, {}, b"", silence=most, total=most)
             try:
                 async for _chunk in taken.connection.chunks():
@@ -120,6 +104,37 @@ class Inside:
         self._pool.close()
 
 
+class _InsideAnswer:
+    __slots__ = ("_pool", "_taken", "content_type", "status")
+
+    def __init__(self, pool: Pool, taken: Taken) -> None:
+        self._pool, self._taken = pool, taken
+        self.status = taken.connection.status
+        self.content_type = _media(taken.connection.headers.get(b"content-type", b""))
+
+    @property
+    def retry_after(self) -> float:
+        return _seconds(self._taken.connection.headers.get(b"retry-after", b"").decode("latin-1"))
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        size = 0
+        try:
+            async for chunk in self._taken.connection.chunks():
+                size += len(chunk)
+                if size > MAX_ANSWER_BYTES:
+                    raise _too_large()
+                yield chunk
+        except _BROKEN as error:
+            raise _meaning(error) from error
+
+    async def body(self) -> bytes:
+        whole = self._taken.connection.whole()  # as most answers are, when they come at once
+        return whole if whole is not None else b"".join([chunk async for chunk in self.chunks()])
+
+    def close(self) -> None:
+        self._pool.give_back(self._taken)
+
+
 class Outside:
     """The door to providers, through the session that stays out of private networks; `explain` says what failed."""
 
@@ -128,20 +143,13 @@ class Outside:
     ) -> None:
         self._session, self._explain = session, explain
 
-    @asynccontextmanager
-    async def open(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> AsyncIterator[Answer]:
-        """As `Inference.open`."""
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """As `Inference.ask`."""
         try:
             response = await self._post(url, body, {**_JSON, **(headers or {})})
-            again = response.headers.get("Retry-After", "")
-            try:
-                yield Answer(response.status, response.content_type, again, response.content.iter_any)
-            finally:
-                if not response.content.at_eof():
-                    response.close()  # an unread rest must not reach the next user of this connection
-                response.release()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._explain(error) from error
+        return _OutsideAnswer(response, self._explain)
 
     async def close(self) -> None:
         """As `Inference.close`."""
@@ -155,9 +163,55 @@ class Outside:
             return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
 
 
+class _OutsideAnswer:
+    def __init__(
+        self, response: aiohttp.ClientResponse, explain: Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
+    ) -> None:
+        self._response, self._explain = response, explain
+        self.status, self.content_type = response.status, response.content_type
+
+    @property
+    def retry_after(self) -> float:
+        return _seconds(self._response.headers.get("Retry-After", ""))
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        size = 0
+        try:
+            async for chunk in self._response.content.iter_any():
+                size += len(chunk)
+                if size > MAX_ANSWER_BYTES:
+                    raise _too_large()
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._explain(error) from error
+
+    async def body(self) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    def close(self) -> None:
+        if not self._response.content.at_eof():
+            self._response.close()  # an unread rest must not reach the next user of this connection
+        self._response.release()
+
+
 def open_inference(patience: Patience | None = None) -> Inside:
     """A door for this event loop."""
     return Inside(patience or Patience())
+
+
+@lru_cache(maxsize=64)
+def _media(declared: bytes) -> str:
+    return declared.split(b";", 1)[0].strip().decode("latin-1")
+
+
+def _seconds(given: str) -> float:
+    return float(min(max(int(given), 1), 60)) if given.isdecimal() and len(given) < 10 else 1.0
+
+
+def _too_large() -> UpstreamFailed:
+    return UpstreamFailed(
+        f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
+    )
 
 
 def _meaning(error: BrokenConnection | Unreachable | TimeoutError) -> PlatformError:

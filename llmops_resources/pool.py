@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from yarl import URL
 
@@ -23,17 +23,11 @@ class Unreachable(ConnectionError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an address leads: whom to connect to, and what to ask for there."""
+    """Where an address leads: whom to connect to (`server`: host, port, TLS), and what to ask for there."""
 
-    host: str
-    port: int
-    tls: bool
+    server: tuple[str, int, bool]
     named: str
     target: str
-
-    @property
-    def server(self) -> tuple[str, int, bool]:
-        return self.host, self.port, self.tls
 
 
 @lru_cache(maxsize=1024)
@@ -42,7 +36,8 @@ def place_of(address: str) -> Place:
     url = URL(address)
     if url.scheme not in {"http", "https"} or not url.raw_host or not url.port:
         raise ValueError(f"{address!r} is no http address")
-    return Place(url.raw_host, url.port, url.scheme == "https", url.host_port_subcomponent or "", url.raw_path_qs)
+    server = url.raw_host, url.port, url.scheme == "https"
+    return Place(server, url.host_port_subcomponent or "", url.raw_path_qs)
 
 
 class Pool:
@@ -123,10 +118,11 @@ class Pool:
         return None
 
     async def _opened(self, place: Place) -> Connection:
+        host, port, tls = place.server
         try:
             async with asyncio.timeout(self._connect):
                 _transport, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop), place.host, place.port, ssl=_trust() if place.tls else None
+                    lambda: Connection(self._loop), host, port, ssl=_trust() if tls else None
                 )
         except TimeoutError:
             raise
@@ -146,8 +142,7 @@ class Pool:
             self._sweeper = self._loop.call_later(_KEPT, self._sweep)
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """A connection with an answer on it."""
 
     place: Place
@@ -161,8 +156,12 @@ def _trust() -> ssl.SSLContext:
 
 
 def _request(method: str, place: Place, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"{name}: {value}" for name, value in headers.items()]
+    return b"%bContent-Length: %d\r\n\r\n%b" % (_head(method, place, tuple(headers.items())), len(body), body)
+
+
+@lru_cache(maxsize=256)
+def _head(method: str, place: Place, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [f"{name}: {value}" for name, value in headers]
     if any(mark in line for line in lines for mark in "\r\n\0"):
         raise ValueError("a header holds a line break")
-    first = f"{method} {place.target} HTTP/1.1", f"Host: {place.named}", f"Content-Length: {len(body)}"
-    return "\r\n".join((*first, *lines, "\r\n")).encode() + body
+    return "\r\n".join((f"{method} {place.target} HTTP/1.1", f"Host: {place.named}", *lines, "")).encode()

@@ -7,6 +7,7 @@ must come from our own origin, and so must every subresource request and WebSock
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from llmops_resources.errors import Forbidden, InvalidInput, PlatformError
@@ -21,6 +22,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MISDIRECTED = 421
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_ELSEWHERE = frozenset({b"cross-site", b"same-site"})
 _POLICY_VIOLATION = 1008  # WebSocket close code, RFC 6455 section 7.4.1
 
 
@@ -46,27 +48,44 @@ class LocalGuard:
 
     def _check(self, scope: Scope) -> None:
         """Raises InvalidInput (Host unreadable), MisdirectedHost or Forbidden (another origin)."""
-        host = self._host([value for name, value in scope["headers"] if name.lower() == b"host"])
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        origin = headers.get(b"origin")
+        origin, site, mode, hosts = None, b"none", b"", []
+        for written, value in scope["headers"]:
+            name = written.lower()
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"origin":
+                origin = value
+            elif name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
+        host = self._host(hosts)
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
         if changes and origin is not None and not _same_origin(origin, host):
             raise _foreign()
-        site = headers.get(b"sec-fetch-site", b"none")
-        navigation = headers.get(b"sec-fetch-mode") == b"navigate" and not changes
-        if site in {b"cross-site", b"same-site"} and not navigation:
+        if site in _ELSEWHERE and (changes or mode != b"navigate"):
             raise _foreign()
 
     def _host(self, values: list[bytes]) -> str:
-        match = _HOST.fullmatch(values[0].decode("latin-1")) if len(values) == 1 else None
-        if match is None or int(match[2] or 80) > 65535:
+        match = _host_of(values[0]) if len(values) == 1 else None
+        if match is None:
             raise InvalidInput("the Host header is missing or malformed", remedy="Send one Host: localhost:<port>.")
-        if match[1].lower() not in self._names:
+        name, host = match
+        if name not in self._names:
             raise MisdirectedHost(
                 "this API answers under its local names only",
                 remedy="Use localhost or 127.0.0.1; another name needs AUTH_MODE=oidc.",
             )
-        return match[0].lower()
+        return host
+
+
+@lru_cache(maxsize=256)
+def _host_of(value: bytes) -> tuple[str, str] | None:
+    """The name in a Host header, and the whole of it, in lower case; None when it is malformed."""
+    match = _HOST.fullmatch(value.decode("latin-1"))
+    if match is None or int(match[2] or 80) > 65535:
+        return None
+    return match[1].lower(), match[0].lower()
 
 
 def _same_origin(origin: bytes, host: str) -> bool:

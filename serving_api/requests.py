@@ -1,30 +1,41 @@
 """Pure ASGI around everything: a request id, one log line a request, request metrics, and security headers.
 
-Never `BaseHTTPMiddleware`: one of those costs more CPU than the rest of a chat request.
+Never `BaseHTTPMiddleware`: one of those costs more CPU than the rest of a chat request. What is done for every call is
+done in few steps, since a gateway has nothing else to do.
 """
 
 import itertools
 import secrets
 import time
+from typing import Final
 
-import structlog
-from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-REQUESTS = Counter("llmops_http_requests_total", "HTTP requests", ["method", "area", "status"])
-SECONDS = Histogram("llmops_http_request_seconds", "HTTP request duration in seconds", ["area"])
+from serving_api import logs
+from serving_api.tallies import Durations, Tally
+
+_REQUESTS: Final = Tally("llmops_http_requests", "HTTP requests", ["method", "area", "status"])
+_SECONDS: Final = Durations("llmops_http_request_seconds", "HTTP request duration in seconds", ["area"])
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _CSP = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "object-src 'none'; base-uri 'self'; frame-ancestors 'none'; form-action 'self'"
 )
-_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+#: Of what a browser might show; an answer in JSON, which `nosniff` keeps from being anything else, needs none of it.
+_SHOWN: Final = (
+    _NOSNIFF,
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
-]
-
-logger = structlog.get_logger()
+    (b"content-security-policy", _CSP.encode()),
+)
+_OURS: Final = frozenset({b"x-request-id", *(name for name, _ in _SHOWN)})
+_ROOMS: Final = frozenset({
+    "catalog", "prompts", "training", "evaluation", "serving", "serve", "governance", "audit", "observability",
+})  # fmt: skip
+_OTHERS: Final = frozenset({"dagster", "openai", "health", "ready", "metrics"})
+_QUIET: Final = frozenset({"/health", "/ready", "/metrics"})
+_LONGEST_PATH: Final = 300  # characters, in the log
 
 
 class RequestLog:
@@ -40,28 +51,22 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id = self._request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
-        status, started, path = 500, time.perf_counter(), str(scope["path"])
-        framed = path.startswith("/dagster")
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        logs.REQUEST_ID.set(request_id)  # a request has a task, and so a context, of its own
+        status, started, path = 500, time.perf_counter(), scope["path"]
 
         async def tagged(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                present = {name.lower() for name, _ in message["headers"]}
-                extra = [(b"x-request-id", request_id.encode())]
-                if not framed:  # Dagster's own pages bring inline scripts and frames
-                    extra += [*_HEADERS, (b"content-security-policy", _CSP.encode())]
-                added = [pair for pair in extra if pair[0] not in present]
-                message = {**message, "headers": [*message["headers"], *added]}
+                message["headers"] = _tagged(message["headers"], request_id, path)
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self.app(scope, receive, tagged)
         finally:
-            self._account(scope, path, status, time.perf_counter() - started)
-            structlog.contextvars.clear_contextvars()
+            self._account(scope["method"], path, status, time.perf_counter() - started, lasting="lasting" in state)
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
@@ -69,22 +74,33 @@ class RequestLog:
                 return str(value.decode())
         return f"{self._prefix}-{next(self._numbers):08d}"
 
-    def _account(self, scope: Scope, path: str, status: int, seconds: float) -> None:
+    def _account(self, method: str, path: str, status: int, seconds: float, *, lasting: bool) -> None:
         area = _area(path)
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        REQUESTS.labels(method, area, str(status)).inc()
-        if not scope["state"].get("lasting"):  # an event stream lasts as long as its reader likes
-            SECONDS.labels(area).observe(seconds)
-        if path not in {"/health", "/ready", "/metrics"}:
-            logger.info("request", method=method, path=path[:300], status=status, ms=round(seconds * 1000, 1))
+        method = method if method in _METHODS else "OTHER"
+        _REQUESTS.add((method, area, str(status)))
+        if not lasting:  # an event stream lasts as long as its reader likes
+            _SECONDS.observe((area,), seconds)
+        if path not in _QUIET:
+            logs.request(method, path[:_LONGEST_PATH], status, seconds)
+
+
+def _tagged(given: list[tuple[bytes, bytes]], request_id: str, path: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer with ours, of which the app's own win."""
+    tags: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode())]
+    present, shown = set(), True
+    for name, value in given:
+        if name in _OURS or name.lower() in _OURS:
+            present.add(name.lower())
+        elif name == b"content-type":
+            shown = not value.startswith((b"application/json", b"text/event-stream"))
+    if not path.startswith("/dagster"):  # Dagster's own pages bring inline scripts and frames
+        tags += _SHOWN if shown else (_NOSNIFF,)
+    return [*given, *(tag for tag in tags if tag[0] not in present)] if present else [*given, *tags]
 
 
 def _area(path: str) -> str:
     """The room a path belongs to: a label with few values, whatever strangers ask for."""
     parts = path.split("/", 4)
     if path.startswith("/llm-ops/v1/") and len(parts) > 3:
-        known = {
-            "catalog", "prompts", "training", "evaluation", "serving", "serve", "governance", "audit", "observability",
-        }  # fmt: skip
-        return parts[3] if parts[3] in known else "unknown"
-    return parts[1] if parts[1] in {"dagster", "openai", "health", "ready", "metrics"} else "console"
+        return parts[3] if parts[3] in _ROOMS else "unknown"
+    return parts[1] if parts[1] in _OTHERS else "console"

@@ -64,7 +64,10 @@ class PriceList:
 
     def at(self, provider: str, model: str, when: datetime) -> Price | None:
         """The price that holds at a moment."""
-        return next((price for price in self.dated.get((provider, model), ()) if price.valid_from <= when), None)
+        for price in self.dated.get((provider, model), ()):
+            if price.valid_from <= when:
+                return price
+        return None
 
 
 def declare(tx: Transaction, wish: PriceWish) -> Price:

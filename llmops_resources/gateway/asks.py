@@ -1,8 +1,7 @@
 """What a client asks for, on either surface: the body for whichever model answers, and the most tokens it can take."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,8 +24,7 @@ _BYTES_PER_TOKEN: Final = 4
 _PER_MESSAGE: Final = 40
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Tokens: the most that a call can take, and how many its prompt will have by the usual rule of thumb."""
 
     prompt: int
@@ -83,8 +81,7 @@ class Ask(Protocol):
         """The same with every text that a person wrote passed through `mask`."""
 
 
-@dataclass(frozen=True)
-class ChatAsk:
+class ChatAsk(msgspec.Struct, frozen=True):
     """A call of `POST /llm-ops/v1/serve/{route}/chat`."""
 
     request: ChatRequest
@@ -117,7 +114,7 @@ class ChatAsk:
             temperature=_or(request.temperature, defaults.temperature),
             max_tokens=_or(request.max_tokens, defaults.max_tokens),
         )
-        return replace(self, request=changed, size=self.size + _size(prompt))
+        return msgspec.structs.replace(self, request=changed, size=self.size + _size(prompt))
 
     def body(self, target: Target, most: int | None) -> bytes:
         request = self.request
@@ -133,11 +130,10 @@ class ChatAsk:
         changed = msgspec.structs.replace(self.request, messages=messages)
         if self.variables is not UNSET:
             changed = msgspec.structs.replace(changed, prompt_variables=_masked(self.variables, mask))
-        return replace(self, request=changed)
+        return msgspec.structs.replace(self, request=changed)
 
 
-@dataclass(frozen=True)
-class OpenAIAsk:
+class OpenAIAsk(msgspec.Struct, frozen=True):
     """A call of OpenAI's routes, whose bytes are passed on."""
 
     raw: bytes
@@ -179,7 +175,8 @@ class OpenAIAsk:
             fields.setdefault("temperature", defaults.temperature)
         messages = msgspec.Raw(msgspec.json.encode(fields["messages"]))
         changed = msgspec.structs.replace(request, messages=messages)
-        return replace(self, raw=msgspec.json.encode(fields), request=changed, default_most=defaults.max_tokens)
+        raw = msgspec.json.encode(fields)
+        return msgspec.structs.replace(self, raw=raw, request=changed, default_most=defaults.max_tokens)
 
     def body(self, target: Target, most: int | None) -> bytes:
         name = "max_completion_tokens" if _counts_reasoning(target) else "max_tokens"
@@ -201,7 +198,7 @@ class OpenAIAsk:
         request = self.request
         if chat.VARIABLES in fields:
             request = msgspec.structs.replace(request, prompt_variables=fields[chat.VARIABLES])
-        return replace(self, raw=msgspec.json.encode(fields), request=request)
+        return msgspec.structs.replace(self, raw=msgspec.json.encode(fields), request=request)
 
     def _prompts(self) -> int:
         """Several texts, or lists of tokens, are as many prompts; a list of numbers is one."""

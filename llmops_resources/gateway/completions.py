@@ -1,7 +1,6 @@
 """What a model server answers: OpenAI's shapes, read narrowly. Whatever does not fit is the server's fault."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -74,8 +73,7 @@ class _Envelope(msgspec.Struct):
     message: str = ""
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """Tokens to book, and whether they are our estimate for lack of the server's count."""
 
     prompt: int
@@ -124,8 +122,7 @@ def passed_on(body: bytes) -> Tokens | None:
         raise garbage("the answer is not a completion") from error
 
 
-@dataclass(frozen=True)
-class ChunkFacts:
+class ChunkFacts(NamedTuple):
     """What the gateway needs to know of a streamed chunk."""
 
     usage: Tokens | None

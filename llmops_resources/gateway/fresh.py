@@ -68,13 +68,15 @@ class Fresh(Generic[Seen]):
         """Read now; when that fails, keep what there is."""
         asked_at = time.monotonic()
         try:
-            self._snapshot = await asyncio.to_thread(self._read)
+            seen = await asyncio.to_thread(self._read)
         except Exception as error:  # noqa: BLE001  whatever the database says, the old snapshot stays
             if not self._failing:
                 logger.warning("the %s could not be read, the last ones stay in use: %r", self._what, error)
             self._failing = True
         else:
             self._refreshed_at, self._failing = asked_at, False
+            if seen != self._snapshot:  # what was found out by means of an equal one stays found out
+                self._snapshot = seen
 
     async def _poll(self) -> None:
         while True:

@@ -8,7 +8,7 @@ what it did not take is given back; a call that took more leaves the bucket in d
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from llmops_resources.errors import PlatformError, TooLarge, TooManyRequests
 
@@ -18,8 +18,7 @@ _MANY: Final = 10_000
 _ROUNDING: Final = 1e-9
 
 
-@dataclass(frozen=True)
-class Demand:
+class Demand(NamedTuple):
     """What a call asks of one limit: `amount` of `unit`, of which `per_minute` are let through for `scope`."""
 
     scope: str
@@ -39,8 +38,9 @@ class Bucket:
 
     def refill(self, now: float) -> None:
         """Bring the level to `now`; a clock that seems to go back adds nothing."""
-        self.level = min(self.capacity, self.level + max(0.0, now - self.at) * self.rate)
-        self.at = max(self.at, now)
+        if now > self.at:
+            level = self.level + (now - self.at) * self.rate
+            self.level, self.at = min(self.capacity, level), now
 
     def resize(self, capacity: float, rate: float) -> None:
         """Change the limit; nobody gets more at once by raising it, and nobody keeps more than a lower one allows."""
@@ -66,11 +66,13 @@ class Limiter:
         Raises TooManyRequests with the longest wait, TooLarge for a call that could never be let through.
         """
         buckets = [self._bucket(demand, now, share) for demand in demands]
-        waits = [bucket.wait(demand.amount) for bucket, demand in zip(buckets, demands, strict=True)]
-        longest = max(range(len(waits)), key=waits.__getitem__, default=None)
-        if longest is not None and waits[longest] > 0:
-            raise _refusal(demands[longest], waits[longest])
-        for bucket, demand in zip(buckets, demands, strict=True):
+        pairs = list(zip(buckets, demands, strict=True))
+        waits = [(bucket.wait(demand.amount), demand) for bucket, demand in pairs if bucket.level < demand.amount]
+        if waits:
+            longest, demand = max(waits, key=lambda each: each[0])
+            if longest > 0:
+                raise _refusal(demand, longest)
+        for bucket, demand in pairs:
             bucket.level -= demand.amount
 
     def settle(self, demands: Iterable[Demand], unit: str, taken: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from llmops_resources.cost.budgets import Budget
@@ -34,6 +34,7 @@ _CALLS_AHEAD: Final = 16
 _AHEAD: Final = Decimal(50)
 _SHORTEST: Final = 0.05  # seconds over which a pace is taken
 _TRIES: Final = 10
+_STOP_AFTER: Final = STOP_AFTER.total_seconds()
 _SOON: Final = 5.0
 ZERO: Final = Decimal(0)
 _EXACT: Final = Decimal("1e-12")  # what the ledger keeps of an amount
@@ -67,7 +68,7 @@ class Account:
     @property
     def free(self) -> Decimal:
         """What may be set aside now; nothing when the lease has not been confirmed for too long."""
-        if time.monotonic() - self.renewed_at > STOP_AFTER.total_seconds():
+        if time.monotonic() - self.renewed_at > _STOP_AFTER:
             return ZERO
         return self.granted - self.spent - self.reserved - self.promised
 
@@ -101,8 +102,7 @@ class Account:
             self.promised = ZERO
 
 
-@dataclass(frozen=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Money set aside for one call, in every budget that holds for it."""
 
     accounts: tuple[Account, ...]
@@ -125,7 +125,7 @@ class Purse:
         Raises TooManyRequests when one of them has no such amount left, Unavailable when that cannot be asked.
         """
         now = now or utc_now()
-        accounts = tuple(self._account(budget, now) for budget in budgets)
+        accounts = tuple([self._account(budget, now) for budget in budgets])
         short: list[Account] = []
         for trial in range(_TRIES):
             short = [account for account in accounts if account.free < amount]

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from uuid import UUID
 
@@ -60,6 +61,11 @@ class Target:
         if self.external:
             return self.external.config.api_base + path.removeprefix("/v1")
         return f"{self.base_url}{path}"
+
+    @cached_property
+    def serves(self) -> bool:
+        """Whether it can answer now."""
+        return self.refusal is None
 
     @property
     def refusal(self) -> PlatformError | None:

@@ -1,7 +1,7 @@
 """Rules: an immutable snapshot of everything a call is judged by, kept fresh in memory as the routes are."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from uuid import UUID
@@ -33,6 +33,8 @@ class Rules:
     budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=lambda: MappingProxyType({}))
     processes: int = 1
     prompts: Mapping[str, RoutePrompt] = field(default_factory=lambda: MappingProxyType({}))
+    #: Found once for each key: scope, unit, and how many a minute.
+    _limits: dict[UUID, tuple[tuple[str, str, int], ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def bearer(self, token: str) -> Bearer:
         """The key behind a token. Raises NotAuthenticated, in the same words whatever is wrong with it."""
@@ -55,19 +57,23 @@ class Rules:
         """What a call that may take so many tokens asks of the limits of its key and of its team."""
         if key is None:
             return []
-        team = self.teams.get(key.team, TeamLimits(team=key.team))
-        wanted = (
-            (f"key {key.id}", "requests", key.requests_per_minute, 1),
-            (f"key {key.id}", "tokens", key.tokens_per_minute, tokens),
-            (f"team {key.team}", "requests", team.requests_per_minute, 1),
-            (f"team {key.team}", "tokens", team.tokens_per_minute, tokens),
-        )
-        return [Demand(scope, unit, most, amount) for scope, unit, most, amount in wanted if most is not None]
+        found = self._limits.get(key.id)
+        if found is None:
+            found = self._limits[key.id] = tuple(self._limits_of(key))
+        return [Demand(scope, unit, most, tokens if unit == "tokens" else 1) for scope, unit, most in found]
 
-    def budgets_of(self, key: Bearer | None) -> list[Budget]:
+    def budgets_of(self, key: Bearer | None) -> tuple[Budget, ...]:
         """The budgets that pay for a call: those of its team, and those of the key itself."""
         mine = self.budgets.get(key.team, ()) if key else ()
-        return [budget for budget in mine if key and budget.key_id in {None, key.id}]
+        return tuple([budget for budget in mine if key and budget.key_id in {None, key.id}]) if mine else ()
+
+    def _limits_of(self, key: Bearer) -> Iterator[tuple[str, str, int]]:
+        team = self.teams.get(key.team)
+        for scope, limits in ((f"key {key.id}", key), (f"team {key.team}", team)):
+            for unit in ("requests", "tokens"):
+                most = getattr(limits, f"{unit}_per_minute", None)
+                if most is not None:
+                    yield scope, unit, most
 
     def holds(self, key: Bearer | None) -> bool:
         """Whether a call that began with this key may go on."""

@@ -6,7 +6,9 @@ The writer holds flock(2) on its open segment. A segment that can be locked is t
 process wrote it, and is safe to move to the database and delete.
 """
 
+import asyncio
 import fcntl
+import logging
 import os
 import threading
 import zlib
@@ -18,6 +20,8 @@ import msgspec
 
 from llmops_resources.errors import Unavailable
 from llmops_resources.gateway.usage import UsageRecord
+
+logger = logging.getLogger(__name__)
 
 SUFFIX = ".usage"
 _DECODER = msgspec.json.Decoder(UsageRecord)
@@ -69,19 +73,22 @@ class Spool:
 
         Raises Unavailable when the disk does not take it.
         """
-        line = frame(record)
+        self.write(frame(record))
+
+    def write(self, lines: bytes) -> None:
+        """Write framed records. Raises as `append`; then some of the records, but never a part of one, may be there."""
         with self._lock:
             try:
                 if self._file < 0:
                     self._file = self._open()
-                written = os.write(self._file, line)
+                written = os.write(self._file, lines)
             except OSError as error:
                 self._close()
                 raise _unwritable(error) from error
             self._written += written
-            if written != len(line):
+            if written != len(lines):
                 self._close()  # the torn line stays the last one of its segment
-                raise _unwritable(OSError("the disk took only a part of the record"))
+                raise _unwritable(OSError("the disk took only a part of it"))
 
     @property
     def written(self) -> int:
@@ -108,6 +115,43 @@ class Spool:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._written = -1, 0
+
+
+class GroupCommit:
+    """Records of calls that end at the same time, written at once; of one event loop.
+
+    A call to the system for each would take as long as the rest of what a gateway does for a call (DeWitt et al.,
+    "Implementation techniques for main memory database systems", 1984).
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+
+    async def append(self, record: UsageRecord) -> None:
+        """As `Spool.append`. Who is cancelled meanwhile must take the record for written."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((frame(record), done))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._write)
+        await done
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        failure: Unavailable | None = None
+        try:
+            self._spool.write(b"".join([line for line, _ in waiting]))
+        except Unavailable as error:
+            failure = error
+        for _, done in waiting:
+            if done.done():  # cancelled
+                if failure is not None:
+                    logger.error("a call that was cut off could not be booked: %s", failure.message)
+            elif failure is None:
+                done.set_result(None)
+            else:
+                done.set_exception(Unavailable(failure.message, remedy=failure.remedy))
 
 
 def idle_segments(folder: Path) -> Iterator[tuple[Path, int]]:

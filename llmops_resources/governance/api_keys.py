@@ -9,6 +9,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -72,7 +73,7 @@ class Bearer:
     requests_per_minute: int | None
     tokens_per_minute: int | None
 
-    @property
+    @cached_property
     def actor(self) -> Actor:
         return Actor(id=f"key:{self.id}", key_id=self.id)
 

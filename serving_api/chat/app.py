@@ -5,7 +5,6 @@ import itertools
 import logging
 import os
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
@@ -26,14 +26,14 @@ from llmops_resources.gateway.masking import Masker
 from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
 from llmops_resources.gateway.rules import Rules, RuleTable
 from llmops_resources.governance.api_keys import Bearer
-from llmops_resources.governance.permissions import Permission
+from llmops_resources.governance.permissions import Permission, may
 from llmops_resources.inference import Inference, Inside, Outside, Patience, open_inference
 from llmops_resources.platform import Platform
 from llmops_resources.settings import Settings
 from serving_api.chat import metrics
 from serving_api.chat.attempts import Attempts
 from serving_api.chat.bookkeeping import GATEWAY, Bookkeeping
-from serving_api.chat.callers import Caller, caller_of
+from serving_api.chat.callers import Caller, Callers
 from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.passage import Passage, Passenger
 from serving_api.chat.relay import Relay
@@ -43,6 +43,8 @@ from serving_api.identity import demanded, denied
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
 _LONGEST_KEPT: Final = 200  # characters
+_ENVELOPED: Final = Enveloped()
+_OPENAI: Final = OpenAI()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 logger = logging.getLogger(__name__)
@@ -58,8 +60,7 @@ class Rule:
     handler: Callable[["ChatGateway", "Request"], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A permitted request: the exchange, who asks, and the name in the path, if any."""
 
     exchange: Exchange
@@ -78,6 +79,7 @@ class ChatGateway:
         self._books = Bookkeeping(platform)
         self._routes = RouteTable(self._read_routes, conninfo(platform))
         self._rules = RuleTable(self._read_rules, conninfo(platform))
+        self._callers = Callers(platform.settings)
         self._masker = Masker(lambda: personal.finder(platform.check_options()))
         self._relay = Relay(Attempts(self._door), self._still_valid)
         self._passage = Passage(self._books, self._relay, self._masker)
@@ -118,8 +120,7 @@ class ChatGateway:
             return
         number = UUID(int=self._prefix | next(self._numbers))
         exchange = Exchange(scope, receive, send, _request_id(scope, number))
-        surface: Surface = Enveloped() if exchange.path.startswith(SERVE) else OpenAI()
-        started = time.perf_counter()
+        surface: Surface = _ENVELOPED if exchange.path.startswith(SERVE) else _OPENAI
         try:
             await self._dispatch(exchange, number, surface)
         except ClientGone:
@@ -134,10 +135,6 @@ class ChatGateway:
             _status, body = surface.failure(UpstreamFailed("an unexpected error happened; the log has the details"))
             await exchange.answer(500, body)
         metrics.count_request(exchange.route or metrics.UNKNOWN, surface.name, exchange.status or 500)
-        logger.debug(
-            "%s %s", exchange.method, exchange.path,
-            extra={"request_id": exchange.request_id, "status": exchange.status, "s": time.perf_counter() - started},
-        )  # fmt: skip
 
     async def _dispatch(self, exchange: Exchange, number: UUID, surface: Surface) -> None:
         fitting = _fitting(exchange.path) if len(exchange.path) < _LONGEST_KEPT else _fits(exchange.path)
@@ -145,8 +142,9 @@ class ChatGateway:
             raise NotFound("there is nothing at this path", remedy="See /openapi.json for what there is.")
         for rule, name in fitting:
             if rule.method == exchange.method:
-                caller = caller_of(self._platform.settings, self._rules.snapshot, exchange.headers)
-                await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
+                caller = self._callers.of(self._rules.snapshot, exchange)
+                if not may(caller.actor, rule.permission):
+                    await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
                 return await rule.handler(self, Request(exchange, number, caller, name, surface))
         allowed = ", ".join(sorted({rule.method for rule, _ in fitting}))
         error = InvalidInput(f"{exchange.method[:20]} is not possible here", remedy=f"Use {allowed}.")
@@ -196,7 +194,7 @@ class ChatGateway:
     async def models(self, request: Request) -> None:
         """`GET /openai/v1/models`: the routes that can answer."""
         targets = self._routes.snapshot.targets.values()
-        serving = [_model(each) for each in targets if each.refusal is None and request.caller.opens(each.route)]
+        serving = [_model(each) for each in targets if each.serves and request.caller.opens(each.route)]
         await request.exchange.answer(200, orjson.dumps({"object": "list", "data": serving}))
 
     async def model(self, request: Request) -> None:
@@ -231,11 +229,13 @@ class ChatGateway:
         target = await self._target(request, route)
         fallback = self._rules.snapshot.policy(target.route).fallback_route
         stand_in = self._routes.snapshot.targets.get(fallback) if fallback else None
-        if stand_in and (stand_in.refusal is not None or not request.caller.opens(stand_in.route)):
+        if stand_in and not (stand_in.serves and request.caller.opens(stand_in.route)):
             stand_in = None
-        if (refusal := target.refusal) and (stand_in is None or not isinstance(refusal, Unavailable)):
-            raise refusal
-        return [each for each in (target, stand_in) if each is not None and each.refusal is None]
+        if not target.serves and (refusal := target.refusal):
+            if stand_in is None or not isinstance(refusal, Unavailable):
+                raise refusal
+            return [stand_in]
+        return [target, stand_in] if stand_in else [target]
 
     def _door(self, target: Target) -> Inference:
         door = self._inside if target.external is None else self._outside

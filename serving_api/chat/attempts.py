@@ -7,10 +7,11 @@ and 529 of some providers). Anything else may have been worked on and is not ask
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from llmops_resources.errors import PlatformError, TooManyRequests, Unavailable, UpstreamFailed, UpstreamTimeout
 from llmops_resources.gateway.breaker import Breaker
@@ -26,6 +27,24 @@ _NOT_READY: Final = frozenset({503, 529})
 _FAULTS: Final = (Unavailable, UpstreamFailed, UpstreamTimeout)
 
 
+class Answering(msgspec.Struct, frozen=True):
+    """The call that is answered with 200, and its answer, not read yet. End it, once."""
+
+    call: Call
+    answer: Answer
+    breaker: Breaker
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Free the server; what went wrong while it answered counts for its breaker too."""
+        self.answer.close()
+        if error is None:
+            self.breaker.succeeded()
+        elif isinstance(error, UpstreamFailed | UpstreamTimeout):
+            self.breaker.failed(time.monotonic())
+        else:
+            self.breaker.released()
+
+
 class Attempts:
     """The breakers of every model server, and the ways to them."""
 
@@ -36,66 +55,58 @@ class Attempts:
     def breaker(self, target: Target) -> Breaker:
         """The breaker of the server behind a target."""
         key = target.endpoint_id, target.url("")
-        if key not in self._breakers and len(self._breakers) >= _MANY:  # servers come and go with their addresses
-            self._breakers = {each: found for each, found in self._breakers.items() if found != Breaker()}
-        return self._breakers.setdefault(key, Breaker())
+        found = self._breakers.get(key)
+        if found is None:
+            if len(self._breakers) >= _MANY:  # servers come and go with their addresses
+                self._breakers = {each: found for each, found in self._breakers.items() if found != Breaker()}
+            found = self._breakers[key] = Breaker()
+        return found
 
-    @asynccontextmanager
-    async def open(self, calls: Sequence[Call]) -> AsyncIterator[tuple[Call, Answer]]:
-        """The first of the calls that is answered with 200, and its answer, not read yet.
+    async def first(self, calls: Sequence[Call]) -> Answering:
+        """The first of the calls that is answered with 200. Raises what the first of them came to when none is."""
+        refused: PlatformError | None = None
+        for call in calls:
+            try:
+                return await self._ask(call)
+            except (*_FAULTS, TooManyRequests) as error:
+                refused = refused or error
+        raise refused or Unavailable("there is nobody to ask", remedy="Deploy a model to the route.")
 
-        Raises what the first of them came to when none is. What goes wrong in the block counts for the server too.
-        """
-        first: PlatformError | None = None
-        async with AsyncExitStack() as stack:
-            for call in calls:
-                try:
-                    answer = await self._ask(stack, call)
-                except (*_FAULTS, TooManyRequests) as error:
-                    first = first or error
-                    continue
-                breaker = self.breaker(call.target)
-                try:
-                    yield call, answer
-                except (UpstreamFailed, UpstreamTimeout):
-                    breaker.failed(time.monotonic())
-                    raise
-                except BaseException:
-                    breaker.released()
-                    raise
-                breaker.succeeded()
-                return
-        raise first or Unavailable("there is nobody to ask", remedy="Deploy a model to the route.")
-
-    async def _ask(self, stack: AsyncExitStack, call: Call) -> Answer:
+    async def _ask(self, call: Call) -> Answering:
         breaker, failure = self.breaker(call.target), None
         for trial in range(TRIES):
             if not breaker.admits(time.monotonic()):
                 raise failure or _resting(call.target, breaker.wait(time.monotonic()))
-            status = 0  # nothing was answered
+            answer: Answer | None = None
             try:
-                async with AsyncExitStack() as attempt:
-                    door = self._door(call.target)
-                    answer = await attempt.enter_async_context(door.open(call.url, call.body, call.headers))
-                    if answer.status == 200:
-                        stack.push_async_exit(attempt.pop_all())
-                        return answer
-                    status = answer.status
-                    raise call.refusal(answer, await answer.body())
+                answer = await self._door(call.target).ask(call.url, call.body, call.headers)
+                if answer.status == 200:
+                    return Answering(call, answer, breaker)
+                refusal = await _refusal(call, answer)
             except _FAULTS as error:
-                if 0 < status < 500:  # it is well, and refuses: a wrong key, say, which another one mends at once
-                    breaker.released()
-                else:
-                    breaker.failed(time.monotonic())
-                again = isinstance(error, Unavailable) and status in {0, *_NOT_READY}
-                if not again or trial + 1 == TRIES:
-                    raise
-                failure = error
+                refusal = error
             except BaseException:
                 breaker.released()
                 raise
+            status = answer.status if answer else 0  # nothing was answered
+            if 0 < status < 500 or not isinstance(refusal, _FAULTS):
+                breaker.released()  # it is well, and refuses: a wrong key, say, which another one mends at once
+            else:
+                breaker.failed(time.monotonic())
+            again = isinstance(refusal, Unavailable) and status in {0, *_NOT_READY}
+            if not again or trial + 1 == TRIES:
+                raise refusal
+            failure = refusal
             await asyncio.sleep(random.uniform(*PAUSE))  # noqa: S311  nothing secret
         raise AssertionError("the last trial returns or raises")
+
+
+async def _refusal(call: Call, answer: Answer) -> PlatformError:
+    """What the server's error means, read and closed."""
+    try:
+        return call.refusal(answer, await answer.body())
+    finally:
+        answer.close()
 
 
 def _resting(target: Target, wait: float) -> Unavailable:

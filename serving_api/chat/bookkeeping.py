@@ -15,7 +15,7 @@ from llmops_resources.errors import PlatformError
 from llmops_resources.gateway import booking, processes
 from llmops_resources.gateway.drain import Drainer
 from llmops_resources.gateway.purse import Purse
-from llmops_resources.gateway.spool import Spool
+from llmops_resources.gateway.spool import GroupCommit, Spool
 from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.platform import Platform
 
@@ -29,6 +29,7 @@ class Bookkeeping:
         self._platform = platform
         self.holder = uuid4()
         self.spool = Spool(platform.settings.home / "spool")
+        self.together = GroupCommit(self.spool)
         self.purse = Purse(self._renew)
 
     @asynccontextmanager

@@ -1,8 +1,7 @@
 """One request and its answer over ASGI: the body within its bounds, the answer once, and the client's going away."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +12,10 @@ MAX_BODY_BYTES = 4 * 1024**2
 #: Seconds a client has to send its body, and to take the next piece of an answer.
 BODY_PATIENCE = 30.0
 SEND_PATIENCE = 60.0
+#: Seconds after which it is watched whether a client that waits is still there: a short call is over before.
+WATCHED_AFTER: Final = 0.1
+_JSON: Final = b"application/json"
+_NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 class ClientGone(Exception):
@@ -20,19 +23,34 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """What a handler works with. `status` is what was answered, None before that; `route` the known route it is for."""
+    """What a handler works with. `status` is what was answered, None before that; `route` the known route it is for.
+
+    `sent` are the request's headers by lower-case name; of a repeated one the first counts.
+    """
+
+    __slots__ = ("_receive", "_scope", "_send", "extra", "method", "path", "request_id", "route", "sent", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.is_encoded = b"%" in (scope.get("raw_path") or b"")
-        self.headers = header_map(scope["headers"])
+        self.sent: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.request_id = request_id
         self.status: int | None = None
         self.route: str | None = None
         self.extra: list[tuple[bytes, bytes]] = []
+        self._scope = scope
         self._receive = receive
         self._send = send
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the path was sent with percent-encoding."""
+        return b"%" in (self._scope.get("raw_path") or b"")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`sent`, decoded."""
+        return header_map(self._scope["headers"])
 
     def answered_by(self, route: str) -> None:
         """Name the route that answers in a header; to be called before the answer."""
@@ -45,21 +63,25 @@ class Exchange:
         Raises UnsupportedFormat unless it is declared as JSON, TooLarge past MAX_BODY_BYTES, InvalidInput when it
         does not arrive in BODY_PATIENCE seconds, ClientGone.
         """
-        media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json":
-            raise UnsupportedFormat(
-                f"the body is declared as {media[:60] or 'nothing'!r}", remedy="Send Content-Type: application/json."
-            )
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > MAX_BODY_BYTES:
+        declared = self.sent.get(b"content-type", b"")
+        media = declared if declared == _JSON else declared.partition(b";")[0].strip().lower()
+        if media != _JSON:
+            shown = media[:60].decode("latin-1") or "nothing"
+            raise UnsupportedFormat(f"the body is declared as {shown!r}", remedy="Send Content-Type: application/json.")
+        length = self.sent.get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
+        late = Cutoff(BODY_PATIENCE)
         try:
-            async with asyncio.timeout(BODY_PATIENCE):
-                return await self._read()
-        except TimeoutError:
-            raise InvalidInput(
-                f"the body did not arrive within {BODY_PATIENCE:.0f} s", remedy="Send the request again."
-            ) from None
+            return await self._read()
+        except asyncio.CancelledError:
+            if late.caused():
+                raise InvalidInput(
+                    f"the body did not arrive within {BODY_PATIENCE:.0f} s", remedy="Send the request again."
+                ) from None
+            raise
+        finally:
+            late.stop()
 
     async def _read(self) -> bytes:
         parts, size = [], 0
@@ -73,12 +95,12 @@ class Exchange:
             if size > MAX_BODY_BYTES:
                 raise _too_large()
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return part if len(parts) == 1 else b"".join(parts)
 
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """A whole JSON answer."""
         length = (b"content-length", b"%d" % len(body))
-        await self._start(status, b"application/json", [length, *(headers or [])])
+        await self._start(status, _JSON, [length, *headers] if headers else [length])
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def stream(self, piece: bytes, *, last: bool = False) -> None:
@@ -91,37 +113,67 @@ class Exchange:
         except (TimeoutError, OSError):
             raise ClientGone from None
 
-    @asynccontextmanager
-    async def while_client_listens(self) -> AsyncIterator[None]:
-        """Run the block, but cut it off when the client disconnects, which then raises ClientGone.
+    def watch(self) -> "Watch":
+        """Cancel the task that runs now when the client goes away.
 
         To be used after the body was read: what the client still says is only that it leaves.
         """
-        worker = asyncio.current_task()
-        assert worker is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
-        gone = False
-
-        async def watch() -> None:
-            nonlocal gone
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            gone = True
-            worker.cancel()
-
-        watcher = asyncio.create_task(watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if gone and worker.uncancel() == 0:
-                raise ClientGone from None
-            raise
-        finally:
-            watcher.cancel()
+        return Watch(self._receive)
 
     async def _start(self, status: int, media: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        own = [(b"content-type", media), (b"x-request-id", self.request_id.encode()), (b"cache-control", b"no-store")]
-        await self._send({"type": "http.response.start", "status": status, "headers": [*own, *self.extra, *headers]})
+        own = [(b"content-type", media), (b"x-request-id", self.request_id.encode()), _NO_STORE, *self.extra, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": own})
+
+
+class Cutoff:
+    """Cancels the task that makes it after so many seconds. Stop it. It is `asyncio.timeout` at a third of the work."""
+
+    __slots__ = ("_timer", "_worker", "gone")
+
+    def __init__(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        worker = asyncio.current_task(loop)
+        assert worker is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
+        self._worker = worker
+        self._timer = loop.call_later(seconds, self._due)
+        self.gone = False
+
+    def stop(self) -> None:
+        """The task goes on."""
+        self._timer.cancel()
+
+    def caused(self) -> bool:
+        """Whether the cancellation that has just arrived is this one's, which is thereby answered."""
+        return self.gone and self._worker.uncancel() == 0
+
+    def _due(self) -> None:
+        self.gone = True
+        self._worker.cancel()
+
+
+class Watch(Cutoff):
+    """Cancels the task that makes it when the client is found gone, for which it looks from WATCHED_AFTER on."""
+
+    __slots__ = ("_receive", "_task")
+
+    def __init__(self, receive: Receive) -> None:
+        super().__init__(WATCHED_AFTER)
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        super().stop()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _due(self) -> None:
+        self._task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        super()._due()
 
 
 def _too_large() -> TooLarge:

@@ -1,13 +1,13 @@
 """How a call passes: size, limits, remembered answers, budget, then out to the model and back, and settled."""
 
-import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET
 
 from llmops_resources.cost.budgets import Budget, check_priced
@@ -32,8 +32,7 @@ from serving_api.chat.relay import Relay
 from serving_api.chat.surfaces import Surface
 
 
-@dataclass(frozen=True)
-class Passenger:
+class Passenger(msgspec.Struct, frozen=True):
     """A permitted request: who asks, what, and who can answer it, the route's own target first."""
 
     id: UUID
@@ -62,8 +61,8 @@ class Passage:
             values = {} if ask.variables is UNSET else ask.variables
             ask = ask.prompted(choice.prompt.render(values, policy.max_tokens))
         budgets = rules.budgets_of(who.caller.key)
-        most = policy.max_tokens or (USUAL_MOST if budgets else None)
-        calls = [_call(who, ask, target, rules, most, choice) for target in who.targets]
+        most, now = policy.max_tokens or (USUAL_MOST if budgets else None), utc_now()
+        calls = [_call(who, ask, target, rules, most, choice, now) for target in who.targets]
         may_remember = policy.cache_seconds and not ask.streamed and not (choice and choice.experiment_id)
         remembered = _cache_key(who, calls[0], policy) if may_remember else None
         if remembered and (body := self._cache.find(remembered, time.monotonic())) is not None:
@@ -71,38 +70,37 @@ class Passage:
             who.exchange.extra.append((b"x-llmops-cache", b"hit"))
             who.exchange.answered_by(calls[0].target.route)
             return await who.exchange.answer(200, body)
-        async with self._admitted(who, ask, calls, rules, budgets) as meter:
-            masker = self._masker if policy.mask_output else None
-            body = await self._relay.carry(who.exchange, calls, meter, masker, policy.timeout_seconds)
+        meter = Meter(self._books, who.exchange, calls[0], now)
+        body = await self._paid(who, ask, calls, meter, rules, budgets)
         if remembered and body is not None and policy.cache_seconds and meter.call is calls[0]:
             self._cache.keep(remembered, body, time.monotonic(), policy.cache_seconds)
         return None
+
+    async def _paid(
+        self, who: Passenger, ask: Ask, calls: Sequence[Call], meter: Meter, rules: Rules, budgets: Sequence[Budget]
+    ) -> bytes | None:
+        """Answer it while the upper bound of the call is held in its limits and budgets, then settle."""
+        policy = rules.policy(calls[0].target.route)
+        bounds = ask.bounds(ask.max_tokens or policy.max_tokens or USUAL_MOST)
+        demands = rules.limits(who.caller.key, bounds.expected_prompt + bounds.completion)
+        money = _most_money(calls, budgets, bounds) if budgets else None
+        self._limiter.admit(demands, time.monotonic(), rules.processes)
+        reservation: Reservation | None = None
+        try:
+            if money is not None:
+                reservation = await self._books.purse.reserve(budgets, money, meter.at)
+            masker = self._masker if policy.mask_output else None
+            return await self._relay.carry(who.exchange, calls, meter, masker, policy.timeout_seconds)
+        finally:
+            self._limiter.settle(demands, "tokens", meter.tokens.prompt + meter.tokens.completion)
+            if reservation is not None:
+                self._books.purse.settle(reservation, meter.cost)
 
     async def _masked(self, ask: Ask) -> Ask:
         try:
             return cast("Ask", await self._masker.run(ask.masked))
         except RecursionError as error:
             raise InvalidInput("the body is nested too deeply", remedy="Send plain messages.") from error
-
-    @contextlib.asynccontextmanager
-    async def _admitted(
-        self, who: Passenger, ask: Ask, calls: Sequence[Call], rules: Rules, budgets: Sequence[Budget]
-    ) -> AsyncIterator[Meter]:
-        """Hold the upper bound of the call in its limits and budgets while the block runs, then settle."""
-        bounds = ask.bounds(ask.max_tokens or rules.policy(calls[0].target.route).max_tokens or USUAL_MOST)
-        demands = rules.limits(who.caller.key, bounds.expected_prompt + bounds.completion)
-        money = _most_money(calls, budgets, bounds) if budgets else None
-        self._limiter.admit(demands, time.monotonic(), rules.processes)
-        meter = Meter(self._books.spool, who.exchange, calls[0], self._books.holder)
-        reservation: Reservation | None = None
-        try:
-            if money is not None:
-                reservation = await self._books.purse.reserve(budgets, money)
-            yield meter
-        finally:
-            self._limiter.settle(demands, "tokens", meter.tokens.prompt + meter.tokens.completion)
-            if reservation is not None:
-                self._books.purse.settle(reservation, meter.cost)
 
 
 def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
@@ -112,17 +110,19 @@ def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
     if choice is None and ask.variables is not UNSET:
         problem = field_problem(VARIABLES, f"{route} has no prompt to fill in", "Leave it out, or bind a prompt.")
         raise ValidationFailed("the call has values for a prompt", details=[problem])
-    told = [(b"x-llmops-exchange", who.id)]
+    told = who.exchange.extra
+    told.append((b"x-llmops-exchange", str(who.id).encode()))
     if choice:
-        told.append((b"x-llmops-prompt", choice.prompt.id))
+        told.append((b"x-llmops-prompt", str(choice.prompt.id).encode()))
     if choice and choice.experiment_id:
-        told.append((b"x-llmops-experiment", choice.experiment_id))
-    who.exchange.extra += [(name, str(value).encode()) for name, value in told]
+        told.append((b"x-llmops-experiment", str(choice.experiment_id).encode()))
     return choice
 
 
-def _call(who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None, choice: Choice | None) -> Call:
-    price = rules.prices.at(*priced_as(target), utc_now())
+def _call(
+    who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None, choice: Choice | None, now: datetime
+) -> Call:
+    price = rules.prices.at(*priced_as(target), now)
     body = ask.body(target, most)
     return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price, choice)
 

@@ -40,27 +40,57 @@ class Relay:
         as nothing was answered; an error after that becomes the stream's last event. Raises ClientGone when the client
         left; the model server is freed at once, and the call is booked.
         """
-        with metrics.OPEN_CALLS.track_inprogress():
-            try:
-                async with _in_time(seconds), exchange.while_client_listens(), self._attempts.open(calls) as found:
-                    meter.call, upstream = found
-                    exchange.answered_by(meter.call.target.route)
-                    if not meter.call.streamed:
-                        return await self._whole(exchange, meter.call, meter, upstream, masker)
-                    await self._stream(exchange, meter.call, meter, upstream, masker)
-            except PlatformError as error:
-                self._book_anyway(meter, Outcome.FAILED)
-                logger.warning(
-                    "call to a model server failed",
-                    extra={"request_id": exchange.request_id, "route": meter.call.target.route, "reason": str(error)},
-                )
-                if exchange.status is None:
-                    raise
-                _status, body = meter.call.surface.failure(error)
-                await exchange.stream(sse.event(body), last=True)
-            except (ClientGone, asyncio.CancelledError):
-                self._book_anyway(meter, Outcome.CANCELLED)
+        metrics.OPEN_CALLS.begin()
+        try:
+            return await self._while_client_listens(exchange, calls, meter, masker, seconds)
+        except PlatformError as error:
+            self._book_anyway(meter, Outcome.FAILED)
+            logger.warning(
+                "call to a model server failed",
+                extra={"request_id": exchange.request_id, "route": meter.call.target.route, "reason": str(error)},
+            )
+            if exchange.status is None:
                 raise
+            _status, body = meter.call.surface.failure(error)
+            await exchange.stream(sse.event(body), last=True)
+        except (ClientGone, asyncio.CancelledError):
+            self._book_anyway(meter, Outcome.CANCELLED)
+            raise
+        finally:
+            metrics.OPEN_CALLS.end()
+        return None
+
+    async def _while_client_listens(
+        self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None, seconds: float | None
+    ) -> bytes | None:
+        watch = exchange.watch()
+        try:
+            if seconds is None:
+                return await self._answered(exchange, calls, meter, masker)
+            async with _in_time(seconds):
+                return await self._answered(exchange, calls, meter, masker)
+        except asyncio.CancelledError:
+            if watch.caused():
+                raise ClientGone from None
+            raise
+        finally:
+            watch.stop()
+
+    async def _answered(
+        self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None
+    ) -> bytes | None:
+        answering = await self._attempts.first(calls)
+        meter.call, failure = answering.call, None
+        try:
+            exchange.answered_by(meter.call.target.route)
+            if not meter.call.streamed:
+                return await self._whole(exchange, meter.call, meter, answering.answer, masker)
+            await self._stream(exchange, meter.call, meter, answering.answer, masker)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            answering.end(failure)
         return None
 
     async def _whole(
@@ -72,7 +102,7 @@ class Relay:
         body = read.body
         if masker:
             body = call.surface.success(await masker.answer(received), call.target.route).body
-        meter.book(Outcome.SUCCEEDED)
+        await meter.book()
         await exchange.answer(200, body)
         return body
 
@@ -105,20 +135,20 @@ class Relay:
                     break
         if not finished:
             raise completions.garbage("the stream ended in the middle of the answer")
-        meter.book(Outcome.SUCCEEDED)
+        await meter.book()
         rest = await mask.rest() if mask else None
         await exchange.stream((sse.event(rest) if rest else b"") + sse.event(sse.DONE), last=True)
 
     def _book_anyway(self, meter: Meter, outcome: Outcome) -> None:
         """Book a call that went wrong; a full disk must not hide why it did."""
         try:
-            meter.book(outcome)
+            meter.book_now(outcome)
         except PlatformError as error:
             logger.error("a failed call could not be booked: %s", error.message)  # noqa: TRY400
 
 
 @asynccontextmanager
-async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+async def _in_time(seconds: float) -> AsyncIterator[None]:
     """Bound the block by the route's own patience."""
     try:
         async with asyncio.timeout(seconds):

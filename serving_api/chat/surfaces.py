@@ -1,7 +1,6 @@
 """The two faces of the same gateway: the platform's envelope, and OpenAI's bodies for OpenAI's clients."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -11,8 +10,7 @@ from llmops_resources.gateway.completions import ChunkFacts, Tokens
 from serving_api.failures import envelope_bytes, status_of
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """An answer ready for the client, its usage, and how many pieces of text it has (for want of a usage)."""
 
     body: bytes

@@ -32,7 +32,9 @@ except ValueError:
 
 def test_neither_a_path_nor_what_a_model_server_says_writes_lines_of_its_own() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, HOSTILE], capture_output=True, text=True, check=True)
-    request, warning, error = (json.loads(line) for line in done.stderr.split("\n") if line)
+    lines = [json.loads(line) for line in done.stderr.split("\n") if line]
+    request = next(line for line in lines if line["event"] == "request")
+    warning, error = (line for line in lines if line is not request)
 
     assert (request["path"], request["status"], request["method"]) == (f"/{HOSTILE}", 404, "OTHER")
     assert request["request_id"].replace("-", "").isalnum()

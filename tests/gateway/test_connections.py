@@ -289,7 +289,7 @@ def test_an_address_where_nobody_listens_and_one_that_is_none() -> None:
 
 def test_an_address_is_spelled_for_the_wire() -> None:
     place = place_of("https://[::1]:8443/a b?c=ü")
-    assert (place.host, place.port, place.tls) == ("::1", 8443, True)
+    assert place.server == ("::1", 8443, True)
     assert (place.named, place.target) == ("[::1]:8443", "/a%20b?c=%C3%BC")
     assert place_of("http://model-a.llm-ops-dev.svc/v1").named == "model-a.llm-ops-dev.svc"
 

@@ -8,7 +8,6 @@ figures themselves move. Load: `--connections` in a closed loop, so a slower gat
 
 import argparse
 import asyncio
-import gc
 import json
 import multiprocessing
 import os
@@ -40,6 +39,7 @@ from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
 from serving_api import logs
 from serving_api.app import create_app
+from serving_api.server import spare_the_collector
 from tests import factories
 from tests.gateway.conftest import deployed
 
@@ -80,7 +80,7 @@ def serve_model(told: Connection) -> None:
         told.send(runner.addresses[0][1])
         await asyncio.Event().wait()
 
-    _pin(1)
+    pin(1)
     uvloop.run(main())
 
 
@@ -110,7 +110,7 @@ def serve_pass_through(told: Connection, upstream: str) -> None:
         doors.append(open_inference())  # it belongs to the loop that runs here
         await _serve(app, told)
 
-    _pin(0)
+    pin(0)
     uvloop.run(main())
 
 
@@ -120,10 +120,10 @@ def serve_gateway(told: Connection, settings: Settings) -> None:
     async def main() -> None:
         with open_platform(settings, application="bench") as platform:
             app = create_app(platform)
-            gc.freeze()  # as the API does
+            spare_the_collector()  # as the API does
             await _serve(app, told)
 
-    _pin(0)
+    pin(0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the request log is written, and read by nobody
     logs.configure(settings.log_level)
     uvloop.run(main())
@@ -216,7 +216,7 @@ def main() -> None:
         try:
             key = {"authorization": f"Bearer {secret}"}
             with running(serve_pass_through, upstream) as bare, running(serve_gateway, settings) as ours:
-                _pin(1)
+                pin(1)
                 contestants = {"pass-through": (bare, {}), "gateway, no key": (ours, {}), "gateway, key": (ours, key)}
                 rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
                 for server, headers in contestants.values():
@@ -249,7 +249,8 @@ def _tell(rounds: dict[str, list[Figures]]) -> None:
         raise SystemExit(1)
 
 
-def _pin(core: int) -> None:
+def pin(core: int) -> None:
+    """Keep this process on one core."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0) or {0})
         os.sched_setaffinity(0, {cores[min(core, len(cores) - 1)]})

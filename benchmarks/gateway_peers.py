@@ -204,8 +204,10 @@ def _body(contestant: Contestant) -> bytes:
     return BODY if contestant.path in {CHAT, ROUTED} else json.dumps({**json.loads(BODY), "model": "support"}).encode()
 
 
-def measure(contestant: Contestant, folder: Path, seconds: float, *, told_why: bool = False) -> Figures:
-    """One round of wrk. Raises RuntimeError when any call was answered otherwise than with 200.
+def measure(
+    contestant: Contestant, folder: Path, seconds: float, *, told_why: bool = False, body: bytes | None = None
+) -> Figures:
+    """One round of wrk with a body, or the usual one. Raises RuntimeError when a call was not answered with 200.
 
     With `told_why` the error has those answers, for which wrk reads every answer in Lua and is slower.
     """
@@ -215,7 +217,7 @@ def measure(contestant: Contestant, folder: Path, seconds: float, *, told_why: b
         lines.append('function response(s, h, b) if s ~= 200 then print("Non-2xx", s, b) end end')
     script = folder / "call.lua"
     script.write_text(
-        "\n".join(['wrk.method = "POST"', f"wrk.body = {json.dumps(_body(contestant).decode())}", *lines])
+        "\n".join(['wrk.method = "POST"', f"wrk.body = {json.dumps((body or _body(contestant)).decode())}", *lines])
     )
     family = _family(contestant.process)
     before = sum(sum(each.cpu_times()[:2]) for each in family)

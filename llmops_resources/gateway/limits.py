@@ -18,6 +18,14 @@ _MANY: Final = 10_000
 _ROUNDING: Final = 1e-9
 
 
+class Limit(NamedTuple):
+    """So many of a unit, `requests` or `tokens`, are let through a minute for a scope."""
+
+    scope: str
+    unit: str
+    per_minute: int
+
+
 class Demand(NamedTuple):
     """What a call asks of one limit: `amount` of `unit`, of which `per_minute` are let through for `scope`."""
 
@@ -25,6 +33,11 @@ class Demand(NamedTuple):
     unit: str
     per_minute: int
     amount: int
+
+
+def demands(limits: Iterable[Limit], tokens: int) -> list[Demand]:
+    """What a call that may take so many tokens asks of limits."""
+    return [Demand(scope, unit, most, tokens if unit == "tokens" else 1) for scope, unit, most in limits]
 
 
 @dataclass
@@ -91,7 +104,7 @@ class Limiter:
                 self._forget(now)
             bucket = self.buckets[key] = Bucket(capacity, rate, capacity, now)
         bucket.refill(now)
-        if (bucket.capacity, bucket.rate) != (capacity, rate):
+        if bucket.capacity != capacity or bucket.rate != rate:
             bucket.resize(capacity, rate)
         return bucket
 

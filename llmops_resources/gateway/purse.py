@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from datetime import time as clock
 from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -65,6 +66,9 @@ class Account:
     renewed_at: float = -1e9
     changed: bool = True
 
+    def __post_init__(self) -> None:
+        self.begins = datetime.combine(self.starts, clock(), UTC)
+
     @property
     def free(self) -> Decimal:
         """What may be set aside now; nothing when the lease has not been confirmed for too long."""
@@ -115,6 +119,7 @@ class Purse:
     def __init__(self, renew: Renew) -> None:
         self._renew = renew
         self._accounts: dict[tuple[UUID, date], Account] = {}
+        self._present: dict[int, Account] = {}  # of each budget the account that was asked for last
         self._lock = asyncio.Lock()
         self._rounds = 0
         self._failed = False
@@ -162,10 +167,13 @@ class Purse:
                 await self._round(list(self._accounts.values()))
 
     def _account(self, budget: Budget, now: datetime) -> Account:
-        key = budget.id, budget.period.start(now)
-        account = self._accounts.get(key)
-        if account is None:
-            account = self._accounts[key] = Account(budget, key[1], budget.period.end(now))
+        account = self._present.get(budget.id.int)
+        if account is None or not account.begins <= now < account.ends:
+            key = budget.id, budget.period.start(now)
+            account = self._accounts.get(key)
+            if account is None:
+                account = self._accounts[key] = Account(budget, key[1], budget.period.end(now))
+            self._present[budget.id.int] = account
         account.budget = budget
         return account
 
@@ -230,6 +238,8 @@ class Purse:
         for key, account in list(self._accounts.items()):
             if now > account.ends and not account.reserved and not account.waiting and not account.changed:
                 del self._accounts[key]
+                if self._present.get(account.budget.id.int) is account:
+                    del self._present[account.budget.id.int]
 
 
 def _exhausted(account: Account, amount: Decimal, now: datetime) -> TooManyRequests:

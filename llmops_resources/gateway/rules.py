@@ -1,7 +1,7 @@
 """Rules: an immutable snapshot of everything a call is judged by, kept fresh in memory as the routes are."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from uuid import UUID
@@ -13,7 +13,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import NotAuthenticated
 from llmops_resources.gateway import policies, processes, prompting
 from llmops_resources.gateway.fresh import Fresh
-from llmops_resources.gateway.limits import Demand
+from llmops_resources.gateway.limits import Limit
 from llmops_resources.gateway.policies import NO_POLICY, RoutePolicy, TeamLimits
 from llmops_resources.gateway.prompting import RoutePrompt
 from llmops_resources.gateway.routes import Target
@@ -33,8 +33,6 @@ class Rules:
     budgets: Mapping[str, tuple[Budget, ...]] = field(default_factory=lambda: MappingProxyType({}))
     processes: int = 1
     prompts: Mapping[str, RoutePrompt] = field(default_factory=lambda: MappingProxyType({}))
-    #: Found once for each key: scope, unit, and how many a minute.
-    _limits: dict[UUID, tuple[tuple[str, str, int], ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def bearer(self, token: str) -> Bearer:
         """The key behind a token. Raises NotAuthenticated, in the same words whatever is wrong with it."""
@@ -53,27 +51,21 @@ class Rules:
         """What calls to a target are made with: what its route has, or else the endpoint's own."""
         return self.prompts.get(target.route, target.prompt)
 
-    def limits(self, key: Bearer | None, tokens: int) -> list[Demand]:
-        """What a call that may take so many tokens asks of the limits of its key and of its team."""
-        if key is None:
-            return []
-        found = self._limits.get(key.id)
-        if found is None:
-            found = self._limits[key.id] = tuple(self._limits_of(key))
-        return [Demand(scope, unit, most, tokens if unit == "tokens" else 1) for scope, unit, most in found]
+    def limits_of(self, key: Bearer | None) -> tuple[Limit, ...]:
+        """The limits of a key and of its team."""
+        team = self.teams.get(key.team) if key else None
+        named = ((f"key {key.id}", key), (f"team {key.team}", team)) if key else ()
+        return tuple(
+            Limit(scope, unit, most)
+            for scope, limits in named
+            for unit in ("requests", "tokens")
+            if (most := getattr(limits, f"{unit}_per_minute", None)) is not None
+        )
 
     def budgets_of(self, key: Bearer | None) -> tuple[Budget, ...]:
         """The budgets that pay for a call: those of its team, and those of the key itself."""
         mine = self.budgets.get(key.team, ()) if key else ()
-        return tuple([budget for budget in mine if key and budget.key_id in {None, key.id}]) if mine else ()
-
-    def _limits_of(self, key: Bearer) -> Iterator[tuple[str, str, int]]:
-        team = self.teams.get(key.team)
-        for scope, limits in ((f"key {key.id}", key), (f"team {key.team}", team)):
-            for unit in ("requests", "tokens"):
-                most = getattr(limits, f"{unit}_per_minute", None)
-                if most is not None:
-                    yield scope, unit, most
+        return tuple(budget for budget in mine if key and budget.key_id in {None, key.id})
 
     def holds(self, key: Bearer | None) -> bool:
         """Whether a call that began with this key may go on."""

@@ -5,7 +5,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,11 +38,13 @@ from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.passage import Passage, Passenger
 from serving_api.chat.relay import Relay
 from serving_api.chat.surfaces import Enveloped, OpenAI, Surface
+from serving_api.chat.terms import Terms, terms_of
 from serving_api.identity import demanded, denied
 
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
 _LONGEST_KEPT: Final = 200  # characters
+_MOST_TERMS: Final = 1000  # names of routes, of one caller
 _ENVELOPED: Final = Enveloped()
 _OPENAI: Final = OpenAI()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -153,9 +155,9 @@ class ChatGateway:
 
     async def chat(self, request: Request) -> None:
         """`POST /llm-ops/v1/serve/{route}/chat`."""
-        targets = await self._targets(request, request.name)
+        terms = await self._terms(request, request.name)
         raw = await request.exchange.json_body()
-        await self._carry(request, targets, request.surface, ChatAsk(chat.read_chat(raw), len(raw)))
+        await self._carry(request, terms, request.surface, ChatAsk(chat.read_chat(raw), len(raw)))
 
     async def health(self, request: Request) -> None:
         """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
@@ -187,9 +189,9 @@ class ChatGateway:
         """`POST /openai/v1/chat/completions` and `/openai/v1/completions`: `model` names the route."""
         raw = await request.exchange.json_body()
         asked = chat.read_openai(raw)
-        targets = await self._targets(request, asked.model)
+        terms = await self._terms(request, asked.model)
         path = request.exchange.path.removeprefix("/openai")
-        await self._carry(request, targets, OpenAI(wants_usage=asked.wants_usage), OpenAIAsk(raw, asked, path))
+        await self._carry(request, terms, OpenAI(wants_usage=asked.wants_usage), OpenAIAsk(raw, asked, path))
 
     async def models(self, request: Request) -> None:
         """`GET /openai/v1/models`: the routes that can answer."""
@@ -201,10 +203,9 @@ class ChatGateway:
         """`GET /openai/v1/models/{route}`."""
         await request.exchange.answer(200, orjson.dumps(_model(await self._serving(request, request.name))))
 
-    async def _carry(self, request: Request, targets: Sequence[Target], surface: Surface, ask: Ask) -> None:
-        request.exchange.route = targets[0].route
-        who = Passenger(request.id, request.exchange, request.caller, surface, ask, targets)
-        await self._passage.take(who, self._rules.snapshot)
+    async def _carry(self, request: Request, terms: Terms, surface: Surface, ask: Ask) -> None:
+        request.exchange.route = terms.route
+        await self._passage.take(Passenger(request.id, request.exchange, request.caller, surface, ask, terms))
 
     async def _target(self, request: Request, route: str) -> Target:
         """The target of a route, if it is the caller's; one that is not is, to them, not there."""
@@ -221,21 +222,16 @@ class ChatGateway:
             raise refusal
         return target
 
-    async def _targets(self, request: Request, route: str) -> list[Target]:
-        """Who can answer for a route now: itself, then its fallback if the caller may use that too.
-
-        Raises what keeps the route from answering when nobody can; a model that lost its approval has no stand-in.
-        """
-        target = await self._target(request, route)
-        fallback = self._rules.snapshot.policy(target.route).fallback_route
-        stand_in = self._routes.snapshot.targets.get(fallback) if fallback else None
-        if stand_in and not (stand_in.serves and request.caller.opens(stand_in.route)):
-            stand_in = None
-        if not target.serves and (refusal := target.refusal):
-            if stand_in is None or not isinstance(refusal, Unavailable):
-                raise refusal
-            return [stand_in]
-        return [target, stand_in] if stand_in else [target]
+    async def _terms(self, request: Request, route: str) -> Terms:
+        """What holds for the caller on a route. Raises as `_target` and `terms_of`."""
+        routes, rules, known = self._routes.snapshot, self._rules.snapshot, request.caller.terms
+        terms = known.get(route)
+        if terms is None or terms.routes is not routes or terms.rules is not rules:
+            if len(known) >= _MOST_TERMS:
+                known.clear()
+            target = await self._target(request, route)
+            terms = known[route] = terms_of(request.caller.key, target, routes, rules)
+        return terms
 
     def _door(self, target: Target) -> Inference:
         door = self._inside if target.external is None else self._outside

@@ -1,7 +1,7 @@
 """Who calls the gateway: a person, or an API key, which is looked up in memory."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -11,6 +11,7 @@ from llmops_resources.governance import api_keys
 from llmops_resources.governance.api_keys import Bearer
 from llmops_resources.settings import Settings
 from serving_api.chat.exchange import Exchange
+from serving_api.chat.terms import Terms
 from serving_api.identity import actor_of, bearer
 
 _MANY: Final = 10_000
@@ -18,10 +19,14 @@ _MANY: Final = 10_000
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls; without a key there is no team, and no limit but the platform's own."""
+    """Who calls; without a key there is no team, and no limit but the platform's own.
+
+    `terms` are remembered by what routes were called.
+    """
 
     actor: Actor
     key: Bearer | None = None
+    terms: dict[str, Terms] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def team(self) -> str:

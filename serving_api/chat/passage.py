@@ -16,13 +16,12 @@ from llmops_resources.gateway import asks, cache
 from llmops_resources.gateway.asks import USUAL_MOST, Ask
 from llmops_resources.gateway.cache import Cache
 from llmops_resources.gateway.chat import VARIABLES
-from llmops_resources.gateway.limits import Limiter
+from llmops_resources.gateway.limits import Limiter, demands
 from llmops_resources.gateway.masking import Masker
 from llmops_resources.gateway.policies import RoutePolicy
 from llmops_resources.gateway.prompting import Choice
 from llmops_resources.gateway.purse import Reservation
 from llmops_resources.gateway.routes import Target
-from llmops_resources.gateway.rules import Rules
 from llmops_resources.values import utc_now
 from serving_api.chat.bookkeeping import Bookkeeping
 from serving_api.chat.call import Call, Meter, priced_as
@@ -30,17 +29,18 @@ from serving_api.chat.callers import Caller
 from serving_api.chat.exchange import Exchange
 from serving_api.chat.relay import Relay
 from serving_api.chat.surfaces import Surface
+from serving_api.chat.terms import Terms
 
 
 class Passenger(msgspec.Struct, frozen=True):
-    """A permitted request: who asks, what, and who can answer it, the route's own target first."""
+    """A permitted request: who asks, what, and on what terms."""
 
     id: UUID
     exchange: Exchange
     caller: Caller
     surface: Surface
     ask: Ask
-    targets: Sequence[Target]
+    terms: Terms
 
 
 class Passage:
@@ -51,48 +51,48 @@ class Passage:
         self._limiter = Limiter()
         self._cache = Cache()
 
-    async def take(self, who: Passenger, rules: Rules) -> None:
+    async def take(self, who: Passenger) -> None:
         """Answer the request. Raises PlatformError as long as nothing was answered, and ClientGone."""
-        policy = rules.policy(who.targets[0].route)
-        asks.within(who.ask, policy)
-        ask = await self._masked(who.ask) if policy.mask_input else who.ask
-        choice = _choice(who, ask, rules)
+        terms, ask, now = who.terms, who.ask, utc_now()
+        policy = terms.policy
+        asks.within(ask, policy)
+        if policy.mask_input:
+            ask = await self._masked(ask)
+        choice = _choice(who, ask)
         if choice:
             values = {} if ask.variables is UNSET else ask.variables
             ask = ask.prompted(choice.prompt.render(values, policy.max_tokens))
-        budgets = rules.budgets_of(who.caller.key)
-        most, now = policy.max_tokens or (USUAL_MOST if budgets else None), utc_now()
-        calls = [_call(who, ask, target, rules, most, choice, now) for target in who.targets]
+        most = policy.max_tokens or (USUAL_MOST if terms.budgets else None)
+        calls = [_call(who, ask, target, most, choice, now) for target in terms.targets]
         may_remember = policy.cache_seconds and not ask.streamed and not (choice and choice.experiment_id)
         remembered = _cache_key(who, calls[0], policy) if may_remember else None
         if remembered and (body := self._cache.find(remembered, time.monotonic())) is not None:
-            self._limiter.admit(rules.limits(who.caller.key, 0), time.monotonic(), rules.processes)
+            self._limiter.admit(demands(terms.limits, 0), time.monotonic(), terms.rules.processes)
             who.exchange.extra.append((b"x-llmops-cache", b"hit"))
-            who.exchange.answered_by(calls[0].target.route)
+            who.exchange.answered_by(terms.route)
             return await who.exchange.answer(200, body)
         meter = Meter(self._books, who.exchange, calls[0], now)
-        body = await self._paid(who, ask, calls, meter, rules, budgets)
+        body = await self._paid(who, ask, calls, meter)
         if remembered and body is not None and policy.cache_seconds and meter.call is calls[0]:
             self._cache.keep(remembered, body, time.monotonic(), policy.cache_seconds)
         return None
 
-    async def _paid(
-        self, who: Passenger, ask: Ask, calls: Sequence[Call], meter: Meter, rules: Rules, budgets: Sequence[Budget]
-    ) -> bytes | None:
+    async def _paid(self, who: Passenger, ask: Ask, calls: Sequence[Call], meter: Meter) -> bytes | None:
         """Answer it while the upper bound of the call is held in its limits and budgets, then settle."""
-        policy = rules.policy(calls[0].target.route)
+        terms = who.terms
+        policy = terms.policy
         bounds = ask.bounds(ask.max_tokens or policy.max_tokens or USUAL_MOST)
-        demands = rules.limits(who.caller.key, bounds.expected_prompt + bounds.completion)
-        money = _most_money(calls, budgets, bounds) if budgets else None
-        self._limiter.admit(demands, time.monotonic(), rules.processes)
+        asked = demands(terms.limits, bounds.expected_prompt + bounds.completion)
+        money = _most_money(calls, terms.budgets, bounds) if terms.budgets else None
+        self._limiter.admit(asked, time.monotonic(), terms.rules.processes)
         reservation: Reservation | None = None
         try:
             if money is not None:
-                reservation = await self._books.purse.reserve(budgets, money, meter.at)
+                reservation = await self._books.purse.reserve(terms.budgets, money, meter.at)
             masker = self._masker if policy.mask_output else None
             return await self._relay.carry(who.exchange, calls, meter, masker, policy.timeout_seconds)
         finally:
-            self._limiter.settle(demands, "tokens", meter.tokens.prompt + meter.tokens.completion)
+            self._limiter.settle(asked, "tokens", meter.tokens.prompt + meter.tokens.completion)
             if reservation is not None:
                 self._books.purse.settle(reservation, meter.cost)
 
@@ -103,13 +103,13 @@ class Passage:
             raise InvalidInput("the body is nested too deeply", remedy="Send plain messages.") from error
 
 
-def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
+def _choice(who: Passenger, ask: Ask) -> Choice | None:
     """The prompt that the call is made with, told in the answer's headers. Raises ValidationFailed, Conflict."""
-    route = who.targets[0].route
-    choice = rules.prompt(who.targets[0]).choose(f"{who.caller.tenant}\n{ask.user}")
+    choice = who.terms.prompt.choose(f"{who.caller.tenant}\n{ask.user}")
     if choice is None and ask.variables is not UNSET:
-        problem = field_problem(VARIABLES, f"{route} has no prompt to fill in", "Leave it out, or bind a prompt.")
-        raise ValidationFailed("the call has values for a prompt", details=[problem])
+        problem = f"{who.terms.route} has no prompt to fill in"
+        details = [field_problem(VARIABLES, problem, "Leave it out, or bind a prompt.")]
+        raise ValidationFailed("the call has values for a prompt", details=details)
     told = who.exchange.extra
     told.append((b"x-llmops-exchange", str(who.id).encode()))
     if choice:
@@ -120,9 +120,9 @@ def _choice(who: Passenger, ask: Ask, rules: Rules) -> Choice | None:
 
 
 def _call(
-    who: Passenger, ask: Ask, target: Target, rules: Rules, most: int | None, choice: Choice | None, now: datetime
+    who: Passenger, ask: Ask, target: Target, most: int | None, choice: Choice | None, now: datetime
 ) -> Call:
-    price = rules.prices.at(*priced_as(target), now)
+    price = who.terms.rules.prices.at(*priced_as(target), now)
     body = ask.body(target, most)
     return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price, choice)
 

@@ -1,13 +1,11 @@
 """Structured logs: one JSON object a line on standard error, with the request id."""
 
-import asyncio
-import atexit
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
@@ -15,11 +13,7 @@ import structlog
 #: The id of the request under way; every line that is logged while it is answered has it.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 _EXTRA = frozenset({"request_id", "route", "reason", "status", "s"})
-#: Seconds that a request's line waits for others, to be written with them, and how many wait at most.
-_TOGETHER: Final = 0.1
-_MOST_WAITING: Final = 1000
 _requests: Final = logging.getLogger("serving_api.request")
-_waiting: Final[list[bytes]] = []
 
 
 def configure(level: str) -> None:
@@ -41,36 +35,38 @@ def configure(level: str) -> None:
             ],
         )
     )
-    atexit.register(flush)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def request(method: str, path: str, status: int, seconds: float) -> None:
-    """The line of a request that was answered, at level INFO.
+class Answered(NamedTuple):
+    """A request that was answered, `at` seconds of Unix time, after `seconds`; `lasting` for as long as was wanted."""
 
-    Lines are written together, a tenth of a second late: there are many, and a call to the system for each would take
-    as long as the rest of what the API does for it.
-    """
+    method: str
+    path: str
+    status: int
+    seconds: float
+    lasting: bool
+    request_id: str
+    at: float
+
+
+def write(answered: Iterable[Answered]) -> None:
+    """The lines of requests that were answered, at level INFO, in one piece."""
     if not _requests.isEnabledFor(logging.INFO):
         return
-    line = {
-        "event": "request", "method": method, "path": path, "status": status, "ms": round(seconds * 1000, 1),
-        "request_id": REQUEST_ID.get(""), "level": "info", "timestamp": datetime.now(UTC),
-    }  # fmt: skip
-    _waiting.append(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
-    if len(_waiting) == 1:
-        asyncio.get_running_loop().call_later(_TOGETHER, flush)
-    elif len(_waiting) >= _MOST_WAITING:
-        flush()
-
-
-def flush() -> None:
-    """Write the lines that wait."""
-    lines = b"".join(_waiting)
-    _waiting.clear()
-    if lines:
-        sys.stderr.buffer.write(lines)
-        sys.stderr.buffer.flush()
+    lines = [
+        orjson.dumps(
+            {
+                "event": "request", "method": each.method, "path": each.path, "status": each.status,
+                "ms": round(each.seconds * 1000, 1), "request_id": each.request_id, "level": "info",
+                "timestamp": datetime.fromtimestamp(each.at, UTC),
+            },
+            option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
+        )
+        for each in answered
+    ]  # fmt: skip
+    sys.stderr.buffer.write(b"".join(lines))
+    sys.stderr.buffer.flush()
 
 
 def _with_request_id(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -7,11 +7,14 @@ done in few steps, since a gateway has nothing else to do.
 import itertools
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving_api import logs
+from serving_api.afterwards import leave
+from serving_api.logs import Answered
 from serving_api.tallies import Durations, Tally
 
 _REQUESTS: Final = Tally("llmops_http_requests", "HTTP requests", ["method", "area", "status"])
@@ -66,7 +69,9 @@ class RequestLog:
         try:
             await self.app(scope, receive, tagged)
         finally:
-            self._account(scope["method"], path, status, time.perf_counter() - started, lasting="lasting" in state)
+            seconds, lasting = time.perf_counter() - started, "lasting" in state
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            leave(_account, Answered(method, path, status, seconds, lasting, request_id, time.time()))
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
@@ -74,14 +79,17 @@ class RequestLog:
                 return str(value.decode())
         return f"{self._prefix}-{next(self._numbers):08d}"
 
-    def _account(self, method: str, path: str, status: int, seconds: float, *, lasting: bool) -> None:
+
+def _account(answered: Sequence[Answered]) -> None:
+    """Count requests, and write their lines."""
+    for method, path, status, seconds, lasting, *_ in answered:
         area = _area(path)
-        method = method if method in _METHODS else "OTHER"
         _REQUESTS.add((method, area, str(status)))
         if not lasting:  # an event stream lasts as long as its reader likes
             _SECONDS.observe((area,), seconds)
-        if path not in _QUIET:
-            logs.request(method, path[:_LONGEST_PATH], status, seconds)
+    told = [each._replace(path=each.path[:_LONGEST_PATH]) for each in answered if each.path not in _QUIET]
+    if told:
+        logs.write(told)
 
 
 def _tagged(given: list[tuple[bytes, bytes]], request_id: str, path: str) -> list[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -21,10 +21,10 @@ USUAL: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5,
 class Tally(Collector):
     """A counter with labels. `name` without `_total`."""
 
-    def __init__(self, name: str, told: str, labels: Sequence[str]) -> None:
+    def __init__(self, name: str, told: str, labels: Sequence[str], registry: CollectorRegistry = REGISTRY) -> None:
         self._name, self._told, self._labels = name, told, labels
         self._counts: dict[Labels, float] = {}
-        REGISTRY.register(self)
+        registry.register(self)
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         """Count; `labels` are the values in their order."""
@@ -42,11 +42,18 @@ class Tally(Collector):
 class Durations(Collector):
     """A histogram of seconds with labels."""
 
-    def __init__(self, name: str, told: str, labels: Sequence[str], bounds: Sequence[float] = USUAL) -> None:
+    def __init__(
+        self,
+        name: str,
+        told: str,
+        labels: Sequence[str],
+        bounds: Sequence[float] = USUAL,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
         self._name, self._told, self._labels, self._bounds = name, told, labels, tuple(bounds)
         self._names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         self._seen: dict[Labels, tuple[list[int], list[float]]] = {}
-        REGISTRY.register(self)
+        registry.register(self)
 
     def observe(self, labels: Labels, seconds: float) -> None:
         """Note one; `labels` are the values in their order."""

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,13 +126,16 @@ class GroupCommit:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Callable[[], UsageRecord], asyncio.Future[None]]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def append(self, record: UsageRecord) -> None:
-        """As `Spool.append`. Who is cancelled meanwhile must take the record for written."""
-        loop = asyncio.get_running_loop()
+    async def append(self, record: Callable[[], UsageRecord]) -> None:
+        """As `Spool.append`; the record is made when it is written, which it is even when who asked is cancelled."""
+        loop = self._loop
+        if loop is None:  # to ask for it is a call to the system
+            loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((frame(record), done))
+        self._waiting.append((record, done))
         if len(self._waiting) == 1:
             loop.call_soon(self._write)
         await done
@@ -141,7 +144,7 @@ class GroupCommit:
         waiting, self._waiting = self._waiting, []
         failure: Unavailable | None = None
         try:
-            self._spool.write(b"".join([line for line, _ in waiting]))
+            self._spool.write(b"".join([frame(record()) for record, _ in waiting]))
         except Unavailable as error:
             failure = error
         for _, done in waiting:

@@ -88,6 +88,7 @@ class ChatGateway:
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._inside: Inside | None = None
         self._outside: Outside | None = None
 
@@ -102,6 +103,7 @@ class ChatGateway:
 
     async def start(self) -> None:
         """Read the routes and begin to keep them fresh, and to move usage into the database."""
+        self._loop = asyncio.get_running_loop()
         self._inside = open_inference(self._patience)
         self._open.push_async_callback(self._inside.close)
         self._outside = _open_outside(self._platform.settings, self._patience or Patience())
@@ -121,7 +123,8 @@ class ChatGateway:
             await send({"type": "websocket.close", "code": 1000, "reason": "there is no WebSocket here"})
             return
         number = UUID(int=self._prefix | next(self._numbers))
-        exchange = Exchange(scope, receive, send, _request_id(scope, number))
+        loop = self._loop or asyncio.get_running_loop()
+        exchange = Exchange(scope, receive, send, _request_id(scope, number), loop)
         surface: Surface = _ENVELOPED if exchange.path.startswith(SERVE) else _OPENAI
         try:
             await self._dispatch(exchange, number, surface)

@@ -90,7 +90,7 @@ class Meter:
         self.pieces = 0
         self.tokens = Counted(0, 0, estimated=False)
         self.cost = Decimal(0)
-        self._seconds = 0.0
+        self._outcome, self._seconds = Outcome.FAILED, 0.0
 
     def read(self, facts: ChunkFacts) -> None:
         """Take note of a streamed chunk."""
@@ -104,30 +104,36 @@ class Meter:
         """
         if self._booked:
             return
-        record = self._record(Outcome.SUCCEEDED)
+        self._end(Outcome.SUCCEEDED)
         self._booked = True  # whoever is cancelled from here on has a record
         try:
-            await self._books.together.append(record)
+            await self._books.together.append(self._record)
         except PlatformError:
             self._booked = False
             raise
-        metrics.count_call(record.route, self._seconds, self.tokens)
+        metrics.count_call(self.call.target.route, self._seconds, self.tokens)
 
     def book_now(self, outcome: Outcome) -> None:
         """Write the record of a call that went wrong. Raises as `book`."""
         if self._booked:
             return
-        self._books.spool.append(self._record(outcome))
+        self._end(outcome)
+        self._books.spool.append(self._record())
         self._booked = True
         metrics.count_call(self.call.target.route, self._seconds, self.tokens)
 
-    def _record(self, outcome: Outcome) -> UsageRecord:
-        call, self._seconds = self.call, time.perf_counter() - self._started
+    def _end(self, outcome: Outcome) -> None:
+        """Take what it took."""
+        call, self._outcome, self._seconds = self.call, outcome, time.perf_counter() - self._started
         worked = outcome is not Outcome.FAILED or self.pieces > 0
         prompt_bytes = len(call.body) if worked else 0
-        self.tokens = tokens = completions.count(self.usage, prompt_bytes=prompt_bytes, completion=self.pieces)
+        self.tokens = completions.count(self.usage, prompt_bytes=prompt_bytes, completion=self.pieces)
+        if call.price:
+            self.cost = call.price.of(self.tokens.prompt, self.tokens.completion)
+
+    def _record(self) -> UsageRecord:
+        call, tokens = self.call, self.tokens
         key, choice, price = call.caller.key, call.choice, call.price
-        self.cost = price.of(tokens.prompt, tokens.completion) if price else Decimal(0)
         return UsageRecord(
             id=call.id,
             request_id=self._exchange.request_id,
@@ -141,7 +147,7 @@ class Meter:
             completion_tokens=tokens.completion,
             estimated=tokens.estimated,
             latency_ms=self._seconds * 1000,
-            status=outcome,
+            status=self._outcome,
             streamed=call.streamed,
             team=call.caller.team,
             key_id=key.id if key else None,

@@ -28,9 +28,13 @@ class Exchange:
     `sent` are the request's headers by lower-case name; of a repeated one the first counts.
     """
 
-    __slots__ = ("_receive", "_scope", "_send", "extra", "method", "path", "request_id", "route", "sent", "status")
+    __slots__ = (
+        "_loop", "_receive", "_scope", "_send", "extra", "method", "path", "request_id", "route", "sent", "status",
+    )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.sent: dict[bytes, bytes] = dict(reversed(scope["headers"]))
@@ -38,6 +42,7 @@ class Exchange:
         self.status: int | None = None
         self.route: str | None = None
         self.extra: list[tuple[bytes, bytes]] = []
+        self._loop = loop
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -71,7 +76,7 @@ class Exchange:
         length = self.sent.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
-        late = Cutoff(BODY_PATIENCE)
+        late = Cutoff(BODY_PATIENCE, self._loop)
         try:
             return await self._read()
         except asyncio.CancelledError:
@@ -118,7 +123,7 @@ class Exchange:
 
         To be used after the body was read: what the client still says is only that it leaves.
         """
-        return Watch(self._receive)
+        return Watch(self._receive, self._loop)
 
     async def _start(self, status: int, media: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
@@ -127,12 +132,15 @@ class Exchange:
 
 
 class Cutoff:
-    """Cancels the task that makes it after so many seconds. Stop it. It is `asyncio.timeout` at a third of the work."""
+    """Cancels the task that makes it after so many seconds. Stop it. It is `asyncio.timeout` at a third of the work.
 
-    __slots__ = ("_timer", "_worker", "gone")
+    The loop is given because to ask which one runs is a call to the system in Python 3.11.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+    __slots__ = ("_loop", "_timer", "_worker", "gone")
+
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         worker = asyncio.current_task(loop)
         assert worker is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
         self._worker = worker
@@ -157,8 +165,8 @@ class Watch(Cutoff):
 
     __slots__ = ("_receive", "_task")
 
-    def __init__(self, receive: Receive) -> None:
-        super().__init__(WATCHED_AFTER)
+    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(WATCHED_AFTER, loop)
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
 
@@ -168,7 +176,7 @@ class Watch(Cutoff):
             self._task.cancel()
 
     def _due(self) -> None:
-        self._task = asyncio.create_task(self._look())
+        self._task = self._loop.create_task(self._look())
 
     async def _look(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -1,10 +1,12 @@
 """Counters of the gateway. Labels are known routes, surfaces and statuses only, so their number is bounded."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from prometheus_client import Gauge
 
 from llmops_resources.gateway.completions import Counted
+from serving_api.afterwards import leave
 from serving_api.tallies import Durations, Tally
 
 UNKNOWN = "unknown"
@@ -40,11 +42,21 @@ OPEN_CALLS: Final = OpenCalls()
 
 def count_request(route: str, surface: str, status: int) -> None:
     """One request was answered; `route` must be one that exists, or UNKNOWN."""
-    _CALLS.add((route, surface, str(status)))
+    leave(_count_requests, (route, surface, status))
 
 
 def count_call(route: str, seconds: float, tokens: Counted) -> None:
     """One call to a model server ended."""
-    _SECONDS.observe((route,), seconds)
-    _TOKENS.add((route, "prompt"), tokens.prompt)
-    _TOKENS.add((route, "completion"), tokens.completion)
+    leave(_count_calls, (route, seconds, tokens))
+
+
+def _count_requests(requests: Iterable[tuple[str, str, int]]) -> None:
+    for route, surface, status in requests:
+        _CALLS.add((route, surface, str(status)))
+
+
+def _count_calls(calls: Iterable[tuple[str, float, Counted]]) -> None:
+    for route, seconds, tokens in calls:
+        _SECONDS.observe((route,), seconds)
+        _TOKENS.add((route, "prompt"), tokens.prompt)
+        _TOKENS.add((route, "completion"), tokens.completion)

@@ -1,5 +1,6 @@
 """The spool: framing that survives torn and damaged bytes, and a process that is killed while it writes."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Unavailable
 from llmops_resources.gateway import usage
 from llmops_resources.gateway.drain import Deliver, Drainer, drain
-from llmops_resources.gateway.spool import SUFFIX, Spool, frame, parse
+from llmops_resources.gateway.spool import SUFFIX, GroupCommit, Spool, frame, parse
 from llmops_resources.gateway.usage import Outcome, UsageRecord
 from llmops_resources.platform import Platform
 
@@ -43,6 +44,11 @@ records = st.builds(
     prompt_tokens=st.integers(0, 2**31 - 1),
     streamed=st.booleans(),
 )
+
+
+def written_in(folder: Path) -> list[str]:
+    """The request ids of the records that are in a spool's files now."""
+    return [record.request_id for path in folder.iterdir() for record in parse(path.read_bytes()).records]
 
 
 @given(st.lists(records, max_size=8))
@@ -147,6 +153,55 @@ def test_a_disk_that_takes_nothing_is_told_with_the_remedy(tmp_path: Path) -> No
         Spool(blocked).append(a_record())
 
     assert "Free space" in refused.value.remedy
+
+
+def test_calls_that_end_together_are_written_at_once_and_are_there_before_they_are_answered(tmp_path: Path) -> None:
+    class Counting(Spool):
+        writes = 0
+
+        def write(self, lines: bytes) -> None:
+            self.writes += 1
+            super().write(lines)
+
+    spool = Counting(tmp_path)
+
+    async def call(together: GroupCommit, number: int) -> list[str]:
+        await together.append(lambda: a_record(request_id=f"r-{number}"))
+        return written_in(tmp_path)
+
+    async def scenario() -> list[list[str]]:
+        together = GroupCommit(spool)
+        return await asyncio.gather(*(call(together, number) for number in range(20)))
+
+    found = asyncio.run(scenario())
+
+    assert spool.writes == 1
+    assert found == [[f"r-{number}" for number in range(20)]] * 20
+
+
+def test_a_disk_that_takes_nothing_is_told_to_every_call_that_ends_then(tmp_path: Path) -> None:
+    blocked = tmp_path / "spool"
+    blocked.write_text("a file where the folder should be")
+
+    async def scenario() -> list[BaseException | None]:
+        together = GroupCommit(Spool(blocked))
+        return await asyncio.gather(*(together.append(a_record) for _ in range(5)), return_exceptions=True)
+
+    assert [type(told) for told in asyncio.run(scenario())] == [Unavailable] * 5
+
+
+def test_a_call_that_is_cut_off_while_it_is_written_down_is_written_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        together = GroupCommit(Spool(tmp_path))
+        calls = [asyncio.create_task(together.append(lambda n=n: a_record(request_id=f"r-{n}"))) for n in range(3)]
+        await asyncio.sleep(0)
+        calls[1].cancel()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(each) for each in told] == [type(None), asyncio.CancelledError, type(None)]
+
+    asyncio.run(scenario())
+
+    assert written_in(tmp_path) == ["r-0", "r-1", "r-2"]
 
 
 def test_two_drains_at_once_lose_and_double_nothing(platform: Platform) -> None:

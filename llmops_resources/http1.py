@@ -12,6 +12,7 @@ from typing import Any, Final
 import httptools
 
 LARGEST_HEAD: Final = 65_536  # bytes
+_EARLY: Final = 0.005  # seconds by which a timer may come before its time
 _READ_AHEAD: Final = 262_144  # bytes that wait for the reader before the server has to
 
 
@@ -30,6 +31,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._failure: Exception | None = None
         self._parser: Any = None
         self.asked = self.finished = False
@@ -100,19 +103,29 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def _wait(self) -> None:
+        self._due = min(self._loop.time() + self._silence, self._until)
+        if self._timer is None or self._due < self._timer.when():
+            self._set_timer()
         self._waiter = self._loop.create_future()
-        seconds = min(self._silence, self._until - self._loop.time())
-        timer = self._loop.call_later(max(seconds, 0.0), self._late, self._waiter)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
 
-    @staticmethod
-    def _late(waiter: "asyncio.Future[None]") -> None:
-        if not waiter.done():
-            waiter.set_exception(TimeoutError("the server was silent for too long"))
+    def _set_timer(self) -> None:
+        """One timer for wait after wait, which looks whether it came too early: few ever run out."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._due, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._due - _EARLY:
+            self._set_timer()
+        else:
+            self._waiter.set_exception(TimeoutError("the server was silent for too long"))
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -148,6 +161,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended; an answer without a length ends with it."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if self.asked and not self.finished:
             framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
             if self._opened and not framed and exc is None and self._failure is None:

@@ -110,13 +110,19 @@ class Exchange:
 
     async def stream(self, piece: bytes, *, last: bool = False) -> None:
         """The next piece of an event stream; the first one sends the head. Raises ClientGone."""
+        late = Cutoff(SEND_PATIENCE, self._loop)
         try:
-            async with asyncio.timeout(SEND_PATIENCE):
-                if self.status is None:
-                    await self._start(200, b"text/event-stream; charset=utf-8", [(b"x-accel-buffering", b"no")])
-                await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
-        except (TimeoutError, OSError):
+            if self.status is None:
+                await self._start(200, b"text/event-stream; charset=utf-8", [(b"x-accel-buffering", b"no")])
+            await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
+        except OSError:
             raise ClientGone from None
+        except asyncio.CancelledError:
+            if late.caused():
+                raise ClientGone from None
+            raise
+        finally:
+            late.stop()
 
     def watch(self) -> "Watch":
         """Cancel the task that runs now when the client goes away.

@@ -134,6 +134,25 @@ def test_a_new_connection_that_is_closed_without_an_answer_is_not_asked_again() 
     asyncio.run(scenario())
 
 
+def test_a_call_with_little_patience_is_over_in_time_after_one_with_much() -> None:
+    async def does(server: Server, _number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.request(reader)
+        await asyncio.sleep(0.05)  # so that the first call waits, with its own patience
+        writer.write(OK)
+        await server.request(reader)
+        await reader.read()
+
+    async def scenario() -> None:
+        async with serving(does) as (server, pool):
+            assert await whole(pool, server, silence=600.0) == (200, b"{}")
+            async with asyncio.timeout(30):
+                with pytest.raises(TimeoutError, match="silent"):
+                    await whole(pool, server, silence=0.1)
+            assert server.connections == 1
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("raw", "body"), [
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nEnd: t\r\n\r\n", b"abcd"),
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"{}"),

@@ -1,4 +1,5 @@
 import chat from './chat-messages';
+import policy from './policy-messages';
 
 export default {
   en: {
@@ -175,6 +176,7 @@ export default {
       planHelp: 'How this is undone, or a link to the runbook. Required in staging and production.',
       send: 'Deploy',
     },
+    policy: policy.en,
     chat: chat.en,
   },
   ko: {
@@ -351,6 +353,7 @@ export default {
       planHelp: '되돌리는 방법이나 런북 링크입니다. 스테이징과 운영 환경에서는 필수입니다.',
       send: '배포',
     },
+    policy: policy.ko,
     chat: chat.ko,
   },
 };

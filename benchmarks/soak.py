@@ -150,9 +150,14 @@ def main() -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=chosen.requests, happens="")
+        said = 0
 
         def show(asked: int, happens: str) -> None:
+            nonlocal said
             bar.update(task, completed=min(asked, chosen.requests), happens=happens)
+            if not bar.console.is_terminal and asked * 20 // chosen.requests > said:  # a log has no bar
+                said = asked * 20 // chosen.requests
+                bar.console.print(f"{asked} of {chosen.requests} calls")
 
         report = run(Path(folder), chosen.requests, chosen.restarts, chosen.connections, show)
     _tell(report)

@@ -85,7 +85,7 @@ def model_server(port: int, folder: Path) -> Program:
 
 
 def gateway(settings: Settings, port: int, folder: Path) -> Program:
-    """The chat gateway as it runs in a cluster; its request log goes nowhere."""
+    """The chat gateway as it runs in a cluster."""
     words = {
         "LLMOPS_HOME": str(settings.home), "DATABASE_URL": str(settings.database_url), "API_PORT": str(port),
         "SECRET_KEY": str(settings.secret_key),

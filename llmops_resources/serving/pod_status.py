@@ -55,6 +55,8 @@ def assess(placed: Placement, pods: Sequence[Object] | None, workload: Object | 
         return Verdict(status, f"scaling to zero: {left} left" if left else "scaled to zero", 0, 0)
     mine = [pod for pod in alive if _revision(pod) == str(placed.revision)]
     older = [pod for pod in alive if _revision(pod) != str(placed.revision)]
+    if placed.options.on_knative and any(map(_is_ready, mine)):
+        older = []  # Knative sends them nothing any more, and takes them away in its own time
     if not alive:
         return _of_workload(placed, workload, seen=pods is not None)
     troubles = [found for pod in mine if (found := trouble(pod)) is not None]
@@ -137,6 +139,8 @@ def _unscheduled(status: Object) -> Trouble | None:
 def _of_workload(placed: Placement, workload: Object | None, *, seen: bool) -> Verdict:
     """Without pods: what the Deployment or the InferenceService says of itself."""
     wanted = placed.min_replicas
+    if workload is not None and _sleeps(placed, workload):
+        return Verdict(EndpointStatus.HEALTHY, "no replica runs: the next call wakes one, and waits for it", 0, 0)
     if workload is None:
         return Verdict(EndpointStatus.DEPLOYING, "its objects are being made", 0, wanted)
     conditions = {c["type"]: c for c in workload.get("status", {}).get("conditions", ())}
@@ -152,6 +156,17 @@ def _of_workload(placed: Placement, workload: Object | None, *, seen: bool) -> V
     if ready.get("status") == "True" and not seen:
         return Verdict(EndpointStatus.HEALTHY, "told by its conditions, since its pods cannot be seen", wanted, wanted)
     return Verdict(EndpointStatus.DEPLOYING, _conditions(workload), 0, wanted)
+
+
+def _sleeps(placed: Placement, workload: Object) -> bool:
+    """Whether Knative has this revision ready, and no replica of it because nobody calls."""
+    if not placed.options.on_knative or placed.min_replicas:
+        return False
+    current = workload["metadata"].get("annotations", {}).get(REVISION) == str(placed.revision)
+    status = workload.get("status", {})
+    seen = status.get("observedGeneration") in {None, workload["metadata"].get("generation")}
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return current and seen and ready
 
 
 def _conditions(workload: Object | None) -> str:

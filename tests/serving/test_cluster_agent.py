@@ -244,6 +244,29 @@ def test_a_cluster_that_cannot_be_reached_changes_nothing_that_was_observed(
     assert (str(told.status), "cannot be reached" in told.status_detail) == ("deploying", True)
 
 
+def test_an_inference_service_is_made_anew_to_run_through_knative_and_is_left_alone_after(
+    agent: ClusterAgent, api: KubeApi, platform: Platform  # noqa: F811
+) -> None:
+    model = approved(platform, Kind.MODEL, "tiny")
+    endpoint = _deploy(platform, model, backend="kserve")
+    agent.step()
+    (name,) = api.names("InferenceService")
+    first = api.get("InferenceService", name)["metadata"]["uid"]
+    _deploy(platform, model, backend="kserve", kserve_mode="knative")
+    agent.step()
+    assert api.names("InferenceService") == []  # KServe lets nobody change the mode
+    agent.step()
+    made = api.get("InferenceService", name)
+    assert made["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Serverless"
+    assert made["metadata"]["uid"] != first
+    made["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = "Knative"  # as newer ones call it
+    api.put(made)
+    start_pods(api, **ready())
+    agent.step()
+    assert str(_get(platform, endpoint.id).status) == "healthy"
+    assert api.get("InferenceService", name)["metadata"]["uid"] == made["metadata"]["uid"]
+
+
 def test_without_kserve_an_inference_service_is_refused_and_deployments_go_on(
     platform: Platform, agent: ClusterAgent, api: KubeApi  # noqa: F811
 ) -> None:

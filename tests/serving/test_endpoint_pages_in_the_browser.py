@@ -231,19 +231,26 @@ def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(
     backend.select_option("This machine")
     expect(image).to_have_count(0)
     backend.select_option("KServe")
+    visitor.field("GPUs a replica").fill("2")
+    expect(visitor.field("Scale at CPU %")).to_be_visible()
+    visitor.field("KServe mode").select_option("Knative")
+    expect(visitor.field("Scale at CPU %")).to_have_count(0)
+    visitor.field("Scale at calls at once").fill("8")
     visitor.field("Device").select_option("CPU only")
+    expect(visitor.field("GPUs a replica")).to_have_count(0)
     visitor.field("Runtime image").select_option("Another image…")
     visitor.field("Image").fill(OLD)
     visitor.field("Environment").select_option("Staging (stg)")
     visitor.field("Route").fill("support")
     expect(visitor.field("Rollback plan")).to_have_attribute("required", "")
     visitor.field("Rollback plan").fill("back to the last one")
-    for field in ("Backend", "GPU"):
+    for field in ("Backend", "GPU", "Scaling"):
         visitor.field(f"Reason: {field}").fill("KServe is being tried in staging")
     visitor.button("Deploy").click()
     expect(visitor.heading("/support")).to_be_visible()
     told = api.get(f"/serving/endpoints/{made['stg']}").json()["data"]
-    assert (told["backend"], told["runtimeImage"], told["useGpu"]) == ("kserve", OLD, False)
+    assert (told["backend"], told["runtimeImage"], told["useGpu"], told["gpuCount"]) == ("kserve", OLD, False, None)
+    assert (told["kserveMode"], told["autoscalePolicy"]["concurrency"]) == ("knative", 8)
 
 
 def test_a_log_is_followed_when_somebody_asks_for_it(

@@ -100,6 +100,25 @@ def _workload(kind: str, *conditions: dict[str, str]) -> dict[str, Any]:
     return {"kind": kind, "status": {"conditions": list(conditions)}}
 
 
+def test_with_knative_an_endpoint_that_nobody_calls_sleeps_and_is_well() -> None:
+    placed = place(SETTINGS, backend="kserve", options={"kserve_mode": "knative"}, min_replicas=0, max_replicas=2)
+    workload = _workload("InferenceService", {"type": "Ready", "status": "True"})
+    workload["metadata"] = {"annotations": {"llmops/revision": "3"}, "generation": 4}
+
+    def shown(seen: int, pods: list[Any], **changed: Any) -> str:
+        workload["status"]["observedGeneration"] = seen
+        return str(assess(placed.model_copy(update=changed), pods, workload).status)
+
+    assert shown(4, []) == "healthy"
+    assert "the next call wakes one" in assess(placed, [], workload).detail
+    assert shown(3, []) == "deploying"  # what it says is of the generation before
+    assert shown(4, [], revision=4) == "deploying"  # the next one is not even applied
+    assert shown(4, [], min_replicas=1) == "deploying"
+    assert shown(4, [_pod(ready())]) == "healthy"
+    assert shown(4, [_pod(ready()), _pod(ready(), revision=2)]) == "healthy"  # Knative asks the new one alone
+    assert shown(4, [_pod(ready(), revision=2)]) == "degraded"
+
+
 @pytest.mark.parametrize(("workload", "pods", "shown", "said"), [
     (None, [], "deploying", "being made"),
     (_workload("Deployment", {"type": "ReplicaFailure", "status": "True",

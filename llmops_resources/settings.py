@@ -136,6 +136,7 @@ class Settings(BaseSettings):
     serving_model_volume_limit: Memory = "100Gi"
     serving_shm_limit: Memory = "1Gi"
     serving_runtime_credentials: bool = False
+    serving_gpu_fallback_minutes: Annotated[float, Field(gt=0, le=10_080)] | None = None
     serving_ingress_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")] | None = None
     serving_ingress_class: Label | None = None
     serving_ingress_tls_secret: Label | None = None

@@ -7,6 +7,7 @@ Deployment's or the InferenceService's own conditions speak (FR-006r).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from llmops_resources.cluster.values import Object
@@ -19,9 +20,10 @@ _IMAGE: Final = frozenset(
 )
 _SETUP: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _LONGEST: Final = 400
+_GPU: Final = "nvidia.com/gpu"
 #: What of a pod's requests is short, and what to do about it; read from top to bottom.
 _SHORTAGES: Final = (
-    ("nvidia.com/gpu", "Redeploy with useGpu false, or wait until a GPU is free."),
+    (_GPU, "Redeploy with useGpu false, or wait until a GPU is free."),
     ("Insufficient memory", "Lower memoryRequest, or add a node with more memory."),
     ("Insufficient cpu", "Lower cpuRequest, or add a node with more cores."),
     ("taint", "Free a node of its taint, or add one without."),
@@ -87,6 +89,25 @@ def trouble(pod: Object) -> Trouble | None:
         if found is not None:
             return found
     return _unscheduled(status)
+
+
+def without_gpu_since(placed: Placement, pods: Sequence[Object]) -> datetime | None:
+    """Since when an endpoint answers nobody because no node has a GPU for its pods; None when that is not why."""
+    alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    mine = [pod for pod in alive if _revision(pod) == str(placed.revision)]
+    if any(map(_is_ready, alive)):
+        return None
+    refused = [
+        (pod, condition)
+        for pod in mine
+        for condition in pod.get("status", {}).get("conditions", ())
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
+        and _GPU in str(condition.get("message", ""))
+    ]  # fmt: skip
+    if not mine or len(refused) < len(mine):
+        return None
+    said = [c.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp") for pod, c in refused]
+    return max((datetime.fromisoformat(str(each)) for each in said), default=None) if all(said) else None
 
 
 def _of_container(pod: Object, container: Object) -> Trouble | None:

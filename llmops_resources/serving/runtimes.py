@@ -36,6 +36,13 @@ class RuntimeKind(StrEnum):
     CUSTOM = "custom"
 
 
+_CPU_IMAGES: Final = {
+    RuntimeKind.VLLM: VLLM_CPU_IMAGE,
+    RuntimeKind.TGI: TGI_CPU_IMAGE,
+    RuntimeKind.HUGGINGFACE: HUGGINGFACE_CPU_IMAGE,
+}
+
+
 @dataclass(frozen=True)
 class Asked:
     """What decides a runtime's arguments and environment.
@@ -116,6 +123,14 @@ def version_of(image: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def on_cpus(image: str, settings: Settings) -> str:
+    """The image that serves on CPUs what another one serves with a GPU: the same runtime's, where there is a build."""
+    kind = detect(image, settings).kind
+    if kind in {RuntimeKind.LLMOPS, RuntimeKind.CUSTOM}:
+        return image if kind is RuntimeKind.LLMOPS else default_image(settings, use_gpu=False)
+    return _CPU_IMAGES[kind]
+
+
 def default_image(settings: Settings, *, use_gpu: bool) -> str:
     """The image of an endpoint that names none.
 
@@ -127,8 +142,7 @@ def default_image(settings: Settings, *, use_gpu: bool) -> str:
     if settings.serving_cpu_runtime_image or settings.training_image:
         return settings.serving_cpu_runtime_image or settings.training_image or ""
     kind = detect(settings.serving_runtime_image, settings).kind
-    return {RuntimeKind.VLLM: VLLM_CPU_IMAGE, RuntimeKind.TGI: TGI_CPU_IMAGE,
-            RuntimeKind.HUGGINGFACE: HUGGINGFACE_CPU_IMAGE}.get(kind, settings.serving_runtime_image)  # fmt: skip
+    return _CPU_IMAGES.get(kind, settings.serving_runtime_image)
 
 
 def image_name(image: str) -> str:

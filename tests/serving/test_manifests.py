@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_resources.blobs import StoredFile
 from llmops_resources.errors import Conflict, ValidationFailed
-from llmops_resources.serving import manifests, reference, runtimes
+from llmops_resources.serving import falling_back, manifests, reference, runtimes
 from llmops_resources.serving.options import AutoscalePolicy, Options, decide
 from llmops_resources.serving.placing import MISMATCH, image_of, sums
 from llmops_resources.serving.runtimes import RuntimeKind
@@ -383,6 +383,22 @@ def test_what_a_place_cannot_use_is_refused_beside_its_field(
     (problem,) = refused.value.details
     assert problem["path"] == field
     assert remedy in problem["remedy"]
+
+
+@pytest.mark.parametrize(("image", "on_cpus"), [
+    (GPU_IMAGE, runtimes.VLLM_CPU_IMAGE), (runtimes.TGI_GPU_IMAGE, runtimes.TGI_CPU_IMAGE),
+    (runtimes.HUGGINGFACE_GPU_IMAGE, runtimes.HUGGINGFACE_CPU_IMAGE), ("llmops:1", "llmops:1"),
+    ("registry.example.com/our-server:1", runtimes.TGI_CPU_IMAGE),
+])  # fmt: skip
+def test_without_a_gpu_the_same_runtime_goes_on_and_nothing_that_counts_gpus_stays(image: str, on_cpus: str) -> None:
+    settings = cluster_settings()
+    policy = AutoscalePolicy(gpu_utilization=80)
+    asked = {"serving_runtime_image": image, "autoscale_policy": policy, "memory_limit": "32Gi"}
+    found = falling_back.options_on_cpus(place(settings, options=asked), settings)
+    assert found.config == {"useGpu": False, "servingRuntimeImage": on_cpus, "memoryLimit": "32Gi"}
+    both = {**asked, "autoscale_policy": policy.model_copy(update={"cpu_utilization": 50})}
+    kept = falling_back.options_on_cpus(place(settings, options=both), settings).autoscale_policy
+    assert kept == AutoscalePolicy(cpu_utilization=50)
 
 
 def test_how_kserve_runs_an_endpoint_is_decided_once_and_stays() -> None:

@@ -70,18 +70,23 @@ export interface Wishes {
   rollbackPlan?: string;
   backend?: 'local' | 'kubernetes' | 'kserve';
   useGpu?: boolean;
+  /** GPUs of one replica, which share the model. */
+  gpuCount?: number;
   servingRuntimeImage?: string;
   imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
   cpuRequest?: string;
   cpuLimit?: string;
   memoryRequest?: string;
   memoryLimit?: string;
-  autoscalePolicy?: { targetLatencyMs?: number; gpuUtilization?: number; cpuUtilization?: number };
+  autoscalePolicy?: { targetLatencyMs?: number; gpuUtilization?: number; cpuUtilization?: number; concurrency?: number };
+  kserveMode?: 'raw' | 'knative';
   promptPolicyId?: string;
 }
 
 /** What may be another when an endpoint is rolled out again; what is left out stays. */
-export type Redeployment = Pick<Wishes, 'useGpu' | 'servingRuntimeImage' | 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit'>;
+export type Redeployment = Pick<
+  Wishes, 'useGpu' | 'gpuCount' | 'servingRuntimeImage' | 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit'
+>;
 
 type Changeable = Omit<Wishes, 'route' | 'environment' | 'backend' | 'minReplicas' | 'maxReplicas'>;
 

@@ -1,8 +1,7 @@
 """A client for serving: deploy approved models, watch their endpoints, chat with them, take them back.
 
     with ServingClient("http://localhost:8000") as client:
-        endpoint = client.deploy("python_helper", route="support")
-        client.wait(endpoint["id"])
+        client.wait(client.deploy("python_helper", route="support")["id"])
         print(client.chat("support", "What is a KeyError?").text)
 
 It needs httpx and nothing else of this repository, so the file can be copied. `python serving_client.py workflow` walks
@@ -80,6 +79,7 @@ class Redeployment(TypedDict, total=False):
     """What may be another when an endpoint is rolled out again; what is left out stays."""
 
     useGpu: bool
+    gpuCount: int
     servingRuntimeImage: str
     cpuRequest: str
     cpuLimit: str
@@ -96,21 +96,20 @@ class Wishes(Redeployment, total=False):
     backend: Literal["local", "kubernetes", "kserve"]
     imagePullPolicy: Literal["Always", "IfNotPresent", "Never"]
     autoscalePolicy: dict[str, float]
+    kserveMode: Literal["raw", "knative"]
     promptPolicyId: str
 
 
 class Changes(TypedDict, total=False):
-    """What is changed of an endpoint: what is left out stays, None goes back to the installation's default.
-
-    `revision` is the one that was looked at: the change is refused when it is another by now. `parityReasons` say, by
-    setting, why it differs from the environment below.
-    """
+    """What is changed: what is left out stays, None goes back to the installation's default. `revision` is the one that
+    was looked at: refused when another is current. `parityReasons` say why settings differ from those below."""
 
     minReplicas: int
     maxReplicas: int
     rollbackPlan: str
     status: Literal["stopped", "deploying"]
     useGpu: bool | None
+    gpuCount: int | None
     servingRuntimeImage: str | None
     imagePullPolicy: Literal["Always", "IfNotPresent", "Never"] | None
     cpuRequest: str | None
@@ -118,6 +117,7 @@ class Changes(TypedDict, total=False):
     memoryRequest: str | None
     memoryLimit: str | None
     autoscalePolicy: dict[str, float] | None
+    kserveMode: Literal["raw", "knative"] | None
     promptPolicyId: str | None
     parityReasons: dict[str, str]
     note: str

@@ -46,6 +46,13 @@ class ServingBackend(StrEnum):
     KSERVE = "kserve"
 
 
+class KserveMode(StrEnum):
+    """How KServe runs a model: as a Deployment, or through Knative, which scales to zero."""
+
+    RAW = "raw"
+    KNATIVE = "knative"
+
+
 class PullPolicy(StrEnum):
     """When a node pulls an image, as Kubernetes spells it."""
 
@@ -111,6 +118,7 @@ class Settings(BaseSettings):
     hf_hub_offline: bool = False
     serving_backend: ServingBackend = ServingBackend.LOCAL
     use_kserve: bool = False
+    kserve_mode: KserveMode = KserveMode.RAW
     use_gpu: bool = True
     serving_runtime_image: Image = "ghcr.io/huggingface/text-generation-inference:3.3.6"
     serving_cpu_runtime_image: Image | None = None
@@ -128,6 +136,7 @@ class Settings(BaseSettings):
     serving_model_volume_limit: Memory = "100Gi"
     serving_shm_limit: Memory = "1Gi"
     serving_runtime_credentials: bool = False
+    serving_gpu_fallback_minutes: Annotated[float, Field(gt=0, le=10_080)] | None = None
     serving_ingress_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")] | None = None
     serving_ingress_class: Label | None = None
     serving_ingress_tls_secret: Label | None = None

@@ -21,7 +21,7 @@ from llmops_resources.cluster.values import ENDPOINT
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import NotFound, PlatformError, Unavailable
 from llmops_resources.platform import Platform
-from llmops_resources.serving import converging, deployments, endpoints, events, manifests, pod_status
+from llmops_resources.serving import converging, deployments, endpoints, events, falling_back, manifests, pod_status
 from llmops_resources.serving.converging import Step
 from llmops_resources.serving.endpoints import EndpointStatus, Observation
 from llmops_resources.serving.environments import Environment
@@ -29,6 +29,7 @@ from llmops_resources.serving.options import IN_A_CLUSTER
 from llmops_resources.serving.placing import MARKS, Placement, namespace, placement, short
 from llmops_resources.serving.pod_status import Verdict
 from llmops_resources.serving.reconcile import Desired, backoff, desired
+from llmops_resources.values import utc_now
 
 ACTOR: Final = Actor("system:cluster-agent")
 PERIOD: Final = 2.0
@@ -131,6 +132,7 @@ class ClusterAgent:
             return  # withdrawn; that was noted already
         url = manifests.address(placed, self.platform.settings) if verdict.status in USABLE else None
         self._note(wanted, verdict, url)
+        self._fall_back(placed, (held.pods or {}).get(key, []))
 
     def _bring_about(
         self, door: Cluster, wanted: Desired, held: _Held, found: list[Object], again: bool
@@ -149,6 +151,16 @@ class ClusterAgent:
             return Verdict(EndpointStatus.DEPLOYING, "replicas with withdrawn bytes are ending", 0, 0), placed
         workload = next((thing for thing in found if thing["kind"] in converging.WORKLOADS), None)
         return pod_status.assess(placed, pods, workload), placed
+
+    def _fall_back(self, placed: Placement, pods: Sequence[Object]) -> None:
+        """Have it served on CPUs when no GPU was free for as long as the installation waits."""
+        if not falling_back.is_due(placed, pods, self.platform.settings, utc_now()):
+            return
+        try:
+            with self.platform.transaction(ACTOR) as tx:
+                falling_back.fall_back(tx, self.platform.settings, placed)
+        except PlatformError as error:  # somebody changed it meanwhile, say; the next pass looks again
+            log.warning("%s is not moved to CPUs: %s", placed.route, error)
 
     def _holds_withdrawn(self, wanted: Desired, pods: Sequence[Object]) -> bool:
         """Whether pods of an earlier revision serve bytes that may not be served any more."""

@@ -20,6 +20,7 @@ Because = Annotated[
 Seen = Annotated[int | None, typer.Option("--revision", help="Refuse when another revision is current by now.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--no-gpu", help="Serve with a GPU (in a cluster).")]
+GpuCount = Annotated[int | None, typer.Option("--gpus", help="GPUs of one replica, which share the model.")]
 RuntimeImage = Annotated[str | None, typer.Option("--image", help="The image; `llmops endpoints runtimes` lists.")]
 Cores = Annotated[str | None, typer.Option(help="Cores reserved and allowed: 2, or 2-4.")]
 Bytes = Annotated[str | None, typer.Option(help="Memory reserved and allowed: 8Gi, or 8Gi-16Gi.")]
@@ -30,6 +31,8 @@ PullPolicy = Annotated[str | None, typer.Option(help="When nodes pull the image:
 Plan = Annotated[str | None, typer.Option("--rollback-plan", help="How this is undone. Required in stg and prod.")]
 ScaleCpu = Annotated[int | None, typer.Option(help="Add replicas above so much CPU, in percent.")]
 ScaleGpu = Annotated[int | None, typer.Option(help="Add replicas above so much GPU, in percent.")]
+ScaleCalls = Annotated[int | None, typer.Option(help="With Knative: add replicas above so many calls at once each.")]
+KserveMode = Annotated[str | None, typer.Option(help="How KServe runs it: raw, or knative, which scales to zero.")]
 ScaleLatency = Annotated[int | None, typer.Option(help="Add replicas above such a latency, in milliseconds.")]
 
 
@@ -44,6 +47,7 @@ def change(
     replicas: Annotated[str | None, typer.Option(help="How many: 2, or 1-4 to scale.")] = None,
     rollback_plan: Plan = None,
     gpu: Gpu = None,
+    gpus: GpuCount = None,
     image: RuntimeImage = None,
     pull_policy: PullPolicy = None,
     cpu: Cores = None,
@@ -51,6 +55,8 @@ def change(
     scale_cpu: ScaleCpu = None,
     scale_gpu: ScaleGpu = None,
     scale_latency: ScaleLatency = None,
+    scale_calls: ScaleCalls = None,
+    kserve_mode: KserveMode = None,
     prompt_policy: Prompt = None,
     because: Because = None,
     why: Why = "",
@@ -63,8 +69,8 @@ def change(
     least, most = span(replicas)
     body = {
         "minReplicas": least, "maxReplicas": most, "rollbackPlan": rollback_plan, "imagePullPolicy": pull_policy,
-        **wishes(gpu, image, cpu, memory),
-        "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency),
+        **wishes(gpu, gpus, image, cpu, memory),
+        "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency, scale_calls), "kserveMode": kserve_mode,
         "parityReasons": reasons(because), "note": why, "revision": revision,
     }  # fmt: skip
     with open_api(user, roles) as api:
@@ -76,6 +82,7 @@ def change(
 def redeploy(
     endpoint: EndpointName,
     gpu: Gpu = None,
+    gpus: GpuCount = None,
     image: RuntimeImage = None,
     cpu: Cores = None,
     memory: Bytes = None,
@@ -87,7 +94,7 @@ def redeploy(
     roles: Roles = None,
 ) -> None:
     """Roll the present settings out once more, or with another GPU, image or resources."""
-    query = wishes(gpu, image, cpu, memory)
+    query = wishes(gpu, gpus, image, cpu, memory)
     body = {"parityReasons": reasons(because), "note": why, "revision": revision}
     with open_api(user, roles) as api:
         found = endpoint_of(api, endpoint)
@@ -141,18 +148,21 @@ def prompt_id(api: Api, reference: str | None) -> str | None:
     return str(resolve(api, "prompts", reference)["id"]) if reference else None
 
 
-def wishes(gpu: bool | None, image: str | None, cpu: str | None, memory: str | None) -> dict[str, Any]:
+def wishes(
+    gpu: bool | None, gpus: int | None, image: str | None, cpu: str | None, memory: str | None
+) -> dict[str, Any]:
     """The options that were said, as the API spells them."""
     (cpu_request, cpu_limit), (memory_request, memory_limit) = span(cpu), span(memory)
     return given({
-        "useGpu": gpu, "servingRuntimeImage": image, "cpuRequest": cpu_request, "cpuLimit": cpu_limit,
-        "memoryRequest": memory_request, "memoryLimit": memory_limit,
+        "useGpu": gpu, "gpuCount": gpus, "servingRuntimeImage": image, "cpuRequest": cpu_request,
+        "cpuLimit": cpu_limit, "memoryRequest": memory_request, "memoryLimit": memory_limit,
     })  # fmt: skip
 
 
-def scaling(cpu: int | None, gpu: int | None, latency: int | None) -> dict[str, int] | None:
+def scaling(cpu: int | None, gpu: int | None, latency: int | None, calls: int | None) -> dict[str, int] | None:
     """When replicas are added; None when nothing was said."""
-    return given({"cpuUtilization": cpu, "gpuUtilization": gpu, "targetLatencyMs": latency}) or None
+    asked = {"cpuUtilization": cpu, "gpuUtilization": gpu, "targetLatencyMs": latency, "concurrency": calls}
+    return given(asked) or None
 
 
 def reasons(because: list[str] | None) -> dict[str, str]:

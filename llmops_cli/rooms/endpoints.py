@@ -17,10 +17,13 @@ from llmops_cli.rooms.endpoint_changes import (
     Cores,
     EndpointName,
     Gpu,
+    GpuCount,
+    KserveMode,
     Plan,
     Prompt,
     PullPolicy,
     RuntimeImage,
+    ScaleCalls,
     ScaleCpu,
     ScaleGpu,
     ScaleLatency,
@@ -35,7 +38,8 @@ from llmops_resources.errors import UpstreamTimeout
 
 SHOWN = (
     "id", "route", "environment", "modelName", "version", "status", "statusDetail", "revision", "backend", "baseUrl",
-    "runtimeImage", "useGpu", "minReplicas", "maxReplicas", "rollbackPlan", "promptPolicyId", "lastHealthCheck",
+    "runtimeImage", "useGpu", "gpuCount", "kserveMode", "minReplicas", "maxReplicas", "rollbackPlan", "promptPolicyId",
+    "lastHealthCheck",
 )  # fmt: skip
 
 app = typer.Typer(help="Endpoints: deploy approved models, change them, take them back.", no_args_is_help=True)
@@ -51,6 +55,7 @@ def deploy(
     rollback_plan: Plan = None,
     backend: Annotated[str | None, typer.Option(help="Where it runs: local, kubernetes or kserve.")] = None,
     gpu: Gpu = None,
+    gpus: GpuCount = None,
     image: RuntimeImage = None,
     pull_policy: PullPolicy = None,
     replicas: Annotated[str, typer.Option(help="How many: 2, or 1-4 to scale.")] = "1",
@@ -59,6 +64,8 @@ def deploy(
     scale_cpu: ScaleCpu = None,
     scale_gpu: ScaleGpu = None,
     scale_latency: ScaleLatency = None,
+    scale_calls: ScaleCalls = None,
+    kserve_mode: KserveMode = None,
     prompt_policy: Prompt = None,
     because: Because = None,
     why: Why = "",
@@ -71,8 +78,8 @@ def deploy(
     """Deploy a model to a route."""
     least, most = span(replicas)
     asked = {
-        "backend": backend, "imagePullPolicy": pull_policy, **wishes(gpu, image, cpu, memory),
-        "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency),
+        "backend": backend, "imagePullPolicy": pull_policy, **wishes(gpu, gpus, image, cpu, memory),
+        "autoscalePolicy": scaling(scale_cpu, scale_gpu, scale_latency, scale_calls), "kserveMode": kserve_mode,
     }  # fmt: skip
     with open_api(user, roles) as api:
         entry = resolve(api, "models", model)

@@ -3,7 +3,8 @@
 Escrow (O'Neil, "The escrow transactional method", 1986): the sum of what all processes were granted never exceeds the
 budget, and each reserves from its own part alone. A process names the absolute part it wants, so that asking twice, or
 an answer that was lost, does no harm. A process that has not renewed for STOP_AFTER spends no more; after DEAD_AFTER
-every call it had begun is over and booked, and its part shrinks to what the ledger has of it.
+every call it had begun is over and booked, and its part shrinks to what the ledger has of it; sooner where its death is
+certain (`gateway/holders.py`).
 """
 
 from collections.abc import Sequence
@@ -53,6 +54,19 @@ def renew(tx: Transaction, holder: UUID, claims: Sequence[Claim]) -> dict[tuple[
         _write(tx, claim, holder, part)
         granted[claim.budget_id, claim.starts] = part
     return granted
+
+
+def release(tx: Transaction, holder: UUID) -> None:
+    """Shrink the parts of a process to what the ledger has of it.
+
+    Only for one that is known to be dead, and whose every call is booked: nobody may spend from them any more.
+    """
+    mine = select(LeaseRow).filter_by(holder=holder).order_by(LeaseRow.budget_id, LeaseRow.starts)
+    for lease in tx.session.scalars(mine).all():
+        row = tx.session.scalar(select(BudgetRow).filter_by(id=lease.budget_id).with_for_update())
+        if row is not None:
+            lease.granted = budgets.booked(tx, row, lease.starts, holder)
+    tx.session.flush()
 
 
 def _held(tx: Transaction, claim: Claim, holder: UUID) -> Decimal:

@@ -91,7 +91,8 @@ def limit_team(tx: Transaction, limits: TeamLimits) -> TeamLimits:
 
 def team_limits(tx: Transaction) -> list[TeamLimits]:
     """The limits of every team that has some, by name."""
-    return [_limits(row) for row in tx.session.scalars(select(TeamLimitRow).order_by(TeamLimitRow.team))]
+    limited = TeamLimitRow.requests_per_minute.is_not(None) | TeamLimitRow.tokens_per_minute.is_not(None)
+    return [_limits(row) for row in tx.session.scalars(select(TeamLimitRow).where(limited).order_by(TeamLimitRow.team))]
 
 
 def all_of(tx: Transaction) -> dict[str, RoutePolicy]:

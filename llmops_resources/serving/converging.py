@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from llmops_resources.cluster.values import ENDPOINT, MODEL, Object
-from llmops_resources.serving.manifests import APPLIED, FINGERPRINT
+from llmops_resources.serving import knative
+from llmops_resources.serving.manifests import APPLIED, FINGERPRINT, KSERVE_MODE
 
 #: What makes pods.
 WORKLOADS: Final = frozenset({"Deployment", "InferenceService"})
@@ -35,21 +36,24 @@ def converge(
 
     What has the fingerprint of its manifest is left alone, unless `again` asks to put right what others changed by
     hand. With `withdrawn`, pods of the endpoint hold bytes whose approval was taken back: what makes them goes first,
-    and comes back when they have gone. Otherwise new objects are applied before old ones are removed, and traffic is
-    taken away before what answers it.
+    and comes back when they have gone. The same with an InferenceService of another mode, which KServe does not change.
+    Otherwise new objects are applied before old ones are removed, and traffic is taken away before what answers it.
     """
-    there = {(thing["kind"], thing["metadata"]["name"]): thing for thing in found}
-    mine = {(thing["kind"], thing["metadata"]["name"]) for thing in wanted}
+    there = {_key(thing): thing for thing in found}
+    mine = {_key(thing) for thing in wanted}
+    made_anew = {key for thing in wanted if _is_of_another_mode(thing, there.get(key := _key(thing)))}
     steps = []
     for thing in sorted(wanted, key=lambda thing: APPLIED.index(thing["kind"])):
-        key = (thing["kind"], thing["metadata"]["name"])
-        reason = "" if withdrawn and thing["kind"] in WORKLOADS else _why(thing, there.get(key), again)
+        key = _key(thing)
+        waits = key in made_anew or (withdrawn and thing["kind"] in WORKLOADS)
+        reason = "" if waits else _why(thing, there.get(key), again)
         if reason:
             steps.append(Step(Verb.APPLY, *key, reason, thing))
     removals = []
-    gone = [key for key in there if key not in mine or (withdrawn and key[0] in WORKLOADS)]
+    gone = [key for key in there if key not in mine or key in made_anew or (withdrawn and key[0] in WORKLOADS)]
     for key in sorted(gone, key=lambda key: -APPLIED.index(key[0])):
         reason = "it holds bytes whose approval was withdrawn" if key in mine else "it is not wanted any more"
+        reason = "KServe does not change its mode: it is made anew" if key in made_anew else reason
         removals.append(Step(Verb.DELETE, *key, reason))
     return [*removals, *steps] if withdrawn else [*steps, *removals]
 
@@ -68,6 +72,17 @@ def digests(pods: Sequence[Object]) -> frozenset[str]:
     """The bytes that pods serve which are not ending yet, as `placing.short` writes them."""
     alive = (pod["metadata"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
     return frozenset(metadata["labels"][MODEL] for metadata in alive if MODEL in metadata.get("labels", {}))
+
+
+def _key(thing: Object) -> tuple[str, str]:
+    return thing["kind"], thing["metadata"]["name"]
+
+
+def _is_of_another_mode(wanted: Object, found: Object | None) -> bool:
+    if found is None or wanted["kind"] != "InferenceService":
+        return False
+    modes = [thing["metadata"].get("annotations", {}).get(KSERVE_MODE) for thing in (wanted, found)]
+    return all(modes) and knative.is_meant(modes[0]) is not knative.is_meant(modes[1])
 
 
 def _why(wanted: Object, found: Object | None, again: bool) -> str:

@@ -21,6 +21,7 @@ from llmops_resources.serving import parity, prompt_policy, wishes
 from llmops_resources.serving.environments import NEED_A_PLAN, Environment
 from llmops_resources.serving.options import AutoscalePolicy, Options
 from llmops_resources.serving.tables import DeploymentRow, EndpointRow, EventRow, ObservedRow
+from llmops_resources.settings import KserveMode
 from llmops_resources.values import Value, utc_now
 
 CHANNEL = "llmops_routes"
@@ -69,12 +70,14 @@ class Endpoint(Value):
     last_health_check: datetime | None
     runtime_image: str | None
     use_gpu: bool | None
+    gpu_count: int | None
     image_pull_policy: str | None
     cpu_request: str | None
     cpu_limit: str | None
     memory_request: str | None
     memory_limit: str | None
     autoscale_policy: AutoscalePolicy | None
+    kserve_mode: KserveMode | None
     prompt_policy_id: UUID | None
     created_by: str
     created_at: datetime

@@ -1,13 +1,14 @@
 """The objects of an endpoint, as pure functions of its placement: what is applied is exactly what these return.
 
 `kubernetes`: Deployment, Service, HorizontalPodAutoscaler and Ingress, the last two where they are asked for.
-`kserve`: one InferenceService, from which KServe makes the same (in its raw mode, without Knative and Istio).
+`kserve`: one InferenceService, from which KServe makes the same, or what Knative needs (`knative.py`).
 """
 
 from typing import Final
 
 from llmops_resources.cluster.values import KINDS, Object
-from llmops_resources.serving.placing import Placement, namespace, pod_spec, runtime_of
+from llmops_resources.serving import knative
+from llmops_resources.serving.placing import STARTUP_MINUTES, Placement, namespace, pod_spec, runtime_of
 from llmops_resources.serving.runtimes import PORT
 from llmops_resources.settings import ServingBackend, Settings
 from llmops_resources.values import sha256_of
@@ -19,6 +20,8 @@ APPLIED: Final = ("Deployment", "InferenceService", "Service", "HorizontalPodAut
 DEFAULT_CPU_UTILIZATION: Final = 80
 GPU_METRIC: Final = "DCGM_FI_DEV_GPU_UTIL"
 LATENCY_METRIC: Final = "llmops_route_latency_milliseconds"
+#: By which KServe is told how it is to run a model; it lets nobody change it afterwards.
+KSERVE_MODE: Final = "serving.kserve.io/deploymentMode"
 
 
 def build(placed: Placement, settings: Settings) -> list[Object]:
@@ -117,25 +120,41 @@ def ingress(placed: Placement, settings: Settings) -> Object:
 
 
 def inference_service(placed: Placement, settings: Settings) -> Object:
-    """KServe's object. Scaled to zero it keeps its settings, and KServe is told to stop it."""
+    """KServe's object. Stopped it keeps its settings, and KServe is told to stop it."""
+    on_knative = placed.options.on_knative
     predictor: Object = {
         "minReplicas": placed.min_replicas,
         "maxReplicas": placed.max_replicas,
         "labels": placed.pod_labels,
-        "annotations": placed.annotations,
-        "deploymentStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        **pod_spec(placed, settings),
+        **(_through_knative(placed, settings) if on_knative else _in_a_deployment(placed, settings)),
     }
-    if placed.max_replicas:
-        predictor |= {"scaleMetric": "cpu", "scaleTarget": _cpu(placed)}
     made = _object("InferenceService", placed, {"predictor": predictor})
     made["metadata"]["annotations"] |= {
-        "serving.kserve.io/deploymentMode": "RawDeployment",
-        "serving.kserve.io/autoscalerClass": "hpa",
+        KSERVE_MODE: knative.MODE if on_knative else "RawDeployment",
+        **({} if on_knative else {"serving.kserve.io/autoscalerClass": "hpa"}),
         "serving.kserve.io/route": f"/{placed.route}",
         "serving.kserve.io/stop": "false" if placed.max_replicas else "true",
     }
     return made
+
+
+def _in_a_deployment(placed: Placement, settings: Settings) -> Object:
+    scaling = {"scaleMetric": "cpu", "scaleTarget": _cpu(placed)} if placed.max_replicas else {}
+    return {
+        "annotations": placed.annotations,
+        "deploymentStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        **pod_spec(placed, settings),
+        **scaling,
+    }
+
+
+def _through_knative(placed: Placement, settings: Settings) -> Object:
+    policy = placed.options.autoscale_policy
+    return {
+        "annotations": placed.annotations | knative.annotations(STARTUP_MINUTES * 60),
+        **knative.admitted(pod_spec(placed, settings)),
+        **knative.predictor(policy.concurrency if policy else None),
+    }
 
 
 def _object(kind: str, placed: Placement, spec: Object) -> Object:

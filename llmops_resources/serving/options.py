@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from llmops_resources.errors import FieldProblem, ValidationFailed, field_problem
 from llmops_resources.serving import runtimes
-from llmops_resources.settings import Cpu, Image, Memory, PullPolicy, ServingBackend, Settings
+from llmops_resources.serving.runtimes import Runtime
+from llmops_resources.settings import Cpu, Image, KserveMode, Memory, PullPolicy, ServingBackend, Settings
 from llmops_resources.values import Value
 
 #: The backends whose endpoints are objects of a Kubernetes cluster.
@@ -21,20 +22,26 @@ IN_A_CLUSTER: Final = frozenset({ServingBackend.KUBERNETES, ServingBackend.KSERV
 _UNITS: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 Percent = Annotated[int, Field(ge=1, le=100)]
+GpuCount = Annotated[int, Field(ge=1, le=16)]  # what a node has at most
 
 
 class AutoscalePolicy(Value):
-    """When replicas are added: a mean utilization in percent, or a latency in milliseconds."""
+    """When replicas are added: a mean utilization in percent, a latency in milliseconds, or calls at once a replica.
+
+    The last is how Knative does it, and all that it does.
+    """
 
     target_latency_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
     gpu_utilization: Percent | None = None
     cpu_utilization: Percent | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class Options(Value):
     """The optional part of a deployment; what is None is the installation's to decide."""
 
     use_gpu: bool | None = None
+    gpu_count: GpuCount | None = None
     serving_runtime_image: Image | None = None
     image_pull_policy: PullPolicy | None = None
     cpu_request: Cpu | None = None
@@ -42,6 +49,7 @@ class Options(Value):
     memory_request: Memory | None = None
     memory_limit: Memory | None = None
     autoscale_policy: AutoscalePolicy | None = None
+    kserve_mode: KserveMode | None = None
     prompt_policy_id: UUID | None = None
 
     @classmethod
@@ -56,6 +64,11 @@ class Options(Value):
                 f"the endpoint's configuration cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}",
                 remedy="Deploy to the route again.",
             ) from error
+
+    @property
+    def on_knative(self) -> bool:
+        """Whether Knative is to make its replicas."""
+        return self.kserve_mode is KserveMode.KNATIVE
 
     @property
     def config(self) -> dict[str, Any]:
@@ -80,7 +93,7 @@ class ReplicaDefaults(Value):
 
 class Backend(Value):
     """A place where models with files may run here. `chooses`: a deployment there may choose image, GPU, resources and
-    scaling; `cpu` and `gpu` are then what it gets when it does not."""
+    scaling; `cpu` and `gpu` are then what it gets when it does not, and `kserve_mode` how KServe runs it."""
 
     name: ServingBackend
     default: bool
@@ -88,6 +101,7 @@ class Backend(Value):
     cpu: ReplicaDefaults | None = None
     gpu: ReplicaDefaults | None = None
     use_gpu: bool = False
+    kserve_mode: KserveMode | None = None
 
 
 def backends(settings: Settings) -> list[Backend]:
@@ -109,7 +123,7 @@ def backends(settings: Settings) -> list[Backend]:
         found.append(
             Backend(
                 name=name, default=name == present, chooses=True, cpu=kinds[False], gpu=kinds[True],
-                use_gpu=settings.use_gpu,
+                use_gpu=settings.use_gpu, kserve_mode=settings.kserve_mode if name == ServingBackend.KSERVE else None,
             )
         )  # fmt: skip
     return found
@@ -122,15 +136,22 @@ def decide(settings: Settings, backend: str, asked: Options) -> Options:
     """
     check_backend(settings, backend)
     if backend not in IN_A_CLUSTER:
+        problems = _scaled_in_vain(backend, asked) if asked.kserve_mode else []
         if asked.serving_runtime_image is not None:
             remedy = "Leave it out, or deploy to a cluster with backend kubernetes or kserve."
-            problem = field_problem("servingRuntimeImage", "a process of this machine runs in no image", remedy)
-            raise ValidationFailed("the deployment request cannot be met", details=[problem])
+            problems += [field_problem("servingRuntimeImage", "a process of this machine runs in no image", remedy)]
+        if problems:
+            raise ValidationFailed("the deployment request cannot be met", details=problems)
         return asked
     use_gpu = settings.use_gpu if asked.use_gpu is None else asked.use_gpu
     image = asked.serving_runtime_image or runtimes.default_image(settings, use_gpu=use_gpu)
-    decided = asked.model_copy(update={"use_gpu": use_gpu, "serving_runtime_image": image})
-    problems = _above_limits(resources(settings, decided), decided)
+    mode = (asked.kserve_mode or settings.kserve_mode) if backend == ServingBackend.KSERVE else asked.kserve_mode
+    decided = asked.model_copy(update={"use_gpu": use_gpu, "serving_runtime_image": image, "kserve_mode": mode})
+    problems = [
+        *_gpus_in_vain(decided, runtimes.detect(image, settings)),
+        *_above_limits(resources(settings, decided), decided),
+        *_scaled_in_vain(backend, decided),
+    ]
     if problems:
         raise ValidationFailed("the deployment request cannot be met", details=problems)
     return decided
@@ -161,7 +182,7 @@ def resources(settings: Settings, options: Options) -> Resources:
             options.memory_request or memory[0],
             options.memory_limit or _at_least(memory[1], options.memory_request),
         ),
-        gpus=1 if options.use_gpu else 0,
+        gpus=(options.gpu_count or 1) if options.use_gpu else 0,
     )
 
 
@@ -176,6 +197,31 @@ def size(quantity: str) -> Decimal:
 def _at_least(limit: str, request: str | None) -> str:
     """An installation's limit does not stand below what an endpoint reserves."""
     return request if request is not None and size(request) > size(limit) else limit
+
+
+def _gpus_in_vain(decided: Options, runtime: Runtime) -> list[FieldProblem]:
+    """GPUs that would be reserved for a replica that cannot use them."""
+    if (decided.gpu_count or 1) == 1:
+        return []
+    if not decided.use_gpu:
+        return [field_problem("gpuCount", "a replica without a GPU has none to count", "Leave it out, or set useGpu.")]
+    if not runtime.shards:
+        problem = f"the {runtime.kind} runtime serves from one GPU"
+        return [field_problem("gpuCount", problem, "Leave it out, or choose an image of vLLM or TGI.")]
+    return []
+
+
+def _scaled_in_vain(backend: str, decided: Options) -> list[FieldProblem]:
+    """A mode or a measure that whatever makes the replicas does not know."""
+    if decided.kserve_mode is not None and backend != ServingBackend.KSERVE:
+        return [field_problem("kserveMode", f"{backend} has no such mode", "Leave it out, or choose backend kserve.")]
+    said = (decided.autoscale_policy or AutoscalePolicy()).model_dump(by_alias=True, exclude_none=True)
+    foreign = [name for name in said if (name == "concurrency") is not decided.on_knative]
+    if decided.on_knative:
+        remedy = "Give concurrency: Knative adds replicas by calls at once."
+    else:
+        remedy = "Give cpuUtilization; concurrency is for KServe in the mode knative."
+    return [field_problem(f"autoscalePolicy.{name}", "is not measured there", remedy) for name in foreign]
 
 
 def _above_limits(wanted: Resources, asked: Options) -> list[FieldProblem]:

@@ -103,6 +103,7 @@ def placement(wanted: Desired) -> Placement:
             f"the files of {wanted.model.name} {wanted.model.version} are not in an object store that pods can read",
             remedy="Set OBJECT_STORE_URL=s3://…, and upload or import the model again.",
         )
+    asked = Options.of(wanted.config)
     return Placement(
         endpoint_id=wanted.endpoint_id,
         environment=wanted.environment,
@@ -112,9 +113,9 @@ def placement(wanted: Desired) -> Placement:
         digest=manifest.digest,
         storage_uri=uri.rstrip("/"),
         files=manifest.files,
-        min_replicas=wanted.replicas,
+        min_replicas=wanted.least if asked.on_knative else wanted.replicas,
         max_replicas=wanted.max_replicas,
-        options=Options.of(wanted.config),
+        options=asked,
         metadata=wanted.model.metadata,
     )
 
@@ -189,9 +190,9 @@ def _fetcher(placed: Placement, settings: Settings) -> Object:
 
 
 def _server(placed: Placement, settings: Settings, wanted: Resources) -> Object:
-    runtime, image, use_gpu = runtime_of(placed, settings), image_of(placed, settings), wanted.gpus > 0
+    runtime, image = runtime_of(placed, settings), image_of(placed, settings)
     memory = int(options.size(wanted.memory[1]))
-    asked = runtimes.Asked(placed.route, use_gpu, runtimes.version_of(image), placed.digest, memory)
+    asked = runtimes.Asked(placed.route, wanted.gpus, runtimes.version_of(image), placed.digest, memory)
     made: Object = {
         "name": CONTAINER,
         "image": image,

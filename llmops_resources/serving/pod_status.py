@@ -7,6 +7,7 @@ Deployment's or the InferenceService's own conditions speak (FR-006r).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from llmops_resources.cluster.values import Object
@@ -19,9 +20,10 @@ _IMAGE: Final = frozenset(
 )
 _SETUP: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _LONGEST: Final = 400
+_GPU: Final = "nvidia.com/gpu"
 #: What of a pod's requests is short, and what to do about it; read from top to bottom.
 _SHORTAGES: Final = (
-    ("nvidia.com/gpu", "Redeploy with useGpu false, or wait until a GPU is free."),
+    (_GPU, "Redeploy with useGpu false, or wait until a GPU is free."),
     ("Insufficient memory", "Lower memoryRequest, or add a node with more memory."),
     ("Insufficient cpu", "Lower cpuRequest, or add a node with more cores."),
     ("taint", "Free a node of its taint, or add one without."),
@@ -55,6 +57,8 @@ def assess(placed: Placement, pods: Sequence[Object] | None, workload: Object | 
         return Verdict(status, f"scaling to zero: {left} left" if left else "scaled to zero", 0, 0)
     mine = [pod for pod in alive if _revision(pod) == str(placed.revision)]
     older = [pod for pod in alive if _revision(pod) != str(placed.revision)]
+    if placed.options.on_knative and any(map(_is_ready, mine)):
+        older = []  # Knative sends them nothing any more, and takes them away in its own time
     if not alive:
         return _of_workload(placed, workload, seen=pods is not None)
     troubles = [found for pod in mine if (found := trouble(pod)) is not None]
@@ -85,6 +89,25 @@ def trouble(pod: Object) -> Trouble | None:
         if found is not None:
             return found
     return _unscheduled(status)
+
+
+def without_gpu_since(placed: Placement, pods: Sequence[Object]) -> datetime | None:
+    """Since when an endpoint answers nobody because no node has a GPU for its pods; None when that is not why."""
+    alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    mine = [pod for pod in alive if _revision(pod) == str(placed.revision)]
+    if any(map(_is_ready, alive)):
+        return None
+    refused = [
+        (pod, condition)
+        for pod in mine
+        for condition in pod.get("status", {}).get("conditions", ())
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
+        and _GPU in str(condition.get("message", ""))
+    ]  # fmt: skip
+    if not mine or len(refused) < len(mine):
+        return None
+    said = [c.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp") for pod, c in refused]
+    return max((datetime.fromisoformat(str(each)) for each in said), default=None) if all(said) else None
 
 
 def _of_container(pod: Object, container: Object) -> Trouble | None:
@@ -137,6 +160,8 @@ def _unscheduled(status: Object) -> Trouble | None:
 def _of_workload(placed: Placement, workload: Object | None, *, seen: bool) -> Verdict:
     """Without pods: what the Deployment or the InferenceService says of itself."""
     wanted = placed.min_replicas
+    if workload is not None and _sleeps(placed, workload):
+        return Verdict(EndpointStatus.HEALTHY, "no replica runs: the next call wakes one, and waits for it", 0, 0)
     if workload is None:
         return Verdict(EndpointStatus.DEPLOYING, "its objects are being made", 0, wanted)
     conditions = {c["type"]: c for c in workload.get("status", {}).get("conditions", ())}
@@ -152,6 +177,17 @@ def _of_workload(placed: Placement, workload: Object | None, *, seen: bool) -> V
     if ready.get("status") == "True" and not seen:
         return Verdict(EndpointStatus.HEALTHY, "told by its conditions, since its pods cannot be seen", wanted, wanted)
     return Verdict(EndpointStatus.DEPLOYING, _conditions(workload), 0, wanted)
+
+
+def _sleeps(placed: Placement, workload: Object) -> bool:
+    """Whether Knative has this revision ready, and no replica of it because nobody calls."""
+    if not placed.options.on_knative or placed.min_replicas:
+        return False
+    current = workload["metadata"].get("annotations", {}).get(REVISION) == str(placed.revision)
+    status = workload.get("status", {})
+    seen = status.get("observedGeneration") in {None, workload["metadata"].get("generation")}
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ()))
+    return current and seen and ready
 
 
 def _conditions(workload: Object | None) -> str:

@@ -23,7 +23,10 @@ LONGEST_BACKOFF = 30.0
 
 
 class Desired(Value):
-    """One endpoint as the backend should run it. `approved` says whether its digest has a live approval now."""
+    """One endpoint as the backend should run it. `approved` says whether its digest has a live approval now.
+
+    `replicas` is one at least, unless it is stopped; `least` is what was asked for, none where Knative wakes them.
+    """
 
     endpoint_id: UUID
     environment: str
@@ -31,6 +34,7 @@ class Desired(Value):
     backend: str
     revision: int
     replicas: int
+    least: int
     max_replicas: int
     config: dict[str, Any]
     approved: bool
@@ -78,6 +82,7 @@ def desired(tx: Transaction, *backends: str) -> list[Desired]:
             backend=row.backend,
             revision=row.revision,
             replicas=max(row.min_replicas, min(row.max_replicas, 1)),
+            least=row.min_replicas,
             max_replicas=row.max_replicas,
             config=row.config,
             approved=approvals.is_live(tx, row.model_id, row.model_digest),

@@ -208,6 +208,8 @@ def _configured(settings: Settings, row: EndpointRow, wanted: dict[str, Any]) ->
         problems = [field_problem(names[name], "is not ours to decide", remedy) for name in foreign]
         raise ValidationFailed("the endpoint cannot be changed so", details=problems)
     present = Options.of(row.config)
+    if wanted.get("use_gpu", True) is False:
+        wanted.setdefault("gpu_count", None)  # there are none to count any more
     if row.backend in IN_A_CLUSTER and "use_gpu" in wanted and "serving_runtime_image" not in wanted:
         # An image nobody chose follows the device: the default for GPUs is of no use without one.
         default = default_image(settings, use_gpu=bool(present.use_gpu))

@@ -36,18 +36,31 @@ class RuntimeKind(StrEnum):
     CUSTOM = "custom"
 
 
+_CPU_IMAGES: Final = {
+    RuntimeKind.VLLM: VLLM_CPU_IMAGE,
+    RuntimeKind.TGI: TGI_CPU_IMAGE,
+    RuntimeKind.HUGGINGFACE: HUGGINGFACE_CPU_IMAGE,
+}
+
+
 @dataclass(frozen=True)
 class Asked:
     """What decides a runtime's arguments and environment.
 
-    `version` is that of the image's tag, None when unknown; `memory` what the container may use, in bytes.
+    `gpus` are those of one replica; `version` is that of the image's tag, None when unknown; `memory` what the
+    container may use, in bytes.
     """
 
     served_name: str
-    use_gpu: bool
+    gpus: int
     version: tuple[int, int] | None
     digest: str
     memory: int
+
+    @property
+    def use_gpu(self) -> bool:
+        """Whether it has any."""
+        return self.gpus > 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Runtime:
-    """One row. `base_path` stands before `/v1`; `command` is None where the image's own is right."""
+    """One row. `base_path` stands before `/v1`; `command` is None where the image's own is right.
+
+    `shards`: several GPUs of a replica serve one model together, each with a part of every layer.
+    """
 
     kind: RuntimeKind
     command: tuple[str, ...] | None
@@ -71,6 +87,7 @@ class Runtime:
     liveness: Probe
     readiness: Probe
     base_path: str = ""
+    shards: bool = False
 
 
 class CuratedImage(Value):
@@ -106,6 +123,14 @@ def version_of(image: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def on_cpus(image: str, settings: Settings) -> str:
+    """The image that serves on CPUs what another one serves with a GPU: the same runtime's, where there is a build."""
+    kind = detect(image, settings).kind
+    if kind in {RuntimeKind.LLMOPS, RuntimeKind.CUSTOM}:
+        return image if kind is RuntimeKind.LLMOPS else default_image(settings, use_gpu=False)
+    return _CPU_IMAGES[kind]
+
+
 def default_image(settings: Settings, *, use_gpu: bool) -> str:
     """The image of an endpoint that names none.
 
@@ -117,8 +142,7 @@ def default_image(settings: Settings, *, use_gpu: bool) -> str:
     if settings.serving_cpu_runtime_image or settings.training_image:
         return settings.serving_cpu_runtime_image or settings.training_image or ""
     kind = detect(settings.serving_runtime_image, settings).kind
-    return {RuntimeKind.VLLM: VLLM_CPU_IMAGE, RuntimeKind.TGI: TGI_CPU_IMAGE,
-            RuntimeKind.HUGGINGFACE: HUGGINGFACE_CPU_IMAGE}.get(kind, settings.serving_runtime_image)  # fmt: skip
+    return _CPU_IMAGES.get(kind, settings.serving_runtime_image)
 
 
 def image_name(image: str) -> str:
@@ -154,7 +178,8 @@ def _vllm_arguments(asked: Asked) -> list[str]:
     old = asked.version is None or asked.version < _VLLM_WITHOUT_DEVICE
     device = ["--device", "cpu"] if old and not asked.use_gpu else []
     where = ["--model", MODEL_DIR, "--host", HOST, "--port", str(PORT)]
-    return [*device, *where, "--served-model-name", asked.served_name]
+    shards = ["--tensor-parallel-size", str(asked.gpus)] if asked.gpus > 1 else []
+    return [*device, *where, "--served-model-name", asked.served_name, *shards]
 
 
 def _vllm_environment(asked: Asked) -> dict[str, str]:
@@ -180,12 +205,14 @@ def _tgi_environment(asked: Asked) -> dict[str, str]:
 
 def _huggingface_arguments(asked: Asked) -> list[str]:
     backend = "vllm" if asked.use_gpu else "huggingface"
+    shards = [f"--tensor-parallel-size={asked.gpus}"] if asked.gpus > 1 else []
     return [f"--model_name={asked.served_name}", f"--model_dir={MODEL_DIR}", f"--http_port={PORT}",
-            f"--backend={backend}"]  # fmt: skip
+            f"--backend={backend}", *shards]  # fmt: skip
 
 
-def _tgi_arguments(_: Asked) -> list[str]:
-    return ["--model-id", MODEL_DIR, "--hostname", HOST, "--port", str(PORT)]
+def _tgi_arguments(asked: Asked) -> list[str]:
+    shards = ["--num-shard", str(asked.gpus)] if asked.gpus > 1 else []
+    return ["--model-id", MODEL_DIR, "--hostname", HOST, "--port", str(PORT), *shards]
 
 
 def _llmops_arguments(asked: Asked) -> list[str]:
@@ -207,16 +234,16 @@ def _plain(_: Asked) -> dict[str, str]:
 RUNTIMES: Final[Mapping[RuntimeKind, Runtime]] = {
     RuntimeKind.VLLM: Runtime(
         RuntimeKind.VLLM, ("python3", "-m", "vllm.entrypoints.openai.api_server"), _vllm_arguments, _vllm_environment,
-        liveness=Probe("/health", 120, 10, 3), readiness=Probe("/health", 60, 5, 3),
+        liveness=Probe("/health", 120, 10, 3), readiness=Probe("/health", 60, 5, 3), shards=True,
     ),
     RuntimeKind.TGI: Runtime(
         RuntimeKind.TGI, None, _tgi_arguments, _tgi_environment,
-        liveness=Probe("/health", 300, 10, 5), readiness=Probe("/health", 300, 10, 10),
+        liveness=Probe("/health", 300, 10, 5), readiness=Probe("/health", 300, 10, 10), shards=True,
     ),
     RuntimeKind.HUGGINGFACE: Runtime(
         RuntimeKind.HUGGINGFACE, None, _huggingface_arguments, _plain,
         liveness=Probe("/v2/health/live", 120, 10, 3), readiness=Probe("/v2/health/ready", 60, 5, 3),
-        base_path="/openai",
+        base_path="/openai", shards=True,
     ),
     RuntimeKind.LLMOPS: Runtime(
         RuntimeKind.LLMOPS, ("python", "-m", "llmops_assets.serving.runtime"), _llmops_arguments, _plain,
@@ -224,6 +251,6 @@ RUNTIMES: Final[Mapping[RuntimeKind, Runtime]] = {
     ),
     RuntimeKind.CUSTOM: Runtime(
         RuntimeKind.CUSTOM, None, _nothing, _plain,
-        liveness=Probe("/health", 120, 10, 3), readiness=Probe("/ready", 60, 5, 3),
+        liveness=Probe("/health", 120, 10, 3), readiness=Probe("/ready", 60, 5, 3), shards=True,  # it sees them all
     ),
 }  # fmt: skip

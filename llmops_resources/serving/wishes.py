@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from llmops_resources.serving.options import IN_A_CLUSTER, Options
 from llmops_resources.serving.runtimes import RuntimeKind, kind_of
+from llmops_resources.settings import ServingBackend
 from llmops_resources.values import Value
 
 #: What a deployment decides beside its model, as the API spells it.
@@ -46,7 +47,10 @@ def of_environment(backend: str, config: Mapping[str, Any]) -> dict[str, Any]:
         return {"backend": backend, "runtime": runtime, "promptPolicyId": config.get("promptPolicyId")}
     image = config.get("servingRuntimeImage")
     runtime = kind_of(str(image)).value if image else RuntimeKind.CUSTOM.value
-    return {"backend": backend, "runtime": runtime, **{name: config.get(name) for name in OPTIONS}}
+    elsewhere = {"kserveMode"} if backend != ServingBackend.KSERVE else set()
+    elsewhere |= {"gpuCount"} if not config.get("useGpu") else set()
+    options = {name: config.get(name) for name in OPTIONS if name not in elsewhere}
+    return {"backend": backend, "runtime": runtime, **options}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[SettingChange]:

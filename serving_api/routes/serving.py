@@ -14,9 +14,9 @@ from llmops_resources.platform import Platform
 from llmops_resources.serving import endpoints, parity, revisions, wishes
 from llmops_resources.serving.endpoints import EXTERNAL, Endpoint, EndpointStatus
 from llmops_resources.serving.environments import Environment
-from llmops_resources.serving.options import AutoscalePolicy, Options, decide
+from llmops_resources.serving.options import AutoscalePolicy, GpuCount, Options, decide
 from llmops_resources.serving.parity import Parity
-from llmops_resources.settings import Cpu, Image, Memory, PullPolicy, ServingBackend
+from llmops_resources.settings import Cpu, Image, KserveMode, Memory, PullPolicy, ServingBackend
 from serving_api import paging
 from serving_api.dependencies import (
     Cursor,
@@ -52,6 +52,7 @@ class Wished(Body):
     """What may be asked of an endpoint beside its model and replicas."""
 
     use_gpu: bool | None = None
+    gpu_count: GpuCount | None = None
     serving_runtime_image: Image | None = None
     image_pull_policy: PullPolicy | None = None
     cpu_request: Cpu | None = None
@@ -59,6 +60,7 @@ class Wished(Body):
     memory_request: Memory | None = None
     memory_limit: Memory | None = None
     autoscale_policy: AutoscalePolicy | None = None
+    kserve_mode: KserveMode | None = None
     prompt_policy_id: PromptId | None = None
 
 
@@ -91,6 +93,7 @@ class RedeployQuery(Body):
     """Settings that the redeployment changes; what is left out stays."""
 
     use_gpu: bool | None = None
+    gpu_count: GpuCount | None = None
     serving_runtime_image: Image | None = None
     cpu_request: Cpu | None = None
     cpu_limit: Cpu | None = None

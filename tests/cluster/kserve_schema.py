@@ -9,7 +9,8 @@ from typing import Any
 import kubernetes_validate
 
 #: Fields of the predictor that are KServe's; all others are those of a pod.
-OWN = {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "labels", "annotations", "deploymentStrategy"}
+OWN = {"minReplicas", "maxReplicas", "scaleTarget", "scaleMetric", "labels", "annotations", "deploymentStrategy",
+       "timeout"}  # fmt: skip
 PLAIN: dict[str, type | tuple[type, ...]] = {
     "str": str, "int": int, "bool": bool, "float": (int, float), "object": object, "IntOrString": (int, str),
     "ResourceQuantity": str, "datetime": str, "K8sIoApimachineryPkgApisMetaV1ObjectMeta": dict,

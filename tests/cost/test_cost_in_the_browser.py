@@ -63,7 +63,7 @@ def test_spending_is_seen_by_day_and_share_and_filtered_in_the_address(
 def test_a_budget_and_a_price_are_set_and_a_wrong_one_is_explained(visitor: Console, tmp_path: Path) -> None:
     page = visitor.page
     page.goto(f"{visitor.root}/cost/budgets")
-    page.get_by_label("Team").fill("nlp")
+    page.get_by_role("region", name="Budgets").get_by_label("Team").fill("nlp")
     page.get_by_label("Amount").fill("250")
     page.get_by_role("button", name="Set budget").click()
     expect(page.get_by_text("$0.00 of $250.00")).to_be_visible()
@@ -73,11 +73,47 @@ def test_a_budget_and_a_price_are_set_and_a_wrong_one_is_explained(visitor: Cons
     page.get_by_role("button", name="Set price").click()
     row = page.get_by_role("row").filter(has_text="tiny")
     expect(row).to_contain_text("$1.50")
+    page.mouse.move(0, 0)
     assert page.evaluate(KEYS) == []
     assert serious(page, iframes=False) == []
     page.screenshot(path=tmp_path / "budgets.png", full_page=True)
     page.get_by_role("button", name="Withdraw the budget of nlp").click()
     expect(page.get_by_text("No budget: nothing is refused for its cost.")).to_be_visible()
+
+
+def test_what_a_team_may_ask_for_in_a_minute_is_set_changed_and_lifted_by_the_keyboard(
+    visitor: Console, api: httpx.Client
+) -> None:
+    page = visitor.page
+    page.goto(f"{visitor.root}/cost/budgets")
+    limits = page.get_by_role("region", name="Limits of teams")
+    expect(limits.get_by_text("No team has a limit")).to_be_visible()
+    expect(limits.get_by_role("button", name="Set limits")).to_be_disabled()
+    limits.get_by_label("Team").fill("n" * 200)
+    limits.get_by_label("Requests a minute").fill("60")
+    page.keyboard.press("Enter")
+    expect(limits.get_by_text("at most 128 characters").first).to_be_visible()
+    limits.get_by_label("Team").fill("nlp")
+    page.keyboard.press("Enter")
+    row = limits.get_by_role("row").filter(has_text="nlp")
+    expect(row).to_contain_text("60")
+    expect(limits.get_by_label("Team")).to_have_value("")
+
+    row.get_by_role("button", name="Change the limits of nlp").press("Enter")
+    expect(limits.get_by_label("Requests a minute")).to_have_value("60")
+    limits.get_by_label("Tokens a minute").fill("9000")
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text("9,000")
+    (told,) = api.get("/governance/team-limits").json()["data"]
+    assert (told["team"], told["requestsPerMinute"], told["tokensPerMinute"]) == ("nlp", 60, 9000)
+    assert page.evaluate(KEYS) == []
+    assert serious(page, iframes=False) == []
+    page.reload()
+    expect(row).to_contain_text("9,000")
+    assert missed_by_tab(page) == []
+    row.get_by_role("button", name="Lift the limits of nlp").press("Enter")
+    expect(limits.get_by_text("No team has a limit")).to_be_visible()
+    assert api.get("/governance/team-limits").json()["data"] == []
 
 
 def test_a_key_is_issued_its_secret_seen_once_and_revoked(visitor: Console, api: httpx.Client, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import threading
 import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +19,10 @@ from llmops_resources.database import Actor
 from llmops_resources.errors import Unavailable
 from llmops_resources.gateway import routes
 from llmops_resources.platform import Platform
-from llmops_resources.serving import endpoints, revisions
+from llmops_resources.serving import deployments, endpoints, parity, revisions
 from llmops_resources.serving.endpoints import Endpoint, Environment
 from llmops_resources.serving.options import Options, decide
+from llmops_resources.values import utc_now
 from tests.cluster.conftest import api, cluster, served  # noqa: F401  - fixtures
 from tests.cluster.kube_api import Fault, KubeApi
 from tests.factories import approved
@@ -242,6 +245,60 @@ def test_a_cluster_that_cannot_be_reached_changes_nothing_that_was_observed(
     assert (str(_get(platform, running.id).status), bool(_get(platform, running.id).base_url)) == ("healthy", True)
     told = _get(platform, waiting.id)
     assert (str(told.status), "cannot be reached" in told.status_detail) == ("deploying", True)
+
+
+def test_what_found_no_gpu_in_time_is_served_on_cpus_and_the_history_says_why(
+    api: KubeApi, platform: Platform, cluster: Cluster  # noqa: F811
+) -> None:
+    patient = platform.settings.model_copy(update={"serving_gpu_fallback_minutes": 10.0})
+    agent, model = ClusterAgent(replace(platform, settings=patient), cluster), approved(platform, Kind.MODEL, "tiny")
+    dev, stg = (
+        _deploy(platform, model, environment=environment, use_gpu=True, gpu_count=2)
+        for environment in (Environment.DEV, Environment.STG)
+    )
+    agent.step()
+    said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    for minutes, revision in ((5, 1), (11, 2)):
+        since = (utc_now() - timedelta(minutes=minutes)).isoformat()
+        waits = {"type": "PodScheduled", "status": "False", "message": said, "lastTransitionTime": since}
+        for name in start_pods(api, phase="Pending", conditions=[waits]):
+            if api.get("Pod", name)["metadata"]["labels"]["llmops/endpoint"] == str(dev.id):
+                api.pod_status(name, **ready())
+        agent.step()
+        assert (_get(platform, dev.id).revision, _get(platform, stg.id).revision) == (1, revision)
+    told = _get(platform, stg.id)
+    assert (told.use_gpu, told.gpu_count) == (False, None)
+    with platform.transaction(Actor("system:test")) as tx:
+        last = deployments.search(tx, stg.id).items[0]
+        written = {it.field: it.reason for it in parity.of_route(tx, "chat")[0].drifts}
+    why = "no GPU was free for 10 minutes: served on CPUs"
+    assert (last.note, last.state.requested_by) == (why, "system:cluster-agent")
+    assert written == {"useGpu": why, "servingRuntimeImage": why}
+    agent.step()
+    assert _get(platform, stg.id).revision == 2
+
+
+def test_an_inference_service_is_made_anew_to_run_through_knative_and_is_left_alone_after(
+    agent: ClusterAgent, api: KubeApi, platform: Platform  # noqa: F811
+) -> None:
+    model = approved(platform, Kind.MODEL, "tiny")
+    endpoint = _deploy(platform, model, backend="kserve")
+    agent.step()
+    (name,) = api.names("InferenceService")
+    first = api.get("InferenceService", name)["metadata"]["uid"]
+    _deploy(platform, model, backend="kserve", kserve_mode="knative")
+    agent.step()
+    assert api.names("InferenceService") == []  # KServe lets nobody change the mode
+    agent.step()
+    made = api.get("InferenceService", name)
+    assert made["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Serverless"
+    assert made["metadata"]["uid"] != first
+    made["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = "Knative"  # as newer ones call it
+    api.put(made)
+    start_pods(api, **ready())
+    agent.step()
+    assert str(_get(platform, endpoint.id).status) == "healthy"
+    assert api.get("InferenceService", name)["metadata"]["uid"] == made["metadata"]["uid"]
 
 
 def test_without_kserve_an_inference_service_is_refused_and_deployments_go_on(

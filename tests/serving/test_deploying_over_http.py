@@ -37,7 +37,31 @@ def test_a_deployment_says_where_and_how_it_runs_and_the_endpoint_keeps_it(
         (wanted,) = desired(tx, "kserve")
     assert wanted.config == {
         "useGpu": True, "servingRuntimeImage": "vllm/vllm-openai:v0.11.0", "imagePullPolicy": "Always",
-        "memoryRequest": "16Gi", "autoscalePolicy": {"cpuUtilization": 50}}  # fmt: skip
+        "memoryRequest": "16Gi", "autoscalePolicy": {"cpuUtilization": 50}, "kserveMode": "raw"}  # fmt: skip
+
+
+def test_gpus_are_counted_while_there_are_some_and_a_model_may_sleep_on_knative(
+    platform: Platform, api: httpx.Client  # noqa: F811
+) -> None:
+    told = _ask(
+        api, platform, backend="kserve", kserveMode="knative", minReplicas=0, maxReplicas=2, useGpu=True, gpuCount=2,
+        servingRuntimeImage="vllm/vllm-openai:v0.11.0", autoscalePolicy={"concurrency": 4},
+    ).json()["data"]  # fmt: skip
+    assert (told["kserveMode"], told["gpuCount"], told["minReplicas"]) == ("knative", 2, 0)
+
+    def built() -> dict[str, Any]:
+        with platform.transaction(Actor("system:test")) as tx:
+            (wanted,) = desired(tx, "kserve")
+        (made,) = manifests.build(placement(wanted), platform.settings)
+        return dict(made["spec"]["predictor"])
+
+    before = built()
+    assert (before["minReplicas"], before["scaleTarget"]) == (0, 4)
+    assert before["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    changed = api.patch(f"/serving/endpoints/{told['id']}", json={"useGpu": False, "servingRuntimeImage": None})
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["data"]["gpuCount"], changed.json()["data"]["kserveMode"]) == (None, "knative")
+    assert "nvidia.com/gpu" not in built()["containers"][0]["resources"]["limits"]
 
 
 def test_what_a_deployment_leaves_open_is_decided_by_the_installation_and_then_stays(
@@ -112,6 +136,8 @@ def test_endpoints_are_listed_by_environment_model_status_and_route(
     ({"imagePullPolicy": "Sometimes"}, "imagePullPolicy"), ({"memoryLimit": "lots"}, "memoryLimit"),
     ({"memoryRequest": "8Gi", "memoryLimit": "4Gi"}, "memoryLimit"), ({"cpuLimit": "$(X)"}, "cpuLimit"),
     ({"autoscalePolicy": {"cpuUtilization": 0}}, "autoscalePolicy.cpuUtilization"),
+    ({"gpuCount": 2, "useGpu": False}, "gpuCount"), ({"gpuCount": 0, "useGpu": True}, "gpuCount"),
+    ({"backend": "kserve", "kserveMode": "fast"}, "kserveMode"),
     ({"backend": "local", "servingRuntimeImage": "vllm/vllm-openai:v0.11.0"}, "servingRuntimeImage"),
 ])  # fmt: skip
 def test_a_wish_that_cannot_be_met_is_refused_with_its_field(

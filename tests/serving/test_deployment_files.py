@@ -9,7 +9,8 @@ import yaml
 from llmops_resources.cluster.values import KINDS
 from llmops_resources.serving import manifests
 from llmops_resources.serving.endpoints import Environment
-from llmops_resources.serving.placing import namespace
+from llmops_resources.serving.placing import MARKS, namespace
+from llmops_resources.serving.runtimes import PORT
 from tests.cluster.jobs import check
 from tests.serving.cluster_things import cluster_settings
 
@@ -61,3 +62,13 @@ def test_a_model_server_is_asked_by_the_gateway_alone_and_reaches_no_address_out
         assert (who["key"], who["operator"]) == ("app.kubernetes.io/name", "In")
         assert who["values"] == ["llmops-api", "llmops-gateway"]
         assert not any("ipBlock" in peer for rule in policy["spec"]["egress"] for peer in rule["to"])
+
+
+def test_knatives_own_parts_reach_the_queue_proxies_of_model_servers_and_nothing_else_does() -> None:
+    policies = list(yaml.safe_load_all((FOLDER / "knative.yaml").read_text()))
+    assert {policy["metadata"]["namespace"] for policy in policies} == NAMESPACES
+    for policy in policies:
+        check(policy)
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= MARKS.items()
+        (rule,) = policy["spec"]["ingress"]
+        assert PORT not in [port["port"] for port in rule["ports"]]

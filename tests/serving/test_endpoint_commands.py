@@ -38,8 +38,8 @@ def test_an_endpoint_is_changed_stopped_started_and_taken_back(command: Shell, p
     assert command.json("change", "chat", "--prompt-policy", "polite")["promptPolicyId"] == prompts[1]
     assert "stopped" in command("stop", "chat")
     assert command.json("start", "chat")["maxReplicas"] == 5
-    again = command.json("redeploy", "chat", "--gpu", "--memory", "8Gi-16Gi")
-    assert (again["useGpu"], again["memoryLimit"], again["runtimeImage"]) == (True, "16Gi", IMAGE)
+    again = command.json("redeploy", "chat", "--gpu", "--gpus", "2", "--memory", "8Gi-16Gi")
+    assert (again["useGpu"], again["gpuCount"], again["memoryLimit"], again["runtimeImage"]) == (True, 2, "16Gi", IMAGE)
     with pytest.raises(Refused, match="is at revision 7"):
         command("rollback", "chat", "--revision", "6")
     back = command.json("rollback", "chat", "--to", "1", "--why", "too slow")

@@ -93,7 +93,8 @@ def pages(made: dict[str, str]) -> list[str]:
     return [
         "/serving/endpoints", "/serving/endpoints?environment=stg&status=healthy", "/serving/endpoints?route=nothing",
         f"/serving/endpoints/{made['stg']}?window=7d", f"/serving/endpoints/{made['dev']}",
-        f"/serving/endpoints/{made['stg']}/edit", f"/serving/endpoints/new?modelId={made['second']}&environment=stg",
+        f"/serving/endpoints/{made['stg']}/policy", f"/serving/endpoints/{made['stg']}/edit",
+        f"/serving/endpoints/new?modelId={made['second']}&environment=stg",
     ]  # fmt: skip
 
 
@@ -176,6 +177,47 @@ def test_a_change_from_an_older_revision_is_refused_and_begun_again(
     expect(visitor.heading("polite 1")).to_be_visible()
 
 
+def test_the_policy_of_a_route_is_changed_by_the_keyboard_and_a_wrong_stand_in_stands_beside_its_field(
+    made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
+) -> None:
+    visitor.open(f"/serving/endpoints/{made['stg']}")
+    policy = visitor.page.get_by_role("region", name="Policy")
+    expect(policy).to_contain_text("Calls pass without bounds of the route’s own.")
+    policy.get_by_role("link", name="Change policy").press("Enter")
+    expect(visitor.heading("Policy of /support")).to_be_visible()
+    expect(visitor.button("Change")).to_be_disabled()
+    visitor.field("Timeout (s)").fill("12.5")
+    visitor.field("Most tokens of an answer").fill("256")
+    visitor.page.get_by_role("checkbox", name="Mask what is sent").press("Space")
+    visitor.field("Fallback route").fill("nowhere")
+    visitor.page.keyboard.press("Enter")
+    wrong = visitor.page.get_by_text("there is no route 'nowhere'. Deploy a model to it first.")
+    expect(wrong.first).to_be_visible()
+    expect(visitor.field("Fallback route")).to_have_attribute("aria-invalid", "true")
+    visitor.field("Fallback route").fill("alone")
+    visitor.page.keyboard.press("Enter")
+
+    expect(visitor.heading("/support")).to_be_visible()
+    for words in ("/alone", "12.5", "256", "masked"):
+        expect(policy).to_contain_text(words)
+    told = {"fallbackRoute": "alone", "timeoutSeconds": 12.5, "maxTokens": 256, "maskInput": True, "maskOutput": False}
+    assert told.items() <= api.get("/serving/routes/support/policy").json()["data"].items()
+
+
+def test_only_what_was_changed_of_a_policy_is_sent_and_emptied_fields_take_it_away(
+    made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
+) -> None:
+    api.patch("/serving/routes/support/policy", json={"maxTokens": 64, "cacheSeconds": 60})
+    visitor.open(f"/serving/endpoints/{made['stg']}/policy")
+    expect(visitor.field("Most tokens of an answer")).to_have_value("64")
+    api.patch("/serving/routes/support/policy", json={"timeoutSeconds": 5})
+    visitor.field("Most tokens of an answer").fill("")
+    visitor.button("Change").click()
+    expect(visitor.heading("/support")).to_be_visible()
+    told = api.get("/serving/routes/support/policy").json()["data"]
+    assert (told["maxTokens"], told["cacheSeconds"], told["timeoutSeconds"]) == (None, 60, 5.0)
+
+
 def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(
     made: dict[str, str], visitor: Console, api: httpx.Client  # noqa: F811
 ) -> None:
@@ -189,19 +231,26 @@ def test_a_model_is_deployed_with_the_choices_of_its_backend_alone(
     backend.select_option("This machine")
     expect(image).to_have_count(0)
     backend.select_option("KServe")
+    visitor.field("GPUs a replica").fill("2")
+    expect(visitor.field("Scale at CPU %")).to_be_visible()
+    visitor.field("KServe mode").select_option("Knative")
+    expect(visitor.field("Scale at CPU %")).to_have_count(0)
+    visitor.field("Scale at calls at once").fill("8")
     visitor.field("Device").select_option("CPU only")
+    expect(visitor.field("GPUs a replica")).to_have_count(0)
     visitor.field("Runtime image").select_option("Another image…")
     visitor.field("Image").fill(OLD)
     visitor.field("Environment").select_option("Staging (stg)")
     visitor.field("Route").fill("support")
     expect(visitor.field("Rollback plan")).to_have_attribute("required", "")
     visitor.field("Rollback plan").fill("back to the last one")
-    for field in ("Backend", "GPU"):
+    for field in ("Backend", "GPU", "Scaling"):
         visitor.field(f"Reason: {field}").fill("KServe is being tried in staging")
     visitor.button("Deploy").click()
     expect(visitor.heading("/support")).to_be_visible()
     told = api.get(f"/serving/endpoints/{made['stg']}").json()["data"]
-    assert (told["backend"], told["runtimeImage"], told["useGpu"]) == ("kserve", OLD, False)
+    assert (told["backend"], told["runtimeImage"], told["useGpu"], told["gpuCount"]) == ("kserve", OLD, False, None)
+    assert (told["kserveMode"], told["autoscalePolicy"]["concurrency"]) == ("knative", 8)
 
 
 def test_a_log_is_followed_when_somebody_asks_for_it(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmops_resources.blobs import StoredFile
 from llmops_resources.errors import Conflict, ValidationFailed
-from llmops_resources.serving import manifests, reference, runtimes
+from llmops_resources.serving import falling_back, manifests, reference, runtimes
 from llmops_resources.serving.options import AutoscalePolicy, Options, decide
 from llmops_resources.serving.placing import MISMATCH, image_of, sums
 from llmops_resources.serving.runtimes import RuntimeKind
@@ -200,6 +200,50 @@ def test_an_inference_service_holds_the_same_pod_and_is_accepted_by_kserve() -> 
     assert manifests.address(placed, settings) == f"http://{placed.name}-predictor.llm-ops-dev.svc.cluster.local"
 
 
+def test_with_knative_replicas_come_with_calls_and_pods_are_as_knative_lets_them_be() -> None:
+    settings = cluster_settings(serving_backend="kserve", kserve_mode="knative")
+    asked = {"serving_runtime_image": GPU_IMAGE, "autoscale_policy": AutoscalePolicy(concurrency=8)}
+    placed = place(settings, backend="kserve", options=asked, min_replicas=0, max_replicas=3)
+    (made,) = manifests.build(placed, settings)
+    said, predictor = made["metadata"]["annotations"], made["spec"]["predictor"]
+    assert said["serving.kserve.io/deploymentMode"] == "Serverless"
+    assert "serving.kserve.io/autoscalerClass" not in said
+    names = ("minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "timeout")
+    assert [predictor[name] for name in names] == [0, 3, "concurrency", 8, 600]
+    assert predictor["annotations"]["serving.knative.dev/progress-deadline"] == "1800s"
+    assert predictor["annotations"]["autoscaling.knative.dev/scale-to-zero-pod-retention-period"] == "10m"
+    # What Knative's own validation does not let through.
+    assert not {"terminationGracePeriodSeconds", "deploymentStrategy"} & predictor.keys()
+    assert "fsGroupChangePolicy" not in predictor["securityContext"]
+    assert unsafe(predictor) == []
+    assert kserve_schema.problem(made) is None
+    twin = manifests.deployment(placed.model_copy(update={"backend": "kubernetes"}), settings)
+    assert predictor["containers"] == twin["spec"]["template"]["spec"]["containers"]
+    assert predictor["initContainers"] == twin["spec"]["template"]["spec"]["initContainers"]
+
+
+@pytest.mark.parametrize(("image", "arguments"), [
+    (GPU_IMAGE, ["--tensor-parallel-size", "4"]),
+    (runtimes.TGI_GPU_IMAGE, ["--num-shard", "4"]),
+    (runtimes.HUGGINGFACE_GPU_IMAGE, ["--tensor-parallel-size=4"]),
+    ("registry.example.com/our-server:1", []),
+])  # fmt: skip
+@pytest.mark.parametrize("backend", ["kubernetes", "kserve"])
+def test_several_gpus_of_a_replica_are_reserved_and_the_runtime_is_told_to_share_the_model(
+    backend: str, image: str, arguments: list[str]
+) -> None:
+    settings = cluster_settings()
+
+    def container(count: int | None) -> dict[str, Any]:
+        placed = place(settings, backend=backend, options={"serving_runtime_image": image, "gpu_count": count})
+        return _container(manifests.build(placed, settings))
+
+    alone, shared = container(None), container(4)
+    assert shared["resources"]["requests"]["nvidia.com/gpu"] == shared["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert shared.get("args", []) == [*alone.get("args", []), *arguments]
+    assert container(1) == alone
+
+
 @pytest.mark.parametrize("backend", ["kubernetes", "kserve"])
 def test_scaled_to_zero_it_keeps_everything_but_its_replicas(backend: str) -> None:
     settings = cluster_settings(serving_ingress_host="models.example.com")
@@ -322,6 +366,48 @@ def test_a_backend_that_is_not_set_up_is_refused_with_the_way_to_set_it_up() -> 
     assert cluster_settings(use_kserve=True).endpoint_backend == "kserve"
 
 
+@pytest.mark.parametrize(("backend", "asked", "field", "remedy"), [
+    ("kubernetes", {"use_gpu": False, "gpu_count": 2}, "gpuCount", "useGpu"),
+    ("kubernetes", {"gpu_count": 2, "serving_runtime_image": "llmops:1"}, "gpuCount", "vLLM or TGI"),
+    ("kubernetes", {"kserve_mode": "knative"}, "kserveMode", "kserve"),
+    ("local", {"kserve_mode": "raw"}, "kserveMode", "kserve"),
+    ("kserve", {"kserve_mode": "knative", "autoscale_policy": {"cpuUtilization": 50}},
+     "autoscalePolicy.cpuUtilization", "concurrency"),
+    ("kserve", {"autoscale_policy": {"concurrency": 5}}, "autoscalePolicy.concurrency", "cpuUtilization"),
+])  # fmt: skip
+def test_what_a_place_cannot_use_is_refused_beside_its_field(
+    backend: str, asked: dict[str, Any], field: str, remedy: str
+) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        decide(cluster_settings(), backend, Options(**asked))
+    (problem,) = refused.value.details
+    assert problem["path"] == field
+    assert remedy in problem["remedy"]
+
+
+@pytest.mark.parametrize(("image", "on_cpus"), [
+    (GPU_IMAGE, runtimes.VLLM_CPU_IMAGE), (runtimes.TGI_GPU_IMAGE, runtimes.TGI_CPU_IMAGE),
+    (runtimes.HUGGINGFACE_GPU_IMAGE, runtimes.HUGGINGFACE_CPU_IMAGE), ("llmops:1", "llmops:1"),
+    ("registry.example.com/our-server:1", runtimes.TGI_CPU_IMAGE),
+])  # fmt: skip
+def test_without_a_gpu_the_same_runtime_goes_on_and_nothing_that_counts_gpus_stays(image: str, on_cpus: str) -> None:
+    settings = cluster_settings()
+    policy = AutoscalePolicy(gpu_utilization=80)
+    asked = {"serving_runtime_image": image, "autoscale_policy": policy, "memory_limit": "32Gi"}
+    found = falling_back.options_on_cpus(place(settings, options=asked), settings)
+    assert found.config == {"useGpu": False, "servingRuntimeImage": on_cpus, "memoryLimit": "32Gi"}
+    both = {**asked, "autoscale_policy": policy.model_copy(update={"cpu_utilization": 50})}
+    kept = falling_back.options_on_cpus(place(settings, options=both), settings).autoscale_policy
+    assert kept == AutoscalePolicy(cpu_utilization=50)
+
+
+def test_how_kserve_runs_an_endpoint_is_decided_once_and_stays() -> None:
+    decided = decide(cluster_settings(kserve_mode="knative"), "kserve", Options())
+    assert decide(cluster_settings(), "kserve", Options.of(decided.config)).on_knative
+    assert not decide(cluster_settings(), "kserve", Options()).on_knative
+    assert decide(cluster_settings(kserve_mode="knative"), "kubernetes", Options()).kserve_mode is None
+
+
 @pytest.mark.parametrize("image", [
     "x y", "x;y", "https://x/y", "$(X)", "x:y:z", "-x", "X/Y", "x\n", "x@sha256:12", "../x"])  # fmt: skip
 def test_an_image_that_is_no_reference_is_refused(image: str) -> None:
@@ -350,12 +436,12 @@ def test_names_stay_short_enough_for_what_kserve_adds_and_differ_by_endpoint() -
     assert placed.model_copy(update={"endpoint_id": uuid4()}).name != placed.name
 
 
-def test_the_reference_of_manifests_is_what_the_builders_say_and_has_every_runtime_twice() -> None:
+def test_the_reference_of_manifests_is_what_the_builders_say_and_has_every_runtime_everywhere() -> None:
     assert reference.stale() == [], "run: python -m llmops_resources.serving.reference"
-    kinds = {(kind, use_gpu) for kind, use_gpu, _ in reference.images()}
-    assert {kind for kind, _ in kinds} == set(RuntimeKind)
-    assert kinds == {(kind, use_gpu) for kind in RuntimeKind for use_gpu in (True, False)}
-    assert len(reference.files()) == 2 * len(kinds)
+    kinds = {(kind, gpus) for kind, gpus, _ in reference.images()}
+    assert kinds >= {(kind, gpus) for kind in RuntimeKind for gpus in (0, 1)}
+    assert {kind for kind, gpus in kinds if gpus == 2} == set(RuntimeKind) - {RuntimeKind.LLMOPS}
+    assert len(reference.files()) == len(reference.WAYS) * len(kinds)
 
 
 AWS = """#!/bin/sh

@@ -1,9 +1,11 @@
 """What pods say, as a status that a person can act on."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from llmops_resources.serving import falling_back
 from llmops_resources.serving.pod_status import assess
 from tests.serving.cluster_things import cluster_settings, container, place, ready
 
@@ -90,6 +92,33 @@ def test_while_a_revision_rolls_out_the_earlier_one_keeps_the_endpoint_in_traffi
     assert str(assess(place(SETTINGS), [ending, _pod(ready())], None).status) == "healthy"
 
 
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+
+
+def _waiting_since(moment: str, message: str = NO_GPU) -> dict[str, Any]:
+    status = _unscheduled(message)
+    status["conditions"][0]["lastTransitionTime"] = moment
+    return _pod(status)
+
+
+def test_an_endpoint_that_answers_nobody_for_want_of_a_gpu_is_told_apart_and_for_how_long() -> None:
+    settings = SETTINGS.model_copy(update={"serving_gpu_fallback_minutes": 10.0})
+    placed = place(settings, options={"use_gpu": True})
+    early, late = _waiting_since("2026-01-01T10:00:00Z"), _waiting_since("2026-01-01T10:05:00Z")
+
+    def due(minute: int, *pods: dict[str, Any], of: Any = placed, by: Any = settings) -> bool:
+        return falling_back.is_due(of, pods, by, datetime(2026, 1, 1, 10, minute, tzinfo=UTC))
+
+    assert [due(minute, early) for minute in (9, 10)] == [False, True]
+    assert [due(minute, early, late) for minute in (14, 15)] == [False, True]  # the last of them decides
+    assert not due(59, early, by=SETTINGS)  # where the installation does not ask for it, it waits
+    assert not due(59)
+    assert not due(59, early, _pod(ready()))
+    assert not due(59, early, _pod(ready(), revision=2))  # an earlier revision still answers
+    assert not due(59, early, _waiting_since("2026-01-01T10:00:00Z", "3 Insufficient memory"))
+    assert not due(59, early, of=place(settings, options={"use_gpu": False}))
+
+
 def test_scaled_to_zero_it_is_stopped_once_the_last_pod_is_gone() -> None:
     placed = place(SETTINGS, min_replicas=0, max_replicas=0)
     assert str(assess(placed, [_pod(ready())], None).status) == "deploying"
@@ -98,6 +127,25 @@ def test_scaled_to_zero_it_is_stopped_once_the_last_pod_is_gone() -> None:
 
 def _workload(kind: str, *conditions: dict[str, str]) -> dict[str, Any]:
     return {"kind": kind, "status": {"conditions": list(conditions)}}
+
+
+def test_with_knative_an_endpoint_that_nobody_calls_sleeps_and_is_well() -> None:
+    placed = place(SETTINGS, backend="kserve", options={"kserve_mode": "knative"}, min_replicas=0, max_replicas=2)
+    workload = _workload("InferenceService", {"type": "Ready", "status": "True"})
+    workload["metadata"] = {"annotations": {"llmops/revision": "3"}, "generation": 4}
+
+    def shown(seen: int, pods: list[Any], **changed: Any) -> str:
+        workload["status"]["observedGeneration"] = seen
+        return str(assess(placed.model_copy(update=changed), pods, workload).status)
+
+    assert shown(4, []) == "healthy"
+    assert "the next call wakes one" in assess(placed, [], workload).detail
+    assert shown(3, []) == "deploying"  # what it says is of the generation before
+    assert shown(4, [], revision=4) == "deploying"  # the next one is not even applied
+    assert shown(4, [], min_replicas=1) == "deploying"
+    assert shown(4, [_pod(ready())]) == "healthy"
+    assert shown(4, [_pod(ready()), _pod(ready(), revision=2)]) == "healthy"  # Knative asks the new one alone
+    assert shown(4, [_pod(ready(), revision=2)]) == "degraded"
 
 
 @pytest.mark.parametrize(("workload", "pods", "shown", "said"), [

@@ -67,7 +67,8 @@ def test_a_change_is_a_revision_of_the_settings_it_names_and_of_no_others(
     }  # fmt: skip
     changed = ask(api, "PATCH", made, json=asked)
     assert (changed["revision"], changed["minReplicas"], changed["maxReplicas"]) == (2, 1, 4)
-    assert changed["autoscalePolicy"] == {"targetLatencyMs": 800, "gpuUtilization": None, "cpuUtilization": None}
+    assert changed["autoscalePolicy"] == {
+        "targetLatencyMs": 800, "gpuUtilization": None, "cpuUtilization": None, "concurrency": None}  # fmt: skip
     assert (changed["promptPolicyId"], changed["memoryRequest"]) == (prompts[0], "8Gi")
     assert (changed["rollbackPlan"], changed["runtimeImage"]) == ("call us", made["runtimeImage"])
     assert ask(api, "PATCH", made, json={"memoryRequest": None})["memoryRequest"] is None

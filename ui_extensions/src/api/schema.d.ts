@@ -3451,9 +3451,13 @@ export interface components {
         };
         /**
          * AutoscalePolicy
-         * @description When replicas are added: a mean utilization in percent, or a latency in milliseconds.
+         * @description When replicas are added: a mean utilization in percent, a latency in milliseconds, or calls at once a replica.
+         *
+         *     The last is how Knative does it, and all that it does.
          */
         AutoscalePolicy: {
+            /** Concurrency */
+            concurrency?: number | null;
             /** Cpuutilization */
             cpuUtilization?: number | null;
             /** Gpuutilization */
@@ -3464,7 +3468,7 @@ export interface components {
         /**
          * Backend
          * @description A place where models with files may run here. `chooses`: a deployment there may choose image, GPU, resources and
-         *     scaling; `cpu` and `gpu` are then what it gets when it does not.
+         *     scaling; `cpu` and `gpu` are then what it gets when it does not, and `kserve_mode` how KServe runs it.
          */
         Backend: {
             /** Chooses */
@@ -3473,6 +3477,7 @@ export interface components {
             /** Default */
             default: boolean;
             gpu?: components["schemas"]["ReplicaDefaults"] | null;
+            kserveMode?: components["schemas"]["KserveMode"] | null;
             name: components["schemas"]["ServingBackend"];
             /**
              * Usegpu
@@ -4186,7 +4191,10 @@ export interface components {
             /** Cpurequest */
             cpuRequest?: string | null;
             environment: components["schemas"]["Environment"];
+            /** Gpucount */
+            gpuCount?: number | null;
             imagePullPolicy?: components["schemas"]["PullPolicy"] | null;
+            kserveMode?: components["schemas"]["KserveMode"] | null;
             /**
              * Maxreplicas
              * @default 1
@@ -4545,6 +4553,8 @@ export interface components {
             /** Dagsterassetkey */
             dagsterAssetKey: string[];
             environment: components["schemas"]["Environment"];
+            /** Gpucount */
+            gpuCount: number | null;
             /**
              * Id
              * Format: uuid
@@ -4552,6 +4562,7 @@ export interface components {
             id: string;
             /** Imagepullpolicy */
             imagePullPolicy: string | null;
+            kserveMode: components["schemas"]["KserveMode"] | null;
             /** Lasthealthcheck */
             lastHealthCheck: string | null;
             /** Maxreplicas */
@@ -4600,7 +4611,10 @@ export interface components {
             cpuLimit?: string | null;
             /** Cpurequest */
             cpuRequest?: string | null;
+            /** Gpucount */
+            gpuCount?: number | null;
             imagePullPolicy?: components["schemas"]["PullPolicy"] | null;
+            kserveMode?: components["schemas"]["KserveMode"] | null;
             /**
              * Maxreplicas
              * @default 1
@@ -7463,6 +7477,12 @@ export interface components {
          * @enum {string}
          */
         Kind: "dataset" | "model" | "prompt";
+        /**
+         * KserveMode
+         * @description How KServe runs a model: as a Deployment, or through Knative, which scales to zero.
+         * @enum {string}
+         */
+        KserveMode: "raw" | "knative";
         /**
          * LastValue
          * @description A metric at its highest step.
@@ -17512,6 +17532,7 @@ export interface operations {
         parameters: {
             query?: {
                 useGpu?: boolean | null;
+                gpuCount?: number | null;
                 servingRuntimeImage?: string | null;
                 cpuRequest?: string | null;
                 cpuLimit?: string | null;

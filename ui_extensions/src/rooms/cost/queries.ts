@@ -6,6 +6,7 @@ import { useList } from '../../api/lists';
 
 export type Spending = Schema<'Spending'>;
 export type Standing = Schema<'BudgetStanding'>;
+export type TeamLimits = Schema<'TeamLimits'>;
 export type Price = Schema<'Price'>;
 export type ApiKey = Schema<'ApiKey'>;
 export type IssuedKey = Schema<'IssuedKey'>;
@@ -50,6 +51,13 @@ export function useBudgets() {
   });
 }
 
+export function useTeamLimits() {
+  return useQuery({
+    queryKey: ['team-limits'],
+    queryFn: async ({ signal }) => unwrap(await api.GET('/llm-ops/v1/governance/team-limits', { signal })),
+  });
+}
+
 export function usePrices() {
   return useQuery({
     queryKey: ['prices'],
@@ -71,6 +79,13 @@ export function useDeclareBudget() {
 export function useWithdrawBudget() {
   return useMove('budgets', async (id: string) =>
     unwrap(await api.DELETE('/llm-ops/v1/governance/budgets/{budget_id}', { params: { path: { budget_id: id } } })),
+  );
+}
+
+/** Set what a team may take in a minute; an empty body lifts its limits. */
+export function useLimitTeam() {
+  return useMove('team-limits', async ({ team, body }: { team: string; body: Schema<'LimitsInput'> }) =>
+    unwrap(await api.PUT('/llm-ops/v1/governance/team-limits/{team}', { params: { path: { team } }, body })),
   );
 }
 

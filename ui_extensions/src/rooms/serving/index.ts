@@ -25,6 +25,13 @@ export default {
       meta: { title: 'serving.edit.name' },
     },
     {
+      path: '/serving/endpoints/:id/policy',
+      name: 'endpoint-policy',
+      component: () => import('./PolicyPage.vue'),
+      props: true,
+      meta: { title: 'serving.policy.name' },
+    },
+    {
       path: '/serving/chat/:endpointId?',
       name: 'chat',
       component: () => import('./ChatPage.vue'),

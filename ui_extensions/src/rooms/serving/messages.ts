@@ -1,4 +1,5 @@
 import chat from './chat-messages';
+import policy from './policy-messages';
 
 export default {
   en: {
@@ -68,13 +69,20 @@ export default {
     runtimes: { vllm: 'vLLM', tgi: 'TGI', huggingface: 'Hugging Face', llmops: 'llmops', custom: 'Other' },
     fields: {
       model: 'Model', modelDigest: 'Digest', backend: 'Backend', runtime: 'Runtime', servingRuntimeImage: 'Runtime image', useGpu: 'GPU',
-      imagePullPolicy: 'Image pull policy', cpuRequest: 'CPU reserved', cpuLimit: 'CPU limit', memoryRequest: 'Memory reserved',
+      gpuCount: 'GPUs a replica', kserveMode: 'KServe mode', imagePullPolicy: 'Image pull policy', cpuRequest: 'CPU reserved', cpuLimit: 'CPU limit', memoryRequest: 'Memory reserved',
       memoryLimit: 'Memory limit', autoscalePolicy: 'Scaling', promptPolicyId: 'Prompt', minReplicas: 'Min replicas',
       maxReplicas: 'Max replicas', rollbackPlan: 'Rollback plan',
     },
     settings: {
       useGpu: 'Device',
       device: { true: 'GPU', false: 'CPU only' },
+      gpuCount: 'GPUs a replica',
+      gpuCountHelp: 'Several share one model, each with a part of every layer',
+      kserveMode: 'KServe mode',
+      mode: { raw: 'Deployment', knative: 'Knative' },
+      kserveModeHelp: 'With Knative, min replicas 0 lets the model sleep until it is called. A change interrupts the endpoint.',
+      concurrency: 'Scale at calls at once',
+      concurrencyHelp: 'A replica; Knative measures nothing else',
       byDefault: 'Default: {value}',
       defaultImage: 'Default',
       defaultIs: 'By default {value}',
@@ -175,6 +183,7 @@ export default {
       planHelp: 'How this is undone, or a link to the runbook. Required in staging and production.',
       send: 'Deploy',
     },
+    policy: policy.en,
     chat: chat.en,
   },
   ko: {
@@ -244,13 +253,20 @@ export default {
     runtimes: { vllm: 'vLLM', tgi: 'TGI', huggingface: 'Hugging Face', llmops: 'llmops', custom: '기타' },
     fields: {
       model: '모델', modelDigest: '다이제스트', backend: '백엔드', runtime: '런타임', servingRuntimeImage: '런타임 이미지', useGpu: 'GPU',
-      imagePullPolicy: '이미지 가져오기 정책', cpuRequest: 'CPU 요청', cpuLimit: 'CPU 한도', memoryRequest: '메모리 요청',
+      gpuCount: '복제본당 GPU', kserveMode: 'KServe 모드', imagePullPolicy: '이미지 가져오기 정책', cpuRequest: 'CPU 요청', cpuLimit: 'CPU 한도', memoryRequest: '메모리 요청',
       memoryLimit: '메모리 한도', autoscalePolicy: '확장', promptPolicyId: '프롬프트', minReplicas: '최소 복제본',
       maxReplicas: '최대 복제본', rollbackPlan: '롤백 계획',
     },
     settings: {
       useGpu: '장치',
       device: { true: 'GPU', false: 'CPU 전용' },
+      gpuCount: '복제본당 GPU',
+      gpuCountHelp: '여러 GPU가 각 층을 나누어 하나의 모델을 제공합니다',
+      kserveMode: 'KServe 모드',
+      mode: { raw: 'Deployment', knative: 'Knative' },
+      kserveModeHelp: 'Knative에서 최소 복제본을 0으로 두면 호출될 때까지 모델이 잠듭니다. 모드를 바꾸면 엔드포인트가 잠시 멈춥니다.',
+      concurrency: '동시 호출 수에서 확장',
+      concurrencyHelp: '복제본 하나당이며, Knative는 이것만 잽니다',
       byDefault: '기본값: {value}',
       defaultImage: '기본값',
       defaultIs: '기본값은 {value}입니다',
@@ -351,6 +367,7 @@ export default {
       planHelp: '되돌리는 방법이나 런북 링크입니다. 스테이징과 운영 환경에서는 필수입니다.',
       send: '배포',
     },
+    policy: policy.ko,
     chat: chat.ko,
   },
 };

@@ -2,28 +2,45 @@ import { describe, expect, it } from 'vitest';
 
 import type { Backend } from './queries';
 import { segmentsOf, windowOf, type HealthHistory } from './health';
-import { blankSettings, changedOf, imagesFor, shown, usesGpu, wishedOf } from './settings';
+import { blankSettings, changedOf, imagesFor, onKnative, shown, usesGpu, wishedOf } from './settings';
+
+const cluster = { name: 'kubernetes', default: true, chooses: true, useGpu: true, kserveMode: null } as Backend;
+const kserve = { ...cluster, name: 'kserve', kserveMode: 'raw' } as Backend;
+const local = { ...cluster, name: 'local', chooses: false } as Backend;
 
 describe('the settings of an endpoint', () => {
   it('leave everything to the installation while nothing is chosen', () => {
-    expect(Object.values(wishedOf(blankSettings(), true)).every((value) => value === null)).toBe(true);
+    expect(Object.values(wishedOf(blankSettings(), cluster)).every((value) => value === null)).toBe(true);
   });
 
   it('hold only what the backend may choose', () => {
     const chosen = { ...blankSettings(), servingRuntimeImage: 'a/b:1', useGpu: 'true' as const, promptPolicyId: 'p' };
-    expect(wishedOf(chosen, false)).toEqual({ promptPolicyId: 'p' });
-    expect(wishedOf(chosen, true)).toMatchObject({ servingRuntimeImage: 'a/b:1', useGpu: true });
+    expect(wishedOf(chosen, local)).toEqual({ promptPolicyId: 'p' });
+    expect(wishedOf(chosen, cluster)).toMatchObject({ servingRuntimeImage: 'a/b:1', useGpu: true });
   });
 
   it('scale by a GPU only where there is one', () => {
     const scaling = { ...blankSettings(), gpuUtilization: 70, cpuUtilization: 60 };
-    expect(wishedOf({ ...scaling, useGpu: 'false' }, true).autoscalePolicy?.gpuUtilization).toBeNull();
-    expect(wishedOf({ ...scaling, useGpu: 'true' }, true).autoscalePolicy?.gpuUtilization).toBe(70);
+    expect(wishedOf({ ...scaling, useGpu: 'false' }, cluster).autoscalePolicy?.gpuUtilization).toBeNull();
+    expect(wishedOf({ ...scaling, useGpu: 'true' }, cluster).autoscalePolicy?.gpuUtilization).toBe(70);
+  });
+
+  it('count GPUs only where there are some', () => {
+    const two = { ...blankSettings(), gpuCount: 2 };
+    expect([wishedOf({ ...two, useGpu: 'true' }, cluster).gpuCount, wishedOf({ ...two, useGpu: 'false' }, cluster).gpuCount]).toEqual([2, null]);
+  });
+
+  it('scale on Knative by calls at once and by nothing else', () => {
+    const asked = { ...blankSettings(), cpuUtilization: 60, concurrency: 8, kserveMode: 'knative' as const };
+    expect(wishedOf(asked, kserve)).toMatchObject({ kserveMode: 'knative', autoscalePolicy: { concurrency: 8, cpuUtilization: null } });
+    expect(wishedOf({ ...asked, kserveMode: '' }, kserve).autoscalePolicy).toMatchObject({ concurrency: null, cpuUtilization: 60 });
+    expect(wishedOf(asked, cluster)).toMatchObject({ kserveMode: null, autoscalePolicy: { concurrency: null, cpuUtilization: 60 } });
+    expect([onKnative(asked, kserve), onKnative(asked, cluster), onKnative(blankSettings(), { ...kserve, kserveMode: 'knative' })]).toEqual([true, false, true]);
   });
 
   it('are sent only where they were changed', () => {
-    const before = wishedOf({ ...blankSettings(), cpuRequest: '2', cpuUtilization: 50 }, true);
-    const after = wishedOf({ ...blankSettings(), cpuRequest: '4', cpuUtilization: 50 }, true);
+    const before = wishedOf({ ...blankSettings(), cpuRequest: '2', cpuUtilization: 50 }, cluster);
+    const after = wishedOf({ ...blankSettings(), cpuRequest: '4', cpuUtilization: 50 }, cluster);
     expect(changedOf(before, after)).toEqual({ cpuRequest: '4' });
     expect(changedOf(before, before)).toEqual({});
   });

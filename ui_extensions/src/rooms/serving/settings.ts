@@ -6,6 +6,7 @@ import type { Backend, Endpoint } from './queries';
 export interface Settings {
   servingRuntimeImage: string;
   useGpu: '' | 'true' | 'false';
+  gpuCount: number | undefined;
   imagePullPolicy: string;
   cpuRequest: string;
   cpuLimit: string;
@@ -14,12 +15,15 @@ export interface Settings {
   targetLatencyMs: number | undefined;
   cpuUtilization: number | undefined;
   gpuUtilization: number | undefined;
+  concurrency: number | undefined;
+  kserveMode: '' | 'raw' | 'knative';
   promptPolicyId: string;
 }
 
 export type Wished = Pick<
   Schema<'EndpointChange'>,
-  | 'servingRuntimeImage' | 'useGpu' | 'imagePullPolicy' | 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit' | 'autoscalePolicy' | 'promptPolicyId'
+  | 'servingRuntimeImage' | 'useGpu' | 'gpuCount' | 'imagePullPolicy' | 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit' | 'autoscalePolicy'
+  | 'kserveMode' | 'promptPolicyId'
 >;
 
 export const PULL_POLICIES = ['IfNotPresent', 'Always', 'Never'] as const;
@@ -29,8 +33,8 @@ export const EXTERNAL = 'external';
 
 export function blankSettings(): Settings {
   return {
-    servingRuntimeImage: '', useGpu: '', imagePullPolicy: '', cpuRequest: '', cpuLimit: '', memoryRequest: '', memoryLimit: '',
-    targetLatencyMs: undefined, cpuUtilization: undefined, gpuUtilization: undefined, promptPolicyId: '',
+    servingRuntimeImage: '', useGpu: '', gpuCount: undefined, imagePullPolicy: '', cpuRequest: '', cpuLimit: '', memoryRequest: '', memoryLimit: '',
+    targetLatencyMs: undefined, cpuUtilization: undefined, gpuUtilization: undefined, concurrency: undefined, kserveMode: '', promptPolicyId: '',
   };
 }
 
@@ -39,6 +43,7 @@ export function settingsOf(endpoint: Endpoint): Settings {
   return {
     servingRuntimeImage: endpoint.runtimeImage ?? '',
     useGpu: endpoint.useGpu === null || endpoint.useGpu === undefined ? '' : endpoint.useGpu ? 'true' : 'false',
+    gpuCount: endpoint.gpuCount ?? undefined,
     imagePullPolicy: endpoint.imagePullPolicy ?? '',
     cpuRequest: endpoint.cpuRequest ?? '',
     cpuLimit: endpoint.cpuLimit ?? '',
@@ -47,34 +52,44 @@ export function settingsOf(endpoint: Endpoint): Settings {
     targetLatencyMs: endpoint.autoscalePolicy?.targetLatencyMs ?? undefined,
     cpuUtilization: endpoint.autoscalePolicy?.cpuUtilization ?? undefined,
     gpuUtilization: endpoint.autoscalePolicy?.gpuUtilization ?? undefined,
+    concurrency: endpoint.autoscalePolicy?.concurrency ?? undefined,
+    kserveMode: endpoint.kserveMode ?? '',
     promptPolicyId: endpoint.promptPolicyId ?? '',
   };
 }
 
-/** The settings as a request: those alone that the backend lets one choose. `chooses`: image and resources are among them. */
-export function wishedOf(settings: Settings, chooses: boolean): Wished {
+/** The settings as a request: those alone that the backend lets one choose. */
+export function wishedOf(settings: Settings, backend: Backend | undefined): Wished {
   const promptPolicyId = settings.promptPolicyId || null;
-  if (!chooses) return { promptPolicyId };
-  const { targetLatencyMs, cpuUtilization, gpuUtilization } = settings;
+  if (!backend?.chooses) return { promptPolicyId };
   const useGpu = settings.useGpu === '' ? null : settings.useGpu === 'true';
-  const scales = targetLatencyMs || cpuUtilization || gpuUtilization;
   return {
     servingRuntimeImage: settings.servingRuntimeImage.trim() || null,
     useGpu,
+    gpuCount: (useGpu !== false && settings.gpuCount) || null,
     imagePullPolicy: (settings.imagePullPolicy || null) as Wished['imagePullPolicy'],
     cpuRequest: settings.cpuRequest.trim() || null,
     cpuLimit: settings.cpuLimit.trim() || null,
     memoryRequest: settings.memoryRequest.trim() || null,
     memoryLimit: settings.memoryLimit.trim() || null,
-    autoscalePolicy: scales
-      ? {
-          targetLatencyMs: targetLatencyMs ?? null,
-          cpuUtilization: cpuUtilization ?? null,
-          gpuUtilization: (useGpu !== false && gpuUtilization) || null,
-        }
-      : null,
+    autoscalePolicy: scalingOf(settings, backend),
+    kserveMode: (backend.name === 'kserve' && settings.kserveMode) || null,
     promptPolicyId,
   };
+}
+
+/** Whether Knative makes the replicas: as chosen, or as the installation does. */
+export function onKnative(settings: Settings, backend: Backend | undefined): boolean {
+  return backend?.name === 'kserve' && (settings.kserveMode || backend.kserveMode) === 'knative';
+}
+
+/** When replicas are added, by what is measured there. */
+function scalingOf(settings: Settings, backend: Backend): Wished['autoscalePolicy'] {
+  const { targetLatencyMs = null, cpuUtilization = null, concurrency = null } = settings;
+  const gpuUtilization = (settings.useGpu !== 'false' && settings.gpuUtilization) || null;
+  const none = { targetLatencyMs: null, cpuUtilization: null, gpuUtilization: null, concurrency: null };
+  if (onKnative(settings, backend)) return concurrency ? { ...none, concurrency } : null;
+  return targetLatencyMs || cpuUtilization || gpuUtilization ? { ...none, targetLatencyMs, cpuUtilization, gpuUtilization } : null;
 }
 
 /** Of a request's settings those that differ from the endpoint's, so that only they are changed. */

@@ -14,6 +14,7 @@ from llmops_resources.database import Actor, Transaction
 from llmops_resources.errors import PlatformError
 from llmops_resources.gateway import booking, processes
 from llmops_resources.gateway.drain import Drainer
+from llmops_resources.gateway.holders import Holders
 from llmops_resources.gateway.purse import Purse
 from llmops_resources.gateway.spool import GroupCommit, Spool
 from llmops_resources.gateway.usage import UsageRecord
@@ -31,6 +32,7 @@ class Bookkeeping:
         self.spool = Spool(platform.settings.home / "spool")
         self.together = GroupCommit(self.spool)
         self.purse = Purse(self._renew)
+        self._holders = Holders(platform.settings.home / "holders", self.spool.folder)
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -39,8 +41,9 @@ class Bookkeeping:
         drainer.start()
         task = asyncio.create_task(self._say_so())
         try:
-            async with self.purse.kept():
-                yield
+            with self._holders.living(self.holder):
+                async with self.purse.kept():
+                    yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -58,7 +61,17 @@ class Bookkeeping:
     async def _say_so(self) -> None:
         while True:
             await asyncio.to_thread(self._tell, processes.seen)
+            await asyncio.to_thread(self._settle)
             await asyncio.sleep(processes.SEEN_EVERY)
+
+    def _settle(self) -> None:
+        """Take back what dead processes of this home held and had not spent."""
+        with suppress(PlatformError, OSError):  # the next time will do
+            self._holders.settle(self._release)
+
+    def _release(self, holder: UUID) -> None:
+        with self._platform.transaction(GATEWAY) as tx:
+            leases.release(tx, holder)
 
     def _tell(self, verb: Callable[[Transaction, UUID], None]) -> None:
         with suppress(PlatformError), self._platform.transaction(GATEWAY) as tx:

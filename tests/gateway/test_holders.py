@@ -1,5 +1,6 @@
 """Parts of budgets of dead processes: given back once it is certain that they are dead and that all is booked."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from llmops_resources.gateway.spool import Spool
 from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.platform import Platform
 from llmops_resources.values import utc_now
+from serving_api.chat.bookkeeping import Bookkeeping
 from tests.cost.test_budgets import YOU, budget, lease
 from tests.gateway.test_spool import a_record
 
@@ -111,6 +113,25 @@ def test_a_killed_process_gives_back_at_once_what_it_had_not_spent_and_no_more(
     assert lease(platform, of, YOU, "0.9") == Decimal("0.75")
     assert holders.settle(releasing(platform)) == []
     assert list((home / "holders").iterdir()) == []
+
+
+def test_a_gateway_that_lives_takes_back_what_a_dead_one_had_not_spent(
+    platform: Platform, home: Path, process: tuple[UUID, Callable[[], None]]
+) -> None:
+    holder, kill = process
+    of = budget(platform, "1")
+    lease(platform, of, holder, "0.9")
+    spent(home, of, holder, "0.25")
+    kill()
+
+    async def lives() -> None:
+        async with Bookkeeping(platform).kept():
+            while (home / "holders" / str(holder)).exists():
+                await asyncio.sleep(0.05)
+
+    asyncio.run(asyncio.wait_for(lives(), 60))
+
+    assert lease(platform, of, YOU, "0.9") == Decimal("0.75")
 
 
 def test_what_comes_into_the_spool_after_a_death_is_not_waited_for(

@@ -16,10 +16,24 @@ from sklearn.metrics import f1_score as sklearn_f1
 from llmops_resources.evaluation.estimates import Estimate
 from llmops_resources.evaluation.scorers import labels
 from llmops_resources.evaluation.scorers.answers import exact_match, f1, is_refusal, label, length, normalize
-from llmops_resources.evaluation.scorers.overlap import bleu, bleu_signature, chrf, chrf_signature, rouge
+from llmops_resources.evaluation.scorers.overlap import (
+    bleu,
+    bleu_rows,
+    bleu_signature,
+    chrf,
+    chrf_rows,
+    chrf_signature,
+    rouge,
+)
 from llmops_resources.evaluation.suite import MetricName, Tokenization
 
 CHARACTERS = Tokenization.CHARACTERS
+PIECES = [
+    *("a", "b", "A", "가", "나", "\U0001f600", "\ud800", "0", "7", ".", ",", "-", "-\n", "\n", " ", "\t"),
+    *("\u3000", "\x1c", "'", "(", "&", "&quot;", "&amp;lt;", "<skipped>", "<", "%", "\x00"),
+]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(max_size=20)
+PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5)
 ACTUAL = ["The cat sat on the mat.", "Nothing matches the given URI.", "A list of things"]
 EXPECTED = ["The cat sat on a mat.", "Nothing matches the given URI.", "A tuple of other things"]
 
@@ -78,6 +92,34 @@ def test_bleu_and_chrf_are_those_of_sacrebleu_and_say_how_they_were_computed() -
     assert "tok:13a" in bleu_signature()
     assert "tok:char" in bleu_signature(CHARACTERS)
     assert chrf_signature().startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")
+
+
+@given(PAIRS)
+def test_what_bleu_counts_is_what_sacrebleu_counts(pairs: list[tuple[str, str]]) -> None:
+    """Texts made of what its tokenizers treat in a way of its own: stops between digits, hyphens at line ends."""
+    actual, expected = [a for a, _ in pairs], [b for _, b in pairs]
+    for tokenizer in ("13a", "char", "none"):
+        metric = BLEU(tokenize=tokenizer)
+        theirs = metric._extract_corpus_statistics(actual, [expected])
+        assert bleu_rows(metric, actual, expected).tolist() == theirs
+
+
+@given(PAIRS)
+def test_what_chrf_counts_is_what_sacrebleu_counts(pairs: list[tuple[str, str]]) -> None:
+    actual, expected = [a for a, _ in pairs], [b for _, b in pairs]
+    for metric in (CHRF(), CHRF(whitespace=True, char_order=8)):
+        theirs = metric._extract_corpus_statistics(actual, [expected])
+        assert chrf_rows(metric, actual, expected).tolist() == theirs
+
+
+def test_n_grams_are_counted_right_when_their_numbers_outgrow_a_machine_word() -> None:
+    """700 pairs of 200 words out of 30,000: four words and a pair take more than 63 bits, and there are two chunks."""
+    rng = random.Random(2)
+    words = [f"w{number}" for number in range(30_000)]
+    expected = [rng.choices(words, k=200) for _ in range(700)]
+    actual = [" ".join(words[30:]) + " " + " ".join(rng.choices(words, k=3)) for words in expected]
+    metric, texts = BLEU(), [" ".join(each) for each in expected]
+    assert bleu_rows(metric, actual, texts).tolist() == metric._extract_corpus_statistics(actual, [texts])
 
 
 def test_bleu_reproduces_the_worked_example_of_its_paper() -> None:

@@ -184,9 +184,9 @@ def _greedy(model: Any, tokenizer: Any, rows: list[list[int]], max_new_tokens: i
 
 
 def _together(model: Any, rows: list[list[int]], ends: set[int], max_new_tokens: int) -> list[list[int]]:
-    """The rows in one decoding batch, which those leave that are done."""
+    """The rows in one decoding batch, which those leave that are done. How all of them begin is read once."""
     batch, said, places = DecodingBatch(model), [list[int]() for _ in rows], list(range(len(rows)))
-    batch.join(rows)
+    batch.join(rows, [_common(min(rows), max(rows))] * len(rows))
     while places:
         tokens: list[int] = batch.logits.argmax(-1).tolist()
         for row in reversed(range(len(places))):
@@ -200,6 +200,11 @@ def _together(model: Any, rows: list[list[int]], ends: set[int], max_new_tokens:
         if places:
             batch.advance(tokens)
     return said
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """How many tokens two texts begin with alike; of the first and the last in order, those that all between do."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @lru_cache(maxsize=4)

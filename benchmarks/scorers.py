@@ -26,6 +26,7 @@ from llmops_resources.evaluation import agreement
 from llmops_resources.evaluation.agreement import Scale
 from llmops_resources.evaluation.estimates import bootstrap
 from llmops_resources.evaluation.scorers import labels, overlap
+from llmops_resources.evaluation.scorers.rouge import rouge
 from llmops_resources.evaluation.suite import MetricName
 
 WORDS: Final = [f"{start}{end}" for start in ("ka", "lo", "mi", "ne", "su", "to") for end in ("ra", "n", "ll", "sta")]
@@ -70,7 +71,7 @@ def rouge_of_reference(answers: list[str], references: list[str]) -> float:
 
 def rouge_of_ours(answers: list[str], references: list[str]) -> float:
     """The same figures by our scorer."""
-    scores = [overlap.rouge(a, b)[MetricName.ROUGE_L] for a, b in zip(answers, references, strict=True)]
+    scores = [rouge(a, b)[MetricName.ROUGE_L] for a, b in zip(answers, references, strict=True)]
     return _value(bootstrap(scores))
 
 

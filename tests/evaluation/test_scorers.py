@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.rouge_scorer import RougeScorer, _lcs_table
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from seqeval.metrics import f1_score as seqeval_f1
@@ -23,8 +23,8 @@ from llmops_resources.evaluation.scorers.overlap import (
     chrf,
     chrf_rows,
     chrf_signature,
-    rouge,
 )
+from llmops_resources.evaluation.scorers.rouge import longest_common, rouge
 from llmops_resources.evaluation.suite import MetricName, Tokenization
 
 CHARACTERS = Tokenization.CHARACTERS
@@ -149,6 +149,11 @@ def test_rouge_on_ascii_is_that_of_rouge_score(pairs: list[tuple[str, str]]) -> 
     for actual, expected in pairs:
         theirs = {MetricName(name): score.fmeasure for name, score in reference.score(expected, actual).items()}
         assert rouge(actual, expected) == theirs
+
+
+@given(st.text("abc", max_size=70), st.text("abcd", max_size=70))
+def test_the_longest_common_subsequence_is_as_long_as_its_table_says(one: str, other: str) -> None:
+    assert longest_common(one, other) == _lcs_table(one, other)[-1][-1]
 
 
 def test_rouge_reproduces_the_cases_of_rouge_score() -> None:

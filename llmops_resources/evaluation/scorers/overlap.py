@@ -1,41 +1,19 @@
-"""BLEU and chrF by sacreBLEU's tokenizers and formulas from n-grams counted here, ROUGE by rouge-score."""
+"""BLEU and chrF by sacreBLEU's tokenizers and formulas from n-grams counted here."""
 
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import regex
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap_totals
 from llmops_resources.evaluation.scorers import ngrams
-from llmops_resources.evaluation.suite import MetricName, Tokenization
+from llmops_resources.evaluation.suite import Tokenization
 
-ROUGE_TYPES = (MetricName.ROUGE_1, MetricName.ROUGE_2, MetricName.ROUGE_L)
 _BLEU_TOKENIZERS = {Tokenization.WORDS: "13a", Tokenization.CHARACTERS: "char"}
-_WORDS = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-_UNITS = regex.compile(
-    r"[\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}]|(?:(?![\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}])[\p{L}\p{M}\p{N}])+"
-)
-
-
-class RougeTokenizer:
-    """Words of letters, marks and digits of any script, in lower case.
-
-    On ASCII text it is rouge-score's default without stemming, which drops every other letter: to it Korean text is
-    empty. With `characters`, each Hangul syllable, ideograph and kana is a token, and other words stay whole.
-    """
-
-    def __init__(self, tokenization: Tokenization) -> None:
-        self._pattern = _WORDS if tokenization is Tokenization.WORDS else _UNITS
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(self._pattern.findall(unicodedata.normalize("NFC", text).lower()))
 
 
 def bleu(
@@ -82,12 +60,6 @@ def chrf_signature() -> str:
     return _signature(CHRF())
 
 
-def rouge(actual: str, expected: str, tokenization: Tokenization = Tokenization.WORDS) -> dict[MetricName, float]:
-    """The F-measures of ROUGE-1, ROUGE-2 and ROUGE-L of one answer (Lin 2004), each 0 to 1, without stemming."""
-    scores = _rouge(tokenization).score(expected, actual)
-    return {kind: float(scores[kind.value].fmeasure) for kind in ROUGE_TYPES}
-
-
 def _bleu(tokenization: Tokenization) -> BLEU:
     return BLEU(tokenize=_BLEU_TOKENIZERS[tokenization])
 
@@ -121,11 +93,3 @@ def _same_number(actual: Sequence[str], expected: Sequence[str]) -> None:
 def _signature(metric: Any) -> str:
     metric.corpus_score(["a"], [["a"]])
     return str(metric.get_signature())
-
-
-@cache
-def _rouge(tokenization: Tokenization) -> Any:
-    # Imported when it is first asked for: it brings nltk, which takes half a second.
-    from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415
-
-    return RougeScorer([kind.value for kind in ROUGE_TYPES], tokenizer=RougeTokenizer(tokenization))

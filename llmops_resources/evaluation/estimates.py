@@ -87,7 +87,8 @@ def grouped(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Counts]:
 def _totals(times: Times, table: NDArray[np.float64]) -> NDArray[np.float64]:
     """`times @ table`, some rows at a time: a table that is long and narrow goes through the cache once, not often."""
     parts = range(0, len(table), _ROWS)
-    return np.sum([times[:, at : at + _ROWS] @ table[at : at + _ROWS] for at in parts], axis=0)
+    found: NDArray[np.float64] = np.sum([times[:, at : at + _ROWS] @ table[at : at + _ROWS] for at in parts], axis=0)
+    return found
 
 
 def _resamples(rng: np.random.Generator, counts: Counts, n: int) -> Iterator[Times]:

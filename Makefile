@@ -84,7 +84,7 @@ check-console:
 	if [ -f ui_extensions/package.json ]; then \
 		cd ui_extensions && export PATH="$(NODE_BIN):$$PATH" && npm run check && npm test; fi
 
-bench: install $(STAMPS)/bench $(STAMPS)/bench-gateways
+bench: install $(STAMPS)/bench $(STAMPS)/bench-gateways $(STAMPS)/bench-evaluation
 	for figure in benchmarks/*.py; do echo "== $$figure"; $(QUIET_ENV) $(BIN)/python -m "benchmarks.$$(basename "$$figure" .py)"; done
 
 types: install $(STAMPS)/node_modules
@@ -129,12 +129,20 @@ $(STAMPS)/bench-gateways: locks/bench-gateways.txt benchmarks/portkey/package-lo
 	cd benchmarks/portkey && PATH="$(NODE_BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
+# lm-evaluation-harness brings the datasets library; its torch, transformers and tokenizers are ours.
+$(STAMPS)/bench-evaluation: locks/bench-evaluation.txt locks/torch.txt | $(STAMPS)/venv
+	test -x .venv-bench-evaluation/bin/python || "$(PYTHON)" -m venv .venv-bench-evaluation
+	for lock in torch bench-evaluation; do \
+		.venv-bench-evaluation/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps -r locks/$$lock.txt; done
+	touch $@
+
 lock: install
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/api.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train --extra dev -c locks/api.txt -o locks/dev.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) --extra train -c locks/dev.txt -o locks/train.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench.txt locks/bench.in
 	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench-gateways.txt locks/bench-gateways.in
+	$(BIN)/pip-compile $(LOCK_OPTIONS) -o locks/bench-evaluation.txt locks/bench-evaluation.in
 
 # torch is pinned in locks/torch.txt, by hand; no line may name where packages came from
 LOCK_OPTIONS := --quiet --no-header --generate-hashes --strip-extras --resolver backtracking --unsafe-package torch \

@@ -20,6 +20,7 @@ from llmops_assets.llama import plain
 
 SPARE: Final = 64  # columns, at least, that a buffer has beyond what it was made for
 PREFIXES: Final = 8  # beginnings of prompts that are kept
+READ_AT_ONCE: Final = 512  # tokens of prompts on a CPU, so that what a layer makes of them stays in its cache
 WORTHWHILE: Final = 16  # tokens; a shorter beginning is read again in less time than it takes to look it up
 
 
@@ -122,12 +123,8 @@ class DecodingBatch:
         before, single = len(self), list(once)
         longest = max(map(len, single))
         self._make_room(before + len(prompts), max(longest, self._end - self._first), 1)
-        known = [self._bring(before + row, ids, min(once[ids], len(ids) - 1)) for row, ids in enumerate(single)]
-        width = max(len(ids) - have for ids, have in zip(single, known, strict=True))
         self._starts += [self._end - len(ids) for ids in single]
-        logits = self._pass(before, [_last(ids, width) for ids in single], width)
-        for row, ids in enumerate(single):
-            self._keep(before + row, ids[: once[ids]])
+        logits = self._read(before, single, list(once.values()))
         if len(single) < len(prompts):
             logits = self._repeat(before, [single.index(tuple(prompt)) for prompt in prompts], logits)
         self.logits = torch.cat([self.logits, logits]) if before else logits
@@ -160,13 +157,44 @@ class DecodingBatch:
     def _first(self) -> int:
         return min(self._starts, default=self._end)
 
+    def _read(self, row: int, prompts: Sequence[tuple[int, ...]], shared: Sequence[int]) -> Tensor:
+        """The prompts into the rows from `row` on, some at a time; the logits after each."""
+        found = []
+        while prompts:
+            count = self._at_once(prompts, shared)
+            now = list(zip(range(row, row + count), prompts, shared, strict=False))
+            known = [self._bring(at, ids, min(keep, len(ids) - 1)) for at, ids, keep in now]
+            width = max(len(ids) - have for (_, ids, _), have in zip(now, known, strict=True))
+            found.append(self._pass(row, [_last(ids, width) for _, ids, _ in now], width))
+            for at, ids, keep in now:
+                self._keep(at, ids[:keep])
+            row, prompts, shared = row + count, prompts[count:], shared[count:]
+        return torch.cat(found)
+
+    def _at_once(self, prompts: Sequence[tuple[int, ...]], shared: Sequence[int]) -> int:
+        """How many of the prompts to read in one pass, the first at least.
+
+        A beginning that is not kept yet and that the next prompt has too is read with its first prompt alone.
+        """
+        most = READ_AT_ONCE if self._model.device.type == "cpu" else sum(map(len, prompts))
+        width = 0
+        for row, (ids, keep) in enumerate(zip(prompts, shared, strict=True)):
+            kept = keep >= WORTHWHILE and ids[:keep] in self._prefixes
+            width = max(width, len(ids) - keep * kept)
+            if row and width * (row + 1) > most:
+                return row
+            again = keep >= WORTHWHILE and shared[row + 1 : row + 2] == shared[row : row + 1]
+            if again and not kept and prompts[row + 1][:keep] == ids[:keep]:
+                return row + 1
+        return len(prompts)
+
     def _pass(self, rows: int, ids: Sequence[Sequence[int]], width: int) -> Tensor:
-        """The model over the last `width` tokens of the rows from `rows` on; the logits after each."""
+        """The model over the last `width` tokens of as many rows from `rows` on; the logits after each."""
         device = self._model.device
-        starts = self._starts[rows:]
+        starts = self._starts[rows : rows + len(ids)]
         first = min(starts)
         at = self._window
-        at.rows, at.first, at.write, at.end = slice(rows, len(self)), first, self._end - width, self._end
+        at.rows, at.first, at.write, at.end = slice(rows, rows + len(ids)), first, self._end - width, self._end
         read = torch.tensor(ids, device=device)
         begin = torch.tensor(starts, device=device)
         positions = (torch.arange(at.write, at.end, device=device) - begin[:, None]).clamp_(min=0)

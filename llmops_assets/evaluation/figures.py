@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap, bootstrap_totals
-from llmops_resources.evaluation.scorers import answers, labels, overlap
+from llmops_resources.evaluation.scorers import answers, labels, overlap, rouge
 from llmops_resources.evaluation.suite import LOSSES, MetricName, Suite, Tokenization
 
 #: Without a figure of one sample.
@@ -62,9 +62,9 @@ def score_one(suite: Suite, actual: str, expected: str) -> dict[MetricName, floa
         scores[MetricName.ANSWER_LENGTH] = float(answers.length(actual))
     if MetricName.REFUSAL_RATE in asked:
         scores[MetricName.REFUSAL_RATE] = float(answers.is_refusal(actual))
-    if asked & set(overlap.ROUGE_TYPES):
-        rouge = overlap.rouge(actual, expected, suite.tokenization)
-        scores |= {kind: value for kind, value in rouge.items() if kind in asked}
+    if asked & set(rouge.TYPES):
+        found = rouge.rouge(actual, expected, suite.tokenization)
+        scores |= {kind: value for kind, value in found.items() if kind in asked}
     if MetricName.NER_F1 in asked and labels.is_tag_sequence(expected):
         scores[MetricName.NER_F1] = labels.entity_f1(*labels.entities(actual, expected))
     return scores
@@ -83,7 +83,7 @@ def signatures(suite: Suite) -> dict[str, str]:
     """How each metric of the suite is computed: library, version and settings. Equal signatures compare."""
     kind = suite.tokenization
     squad = "SQuAD v1.1 words" if kind is Tokenization.WORDS else "KorQuAD v1.0 characters"
-    rouge = f"rouge-score|{_version('rouge-score')}|fmeasure|stemmer:no|tok:unicode-{kind}"
+    as_rouge = f"rouge-score|{_version('rouge-score')}|fmeasure|stemmer:no|tok:unicode-{kind}"
     seqeval = f"seqeval|{_version('seqeval')}|mode:strict|scheme:IOB2|average:micro"
     window = "; beyond the context in windows half a context apart, each token once"
     known = {
@@ -100,7 +100,7 @@ def signatures(suite: Suite) -> dict[str, str]:
         MetricName.NER_F1: seqeval,
         MetricName.ANSWER_LENGTH: "characters, NFC, stripped",
         MetricName.REFUSAL_RATE: f"phrases, en and ko|version:{answers.REFUSALS_VERSION}",
-        **dict.fromkeys(overlap.ROUGE_TYPES, rouge),
+        **dict.fromkeys(rouge.TYPES, as_rouge),
     }
     return {metric.value: known[metric] for metric in suite.metrics}
 

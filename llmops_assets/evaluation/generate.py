@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from llmops_assets.decoding import DecodingBatch, check
+from llmops_assets.decoding import READ_AT_ONCE, DecodingBatch, check
 from llmops_assets.evaluation.partial import Once, afresh
 from llmops_assets.training.tokens import IGNORED, Pair, padded, pair
 from llmops_resources.errors import Unavailable
@@ -147,6 +147,17 @@ def stride(limit: float) -> int:
 
 
 def _losses(model: Any, tokenizer: Any, examples: Sequence[Pair]) -> list[tuple[float, int]]:
+    """The summed loss and the number of tokens of each example, in order of length; on a CPU some at a time."""
+    most = READ_AT_ONCE if model.device.type == "cpu" else len(examples) * len(examples[-1].ids)
+    found: list[tuple[float, int]] = []
+    while len(found) < len(examples):
+        first = len(found)
+        fitting = [at for at in range(first, len(examples)) if (at + 1 - first) * len(examples[at].ids) <= most]
+        found += _losses_together(model, tokenizer, examples[first : fitting[-1] + 1 if fitting else first + 1])
+    return found
+
+
+def _losses_together(model: Any, tokenizer: Any, examples: Sequence[Pair]) -> list[tuple[float, int]]:
     batch = padded(examples, tokenizer.pad_token_id or 0)
     with torch.inference_mode():
         logits = model(input_ids=batch.inputs.to(model.device), use_cache=False).logits[:, :-1].float()
@@ -184,9 +195,9 @@ def _greedy(model: Any, tokenizer: Any, rows: list[list[int]], max_new_tokens: i
 
 
 def _together(model: Any, rows: list[list[int]], ends: set[int], max_new_tokens: int) -> list[list[int]]:
-    """The rows in one decoding batch, which those leave that are done."""
+    """The rows in one decoding batch, which those leave that are done. How all of them begin is read once."""
     batch, said, places = DecodingBatch(model), [list[int]() for _ in rows], list(range(len(rows)))
-    batch.join(rows)
+    batch.join(rows, [_common(min(rows), max(rows))] * len(rows))
     while places:
         tokens: list[int] = batch.logits.argmax(-1).tolist()
         for row in reversed(range(len(places))):
@@ -200,6 +211,11 @@ def _together(model: Any, rows: list[list[int]], ends: set[int], max_new_tokens:
         if places:
             batch.advance(tokens)
     return said
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """How many tokens two texts begin with alike; of the first and the last in order, those that all between do."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @lru_cache(maxsize=4)

@@ -7,12 +7,11 @@ not define (no unit rated twice, or no variation at all) is None: agreement that
 
 from enum import StrEnum
 
-import krippendorff
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from llmops_resources.errors import InvalidInput
-from llmops_resources.evaluation.estimates import Counts, Estimate, interval
+from llmops_resources.evaluation.estimates import Counts, Estimate, Times, each, grouped, interval
 
 Ratings = NDArray[np.float64]
 
@@ -36,20 +35,32 @@ def krippendorff_alpha(ratings: ArrayLike, scale: Scale, seed: int = 0) -> Estim
     table = _table(ratings)
     table = table[:, np.isfinite(table).sum(axis=0) >= 2]
     domain, votes = _votes(table)
-    groups, counts = np.unique(votes, axis=0, return_counts=True)
+    groups, counts = grouped(votes)
+    return interval(counts, lambda times: alphas(times, groups, domain, scale), seed)
 
-    def figure(times: Counts) -> float:
-        drawn = np.repeat(groups, times, axis=0)
-        said = drawn.sum(axis=0) > 0
-        if said.sum() < 2:
-            return float("nan")  # one value throughout: no disagreement was possible, so none can be absent
-        return float(
-            krippendorff.alpha(
-                value_counts=drawn[:, said], value_domain=domain[said], level_of_measurement=scale.value
-            )
-        )
 
-    return interval(counts, figure, seed)
+def alphas(times: Times, votes: Counts, domain: Ratings, scale: Scale) -> NDArray[np.float64]:
+    """Krippendorff's alpha of units that are there so many times each, (samples, units): one of each sample.
+
+    `votes` says how often each unit got each value of `domain`, (units, values). The squared distance of two values is
+    that of their places: on an ordinal scale the mean ranks that they have in the sample, else the values themselves.
+    NaN where no unit has two ratings, or all are the same: no disagreement was possible, so none can be absent.
+    """
+    said = votes.sum(axis=1)
+    votes, others = np.where(said[:, None] > 1, votes, 0).astype(float), np.maximum(said - 1, 1)
+    given = times @ votes  # (samples, values)
+    if scale is Scale.NOMINAL:
+        apart = (votes.sum(axis=1) ** 2 - (votes**2).sum(axis=1))[:, None]  # (units, 1), as of all pairs
+        expected = given.sum(axis=1) ** 2 - (given**2).sum(axis=1)
+    else:
+        places = given.cumsum(axis=1) - given / 2 if scale is Scale.ORDINAL else (domain - domain.mean())[None]
+        apart = 2 * (votes.sum(axis=1)[:, None] * (votes @ places.T**2) - (votes @ places.T) ** 2)
+        expected = 2 * (given.sum(axis=1) * (given * places**2).sum(axis=1) - (given * places).sum(axis=1) ** 2)
+    observed = np.einsum("su,us->s", times / others, np.broadcast_to(apart, times.T.shape))
+    defined = (given > 0).sum(axis=1) > 1
+    expected = np.where(defined, expected / np.maximum(given.sum(axis=1) - 1, 1), np.nan)
+    found: NDArray[np.float64] = 1 - observed / expected
+    return found
 
 
 def cohen_kappa(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Estimate | None:
@@ -66,15 +77,15 @@ def cohen_kappa(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Estimate 
     both = np.isfinite(one) & np.isfinite(two)
     domain, codes = np.unique(np.concatenate([one[both], two[both]]), return_inverse=True)
     pairs = codes.reshape(2, -1).T
-    groups, counts = np.unique(pairs, axis=0, return_counts=True)
+    groups, counts = grouped(pairs)
 
-    def figure(times: Counts) -> float:
+    def figure(times: NDArray[np.float64]) -> float:
         n = times.sum()
         left, right = (np.bincount(groups[:, rater], times, minlength=len(domain)) / n for rater in (0, 1))
         observed = float(times[groups[:, 0] == groups[:, 1]].sum() / n)
         return _beyond_chance(observed, float(left @ right))
 
-    return interval(counts, figure, seed)
+    return interval(counts, each(figure), seed)
 
 
 def fleiss_kappa(ratings: ArrayLike, seed: int = 0) -> Estimate | None:
@@ -94,16 +105,16 @@ def fleiss_kappa(ratings: ArrayLike, seed: int = 0) -> Estimate | None:
         raise InvalidInput(
             f"units with {', '.join(map(str, raters))} ratings", remedy="use Krippendorff's alpha, which allows gaps"
         )
-    each = int(raters[0])
-    groups, counts = np.unique(votes, axis=0, return_counts=True)
-    agreed = (groups * (groups - 1)).sum(axis=1) / (each * (each - 1))
+    of_each = int(raters[0])
+    groups, counts = grouped(votes)
+    agreed = (groups * (groups - 1)).sum(axis=1) / (of_each * (of_each - 1))
 
-    def figure(times: Counts) -> float:
+    def figure(times: NDArray[np.float64]) -> float:
         n = times.sum()
-        shares = times @ groups / (n * each)
+        shares = times @ groups / (n * of_each)
         return _beyond_chance(float(times @ agreed / n), float(shares @ shares))
 
-    return interval(counts, figure, seed)
+    return interval(counts, each(figure), seed)
 
 
 def _beyond_chance(observed: float, expected: float) -> float:

@@ -5,12 +5,10 @@ from itertools import pairwise
 from typing import Any, Final
 from uuid import UUID
 
-import numpy as np
-
 from llmops_resources.database import Transaction
 from llmops_resources.errors import ValidationFailed, field_problem
 from llmops_resources.evaluation import run_lists, runs
-from llmops_resources.evaluation.estimates import Estimate, interval
+from llmops_resources.evaluation.estimates import Estimate, bootstrap
 from llmops_resources.evaluation.runs import Evaluation, Result
 from llmops_resources.evaluation.scores import Score
 from llmops_resources.evaluation.suite import LOSSES, MetricName
@@ -146,9 +144,7 @@ def incomparable(name: str, first: Result, second: Result) -> str | None:
 def paired(first: Mapping[int, float], second: Mapping[int, float], seed: int = 0) -> Estimate | None:
     """The mean difference, second minus first, over the samples in both, with its interval over resampled pairs."""
     both = sorted(first.keys() & second.keys())
-    differences = np.array([second[index] - first[index] for index in both])
-    distinct, counts = np.unique(differences, return_counts=True)
-    return interval(counts, lambda times: float(times @ distinct / times.sum()), seed)
+    return bootstrap([second[index] - first[index] for index in both], seed)
 
 
 def _scores(result: Result, name: str) -> dict[int, float]:

@@ -9,13 +9,12 @@ the interval here are ours). What cannot be told is no licence.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
-import krippendorff
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from llmops_resources.evaluation.agreement import Scale
-from llmops_resources.evaluation.estimates import CONFIDENCE, Counts, Estimate, interval
+from llmops_resources.evaluation.agreement import Scale, alphas
+from llmops_resources.evaluation.estimates import CONFIDENCE, Estimate, Times, grouped, interval
 from llmops_resources.values import Value
 
 Answers = Sequence[float | None]
@@ -109,19 +108,21 @@ def _measured(found: Licence, ours: Table, panel: Table, scale: Scale, seed: int
     domain = np.unique(np.concatenate([panel[np.isfinite(panel)], ours]))
     voices = (np.vstack([panel, ours])[:, :, None] == domain).astype(np.int64)  # (voices, units, values)
     panels = _panels(voices)  # (panels, units, values): the people first, then each with the judge for one of them
-    groups, counts = np.unique(panels.transpose(1, 0, 2), axis=0, return_counts=True)
+    units = panels.shape[1]
+    groups, counts = grouped(panels.transpose(1, 0, 2).reshape(units, -1))
+    drawn = groups.reshape(len(groups), len(panels), -1)
 
-    def alphas(times: Counts) -> list[float]:
-        drawn = np.repeat(groups, times, axis=0)
-        return [_alpha(drawn[:, at], domain, scale) for at in range(len(panels))]
+    def each_panel(times: Times) -> NDArray[np.float64]:
+        return np.stack([alphas(times, drawn[:, at], domain, scale) for at in range(len(panels))])
 
-    def figure(times: Counts) -> float:
-        humans, *judged = alphas(times)
-        return float(np.mean(judged)) - humans
+    def differences(times: Times) -> NDArray[np.float64]:
+        found = each_panel(times)
+        gained: NDArray[np.float64] = found[1:].mean(axis=0) - found[0]
+        return gained
 
-    humans, *judged = alphas(counts)
+    humans, *judged = each_panel(counts[None].astype(float))[:, 0].tolist()
     measured = {"humans": _finite(humans), "with_judge": _finite(float(np.mean(judged)))}
-    difference = interval(counts, figure, seed)
+    difference = interval(counts, differences, seed)
     if difference is None:
         reason = "the agreement is not defined: everybody said the same of every unit"
         return found.model_copy(update={**measured, "reasons": (reason,)})
@@ -147,15 +148,6 @@ def _panels(voices: NDArray[np.int64]) -> NDArray[np.int64]:
     answered = people.sum(axis=2, keepdims=True)  # (people, units, 1)
     return np.stack(
         [humans, *(humans - person + judge * there for person, there in zip(people, answered, strict=True))]
-    )
-
-
-def _alpha(votes: NDArray[np.int64], domain: Table, scale: Scale) -> float:
-    said = votes.sum(axis=0) > 0
-    if said.sum() < 2:
-        return float("nan")
-    return float(
-        krippendorff.alpha(value_counts=votes[:, said], value_domain=domain[said], level_of_measurement=scale.value)
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from llmops_resources.errors import InvalidInput
-from llmops_resources.evaluation.agreement import Scale, cohen_kappa, fleiss_kappa, krippendorff_alpha
+from llmops_resources.evaluation.agreement import Scale, alphas, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from llmops_resources.evaluation.estimates import Estimate
 
 NAN = float("nan")
@@ -80,6 +80,28 @@ def test_coefficients_are_those_of_the_libraries(units: list[tuple[float, float]
         assert kappa is not None
         assert (alpha.value, alpha.n) == (pytest.approx(theirs), len(units))
         assert (kappa.value, kappa.n) == (pytest.approx(cohen_kappa_score(*table)), len(units))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1, max_size=12),
+    st.lists(st.integers(0, 5), min_size=12, max_size=12),
+    st.lists(st.floats(-1e3, 1e3, width=16), min_size=4, max_size=4, unique=True),
+    st.sampled_from(Scale),
+)
+def test_alpha_of_weighted_units_is_that_of_the_library_over_units_repeated_so_often(
+    votes: list[list[int]], often: list[int], values: list[float], scale: Scale
+) -> None:
+    """Any votes and gaps, values far apart or near, and units that a resample left out."""
+    counts, times, domain = np.array(votes), np.array(often[: len(votes)]), np.sort(values)
+    (found,) = alphas(times[None].astype(float), counts, domain, scale)
+    drawn = np.repeat(counts, times, axis=0)
+    drawn = drawn[drawn.sum(axis=1) > 1]
+    if (drawn.sum(axis=0) > 0).sum() < 2:
+        assert np.isnan(found)
+        return
+    theirs = krippendorff.alpha(value_counts=drawn, value_domain=domain, level_of_measurement=scale.value)
+    assert found == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
 def test_what_cannot_be_told_is_no_figure() -> None:

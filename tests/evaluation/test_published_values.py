@@ -7,7 +7,8 @@ from sacrebleu.metrics.chrf import CHRF
 from llmops_resources.evaluation.estimates import bootstrap
 from llmops_resources.evaluation.scorers import overlap
 from llmops_resources.evaluation.scorers.answers import exact_match, f1
-from llmops_resources.evaluation.scorers.overlap import chrf, rouge
+from llmops_resources.evaluation.scorers.overlap import chrf
+from llmops_resources.evaluation.scorers.rouge import rouge
 from llmops_resources.evaluation.suite import MetricName
 
 ONE, TWO, LCS = MetricName.ROUGE_1, MetricName.ROUGE_2, MetricName.ROUGE_L
@@ -41,7 +42,7 @@ def test_bleu_from_statistics_is_what_sacrebleu_tests_itself_by(
     answers: list[str], references: list[str], score: float
 ) -> None:
     raw = BLEU(tokenize="none", smooth_method="floor", smooth_value=0.01, force=True, effective_order=True)
-    found = overlap._corpus(raw, answers, references, 0)
+    found = overlap._corpus(raw, overlap.bleu_rows(raw, answers, references), 0)
     assert found is not None
     assert found.value / 100 == pytest.approx(score, abs=1e-8)
 
@@ -82,7 +83,7 @@ def test_chrf_from_statistics_is_the_published_one_of_german_with_and_without_sp
     kept = CHRF(beta=3, whitespace=True)
     smoothed = CHRF(beta=3, eps_smoothing=True)
     for metric, score in ((kept, 67.3481606), (smoothed, 64.1302698)):
-        found = overlap._corpus(metric, [answer], [reference], 0)
+        found = overlap._corpus(metric, overlap.chrf_rows(metric, [answer], [reference]), 0)
         assert found is not None
         assert found.value == pytest.approx(score, abs=1e-4)
 
@@ -101,6 +102,30 @@ def test_chrf_from_statistics_is_the_published_one_of_german_with_and_without_sp
 )
 def test_rouge_is_what_rouge_score_tests_itself_by(answer: str, kind: MetricName, score: float) -> None:
     assert rouge(answer, "testing one two")[kind] == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "runs", "scores"),
+    [
+        (27, 16, (5, 4, 2), (0.51163, 0.39024, 0.51163)),
+        (42, 26, (6, 4, 3, 2, 2), (0.5, 0.36364, 0.5)),
+    ],
+)
+def test_rouge_is_what_rouge_1_5_5_printed_for_the_texts_rouge_score_tests_itself_by(
+    reference: int, answer: int, runs: tuple[int, ...], scores: tuple[float, float, float]
+) -> None:
+    """Words of our own in place of its news: as many on both sides, and as many shared, in order, in as many runs."""
+    shared = iter(f"shared{number}" for number in range(sum(runs)))
+    wanted, got = [], []
+    for run in runs:
+        together = [next(shared) for _ in range(run)]
+        wanted += [f"wanted{len(wanted)}", *together]
+        got += [*together, f"got{len(got)}"]
+    wanted += [f"wanted{number}" for number in range(len(wanted), reference)]
+    got = (got + [f"got{number}" for number in range(len(got), answer)])[:answer]
+    assert (len(wanted), len(got)) == (reference, answer)
+    found = rouge(" ".join(got), " ".join(wanted))
+    assert tuple(round(found[kind], 5) for kind in (ONE, TWO, LCS)) == scores
 
 
 def test_exact_match_and_f1_are_those_of_squads_evaluation_script() -> None:

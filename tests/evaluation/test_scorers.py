@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.rouge_scorer import RougeScorer, _lcs_table
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from seqeval.metrics import f1_score as seqeval_f1
@@ -16,10 +16,24 @@ from sklearn.metrics import f1_score as sklearn_f1
 from llmops_resources.evaluation.estimates import Estimate
 from llmops_resources.evaluation.scorers import labels
 from llmops_resources.evaluation.scorers.answers import exact_match, f1, is_refusal, label, length, normalize
-from llmops_resources.evaluation.scorers.overlap import bleu, bleu_signature, chrf, chrf_signature, rouge
+from llmops_resources.evaluation.scorers.overlap import (
+    bleu,
+    bleu_rows,
+    bleu_signature,
+    chrf,
+    chrf_rows,
+    chrf_signature,
+)
+from llmops_resources.evaluation.scorers.rouge import longest_common, rouge
 from llmops_resources.evaluation.suite import MetricName, Tokenization
 
 CHARACTERS = Tokenization.CHARACTERS
+PIECES = [
+    *("a", "b", "A", "가", "나", "\U0001f600", "\ud800", "0", "7", ".", ",", "-", "-\n", "\n", " ", "\t"),
+    *("\u3000", "\x1c", "'", "(", "&", "&quot;", "&amp;lt;", "<skipped>", "<", "%", "\x00"),
+]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map("".join) | st.text(max_size=20)
+PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5)
 ACTUAL = ["The cat sat on the mat.", "Nothing matches the given URI.", "A list of things"]
 EXPECTED = ["The cat sat on a mat.", "Nothing matches the given URI.", "A tuple of other things"]
 
@@ -80,6 +94,34 @@ def test_bleu_and_chrf_are_those_of_sacrebleu_and_say_how_they_were_computed() -
     assert chrf_signature().startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.")
 
 
+@given(PAIRS)
+def test_what_bleu_counts_is_what_sacrebleu_counts(pairs: list[tuple[str, str]]) -> None:
+    """Texts made of what its tokenizers treat in a way of its own: stops between digits, hyphens at line ends."""
+    actual, expected = [a for a, _ in pairs], [b for _, b in pairs]
+    for tokenizer in ("13a", "char", "none"):
+        metric = BLEU(tokenize=tokenizer)
+        theirs = metric._extract_corpus_statistics(actual, [expected])
+        assert bleu_rows(metric, actual, expected).tolist() == theirs
+
+
+@given(PAIRS)
+def test_what_chrf_counts_is_what_sacrebleu_counts(pairs: list[tuple[str, str]]) -> None:
+    actual, expected = [a for a, _ in pairs], [b for _, b in pairs]
+    for metric in (CHRF(), CHRF(whitespace=True, char_order=8)):
+        theirs = metric._extract_corpus_statistics(actual, [expected])
+        assert chrf_rows(metric, actual, expected).tolist() == theirs
+
+
+def test_n_grams_are_counted_right_when_their_numbers_outgrow_a_machine_word() -> None:
+    """700 pairs of 200 words out of 30,000: four words and a pair take more than 63 bits, and there are two chunks."""
+    rng = random.Random(2)
+    words = [f"w{number}" for number in range(30_000)]
+    expected = [rng.choices(words, k=200) for _ in range(700)]
+    actual = [" ".join(words[30:]) + " " + " ".join(rng.choices(words, k=3)) for words in expected]
+    metric, texts = BLEU(), [" ".join(each) for each in expected]
+    assert bleu_rows(metric, actual, texts).tolist() == metric._extract_corpus_statistics(actual, [texts])
+
+
 def test_bleu_reproduces_the_worked_example_of_its_paper() -> None:
     """Papineni 2002, example 2: seven times `the` matches the reference twice, so 1-gram precision is 2/7."""
     metric = BLEU(smooth_method="none", max_ngram_order=1)
@@ -107,6 +149,11 @@ def test_rouge_on_ascii_is_that_of_rouge_score(pairs: list[tuple[str, str]]) -> 
     for actual, expected in pairs:
         theirs = {MetricName(name): score.fmeasure for name, score in reference.score(expected, actual).items()}
         assert rouge(actual, expected) == theirs
+
+
+@given(st.text("abc", max_size=70), st.text("abcd", max_size=70))
+def test_the_longest_common_subsequence_is_as_long_as_its_table_says(one: str, other: str) -> None:
+    assert longest_common(one, other) == _lcs_table(one, other)[-1][-1]
 
 
 def test_rouge_reproduces_the_cases_of_rouge_score() -> None:

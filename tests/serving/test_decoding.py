@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
+from llmops_assets import decoding
 from llmops_assets.decoding import DecodingBatch, check
 from tests.tiny_model import write_tiny_model
 
@@ -84,6 +85,21 @@ def test_a_shared_beginning_is_read_once_and_changes_nothing(model: Any) -> None
     batch.join([prompt for prompt, _ in jobs], [20] * len(jobs))
     assert batch.logits.argmax(dim=-1).tolist() == [answer[0] for answer in expected]
     assert batch.prefix_hits == 2 * len(jobs) - 1
+
+
+def test_prompts_that_are_read_in_several_passes_go_on_as_alone(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a beginning that all share and without: the first prompt that has it is read alone, the others behind it."""
+    monkeypatch.setattr(decoding, "READ_AT_ONCE", 60)
+    draw = random.Random(5)
+    system = [draw.randrange(VOCABULARY) for _ in range(20)]
+    for beginning in ([], system):
+        jobs = [([*beginning, *(draw.randrange(VOCABULARY) for _ in range(n))], 8) for n in (3, 30, 7, 18, 18, 18, 1)]
+        expected = [alone(model, *job) for job in jobs]
+        assert together(model, jobs, len(jobs), draw, shared=len(beginning)) == expected
+        batch = DecodingBatch(model)
+        batch.join([prompt for prompt, _ in jobs], [len(beginning)] * len(jobs))
+        assert batch.logits.argmax(dim=-1).tolist() == [answer[0] for answer in expected]
+        assert batch.prefix_hits == (len(jobs) - 1 if beginning else 0)
 
 
 def test_equal_prompts_are_read_once_and_go_on_apart(model: Any) -> None:

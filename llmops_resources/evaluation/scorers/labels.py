@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmops_resources.evaluation.estimates import Counts, Estimate, bootstrap_totals, interval
+from llmops_resources.evaluation.estimates import Estimate, bootstrap_totals, each, grouped, interval
 from llmops_resources.evaluation.scorers.answers import label
 
 Spans = set[tuple[str, int, int]]
@@ -62,10 +62,10 @@ def _f1(actual: Sequence[str], expected: Sequence[str], seed: int, *, macro: boo
     outside = len(classes)
     answered = zip(map(label, actual), map(label, expected), strict=True)
     pairs = [(classes.get(got, outside), classes[want]) for got, want in answered]
-    distinct, counts = np.unique(np.reshape(pairs, (-1, 2)).astype(np.int64), axis=0, return_counts=True)
+    distinct, counts = grouped(np.reshape(pairs, (-1, 2)).astype(np.int64))
     got, want = distinct[:, 0], distinct[:, 1]
 
-    def figure(times: Counts) -> float:
+    def figure(times: NDArray[np.float64]) -> float:
         found = np.bincount(got, times, minlength=outside + 1)[:outside]
         there = np.bincount(want, times, minlength=outside)
         right = np.bincount(want, times * (got == want), minlength=outside)
@@ -73,7 +73,7 @@ def _f1(actual: Sequence[str], expected: Sequence[str], seed: int, *, macro: boo
             return _ratio(2 * right.sum(), found.sum() + there.sum())
         return _macro(right, found, there)
 
-    return interval(counts, figure, seed)
+    return interval(counts, each(figure), seed)
 
 
 def _macro(right: NDArray[Any], found: NDArray[Any], there: NDArray[Any]) -> float:

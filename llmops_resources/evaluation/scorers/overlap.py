@@ -1,49 +1,53 @@
-"""BLEU and chrF by sacreBLEU, ROUGE by rouge-score."""
+"""BLEU and chrF by sacreBLEU's tokenizers and formulas from n-grams counted here."""
 
-import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from itertools import chain
 from typing import Any
 
-import regex
+import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from llmops_resources.evaluation.estimates import Estimate, bootstrap_totals
-from llmops_resources.evaluation.suite import MetricName, Tokenization
+from llmops_resources.evaluation.scorers import ngrams
+from llmops_resources.evaluation.suite import Tokenization
 
-ROUGE_TYPES = (MetricName.ROUGE_1, MetricName.ROUGE_2, MetricName.ROUGE_L)
 _BLEU_TOKENIZERS = {Tokenization.WORDS: "13a", Tokenization.CHARACTERS: "char"}
-_WORDS = regex.compile(r"[\p{L}\p{M}\p{N}]+")
-_UNITS = regex.compile(
-    r"[\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}]|(?:(?![\p{Hangul}\p{Han}\p{Hiragana}\p{Katakana}])[\p{L}\p{M}\p{N}])+"
-)
-
-
-class RougeTokenizer:
-    """Words of letters, marks and digits of any script, in lower case.
-
-    On ASCII text it is rouge-score's default without stemming, which drops every other letter: to it Korean text is
-    empty. With `characters`, each Hangul syllable, ideograph and kana is a token, and other words stay whole.
-    """
-
-    def __init__(self, tokenization: Tokenization) -> None:
-        self._pattern = _WORDS if tokenization is Tokenization.WORDS else _UNITS
-
-    def tokenize(self, text: str) -> list[str]:
-        return list(self._pattern.findall(unicodedata.normalize("NFC", text).lower()))
 
 
 def bleu(
     actual: Sequence[str], expected: Sequence[str], tokenization: Tokenization = Tokenization.WORDS, seed: int = 0
 ) -> Estimate | None:
     """BLEU of all answers together, 0 to 100 (Papineni 2002); its interval is over resampled sentences."""
-    return _corpus(_bleu(tokenization), actual, expected, seed)
+    metric = _bleu(tokenization)
+    return _corpus(metric, bleu_rows(metric, actual, expected), seed)
 
 
 def chrf(actual: Sequence[str], expected: Sequence[str], seed: int = 0) -> Estimate | None:
     """chrF of all answers together, 0 to 100 (Popović 2015); its interval is over resampled sentences."""
-    return _corpus(CHRF(), actual, expected, seed)
+    metric = CHRF()
+    return _corpus(metric, chrf_rows(metric, actual, expected), seed)
+
+
+def bleu_rows(metric: BLEU, actual: Sequence[str], expected: Sequence[str]) -> NDArray[np.int64]:
+    """What sacreBLEU counts of each pair: both lengths in tokens, then by order the shared and the answer's n-grams."""
+    _same_number(actual, expected)
+    answers, references = ngrams.of_words(*_cut(metric, actual, expected))
+    got, _wanted, both = ngrams.shared(answers, references, metric.max_ngram_order)
+    return np.column_stack([answers.lengths, references.lengths, both, got])
+
+
+def chrf_rows(metric: CHRF, actual: Sequence[str], expected: Sequence[str]) -> NDArray[np.int64]:
+    """What sacreBLEU counts of each pair: by order of characters the answer's, the reference's and the shared n-grams.
+
+    An order that the reference is too short for has none of the answer's either.
+    """
+    _same_number(actual, expected)
+    sides = [[text if metric.whitespace else "".join(text.split()) for text in side] for side in (actual, expected)]
+    answers, references = map(ngrams.of_characters, sides)
+    got, wanted, both = ngrams.shared(answers, references, metric.char_order)
+    return np.stack([np.where(wanted > 0, got, 0), wanted, both], axis=2).reshape(len(actual), 3 * metric.char_order)
 
 
 def bleu_signature(tokenization: Tokenization = Tokenization.WORDS) -> str:
@@ -56,23 +60,24 @@ def chrf_signature() -> str:
     return _signature(CHRF())
 
 
-def rouge(actual: str, expected: str, tokenization: Tokenization = Tokenization.WORDS) -> dict[MetricName, float]:
-    """The F-measures of ROUGE-1, ROUGE-2 and ROUGE-L of one answer (Lin 2004), each 0 to 1, without stemming."""
-    scores = _rouge(tokenization).score(expected, actual)
-    return {kind: float(scores[kind.value].fmeasure) for kind in ROUGE_TYPES}
-
-
 def _bleu(tokenization: Tokenization) -> BLEU:
     return BLEU(tokenize=_BLEU_TOKENIZERS[tokenization])
 
 
-def _corpus(metric: Any, actual: Sequence[str], expected: Sequence[str], seed: int) -> Estimate | None:
-    if len(actual) != len(expected):
-        raise ValueError(f"{len(actual)} answers for {len(expected)} references")
-    if not actual:
-        return None
+def _cut(metric: BLEU, *sides: Sequence[str]) -> list[list[list[str]]]:
+    """The tokens of each text, cut once for every word that is there, since a word's cut depends on no other.
+
+    But 13a takes away a hyphen at the end of a line and `<skipped>`, so that what they part is one word.
+    """
+    cut = metric._preprocess_segment  # noqa: SLF001
+    apart = [[[text] if "-\n" in text or "<skipped>" in text else text.split() for text in side] for side in sides]
+    pieces = dict.fromkeys(chain.from_iterable(chain.from_iterable(apart)))
+    known = {piece: cut(piece).split() for piece in pieces}
+    return [[list(chain.from_iterable(map(known.__getitem__, words))) for words in side] for side in apart]
+
+
+def _corpus(metric: Any, rows: NDArray[np.int64], seed: int) -> Estimate | None:
     # sacreBLEU's own resampling does the same, but tells mean and half-width and not the bounds.
-    rows = metric._extract_corpus_statistics(list(actual), [list(expected)])  # noqa: SLF001
     return bootstrap_totals(
         rows,
         lambda totals: float(metric._compute_score_from_stats([int(x) for x in totals]).score),  # noqa: SLF001
@@ -80,14 +85,11 @@ def _corpus(metric: Any, actual: Sequence[str], expected: Sequence[str], seed: i
     )
 
 
+def _same_number(actual: Sequence[str], expected: Sequence[str]) -> None:
+    if len(actual) != len(expected):
+        raise ValueError(f"{len(actual)} answers for {len(expected)} references")
+
+
 def _signature(metric: Any) -> str:
     metric.corpus_score(["a"], [["a"]])
     return str(metric.get_signature())
-
-
-@cache
-def _rouge(tokenization: Tokenization) -> Any:
-    # Imported when it is first asked for: it brings nltk, which takes half a second.
-    from rouge_score.rouge_scorer import RougeScorer  # noqa: PLC0415
-
-    return RougeScorer([kind.value for kind in ROUGE_TYPES], tokenizer=RougeTokenizer(tokenization))

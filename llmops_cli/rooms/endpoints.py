@@ -10,7 +10,7 @@ from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import console, show_json, show_table
 from llmops_cli.progress import Bar, bar
 from llmops_cli.references import endpoint_of, resolve
-from llmops_cli.rooms import endpoint_changes, endpoint_history
+from llmops_cli.rooms import endpoint_changes, endpoint_history, endpoint_policy
 from llmops_cli.rooms.endpoint_changes import (
     Because,
     Bytes,
@@ -45,6 +45,7 @@ SHOWN = (
 app = typer.Typer(help="Endpoints: deploy approved models, change them, take them back.", no_args_is_help=True)
 endpoint_changes.add_to(app)
 endpoint_history.add_to(app)
+endpoint_policy.add_to(app)
 
 
 @app.command()

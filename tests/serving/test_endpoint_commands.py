@@ -53,6 +53,25 @@ def test_an_endpoint_is_changed_stopped_started_and_taken_back(command: Shell, p
         command("show", "chat")
 
 
+def test_how_calls_to_a_route_are_treated_is_shown_changed_and_taken_back(command: Shell) -> None:
+    command(*DEPLOY)
+    assert re.search(r"fallbackRoute +no", command("policy", "chat"))
+    changed = command.json("policy", "chat", "--timeout", "20", "--max-tokens", "256", "--mask-input", "--cache", "60")
+    assert changed == {
+        "fallbackRoute": None, "timeoutSeconds": 20.0, "maxPromptBytes": None, "maxTokens": 256, "maskInput": True,
+        "maskOutput": False, "cacheSeconds": 60,
+    }  # fmt: skip
+    again = command.json("policy", "chat", "--no-mask-input", "--without", "cache", "--without", "timeout")
+    assert (again["maskInput"], again["cacheSeconds"], again["timeoutSeconds"]) == (False, None, None)
+    assert again["maxTokens"] == 256
+    with pytest.raises(Refused) as refused:
+        command("policy", "chat", "--fallback", "nobody")
+    assert [detail["path"] for detail in refused.value.details] == ["fallbackRoute"]
+    with pytest.raises(ValidationFailed) as which:
+        command("policy", "chat", "--without", "mask-input")
+    assert "max-prompt-bytes" in which.value.details[0]["remedy"]
+
+
 def test_environments_are_compared_and_their_differences_explained(command: Shell) -> None:
     command(*DEPLOY)
     with pytest.raises(Refused) as refused:

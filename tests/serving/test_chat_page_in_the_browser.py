@@ -19,6 +19,7 @@ from tests.journeys.accessibility import serious
 from tests.journeys.browser import Console, console
 from tests.prompts.prompts import approved_prompt, content
 
+A_LONG_ONE = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 21}
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -82,6 +83,45 @@ def test_an_endpoint_is_chosen_and_asked_with_the_settings_of_the_page(
     visitor.field("Message").press("Enter")
     expect(visitor.page.get_by_role("alert")).to_contain_text("broke")
     expect(visitor.page.locator("[data-role=assistant]").nth(2)).to_contain_text("hello world")
+
+
+def test_two_endpoints_are_asked_the_same_side_by_side_and_one_that_fails_leaves_the_other_alone(
+    visitor: Console, endpoint: Endpoint, model_server: ModelServer, platform: Platform
+) -> None:
+    second = deployed(platform, model_server.url, route="second")
+    visitor.open(f"/serving/chat/{endpoint.id}")
+    visitor.field("Compare with").select_option("/second · dev · Healthy")
+    visitor.page.wait_for_url(f"**/serving/chat/{endpoint.id}?beside={second.id}")
+    visitor.field("Message").fill("What is tea?")
+    visitor.field("Message").press("Enter")
+    for name in ("support", "second"):
+        log = visitor.page.get_by_role("log", name=f"Messages of /{name} · dev")
+        expect(log.locator("[data-role=user]")).to_contain_text("What is tea?")
+        expect(log.locator("[data-role=assistant]")).to_contain_text("7 prompt + 2 completion tokens")
+    assert {each["model"] for each in model_server.seen[-2:]} == {"support", "second"}
+    assert serious(visitor.page, iframes=False) == []
+
+    visitor.page.reload()  # the address says who is compared
+    visitor.field("Compare with").select_option("/other · dev · Healthy")  # nobody answers there
+    visitor.field("Message").fill("And wine?")
+    visitor.field("Message").press("Enter")
+    expect(visitor.page.get_by_role("log", name="Messages of /support")).to_contain_text("hello world")
+    expect(visitor.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(visitor.page.get_by_role("log", name="Messages of /other").locator("[data-role=user]")).to_have_count(0)
+    expect(visitor.field("Message")).to_have_value("")
+    assert ["503" in each for each in visitor.complaints] == [True]  # the browser's own words for it
+    visitor.complaints.clear()
+
+
+def test_the_page_asks_for_no_more_tokens_than_the_routes_policy_gives(
+    visitor: Console, api: httpx.Client, endpoint: Endpoint, model_server: ModelServer
+) -> None:
+    assert api.patch("/serving/routes/support/policy", json={"maxTokens": 20}).status_code == 200
+    visitor.open(f"/serving/chat/{endpoint.id}")
+    expect(visitor.field("Max tokens")).to_have_value("20")
+    eventually(lambda: api.post("/serve/support/chat", json=A_LONG_ONE).status_code == 422)
+    ask(visitor, "What is tea?")
+    assert model_server.seen[-1]["max_tokens"] == 20
 
 
 def test_an_answer_in_an_experiment_gets_a_thumb_by_the_keyboard_and_counts(

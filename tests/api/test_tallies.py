@@ -1,6 +1,7 @@
 """Counts of our own are told as Prometheus' client tells its own, and what is left for later is done once."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -59,14 +60,29 @@ def test_what_requests_leave_is_done_together_in_its_order_and_once() -> None:
         done.append(list(items))
 
     async def scenario() -> None:
+        later = afterwards.Afterwards()
         for number in range(5):
-            afterwards.leave(work, number)
+            later.leave(work, number)
         assert done == []
         await asyncio.sleep(3 * afterwards.LATE)
-        afterwards.leave(work, 5)
-        afterwards.do_now()
+        later.leave(work, 5)
+        later.do_now()
         await asyncio.sleep(2 * afterwards.LATE)
 
     asyncio.run(scenario())
 
     assert done == [[0, 1, 2, 3, 4], [5]]
+
+
+def test_what_was_left_to_a_loop_that_ended_is_done_by_the_next() -> None:
+    done: list[int] = []
+    later, work = afterwards.Afterwards(), done.extend
+
+    async def leave(number: int) -> None:
+        later.leave(work, number)
+
+    asyncio.run(leave(1))
+    time.sleep(3 * afterwards.LATE)
+    asyncio.run(leave(2))
+
+    assert done == [1, 2]

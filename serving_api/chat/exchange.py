@@ -1,7 +1,9 @@
 """One request and its answer over ASGI: the body within its bounds, the answer once, and the client's going away."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
 
 from starlette.types import Receive, Scope, Send
 
@@ -76,17 +78,8 @@ class Exchange:
         length = self.sent.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
-        late = Cutoff(BODY_PATIENCE, self._loop)
-        try:
+        with Cutoff(BODY_PATIENCE, self._loop, _too_slow):
             return await self._read()
-        except asyncio.CancelledError:
-            if late.caused():
-                raise InvalidInput(
-                    f"the body did not arrive within {BODY_PATIENCE:.0f} s", remedy="Send the request again."
-                ) from None
-            raise
-        finally:
-            late.stop()
 
     async def _read(self) -> bytes:
         parts, size = [], 0
@@ -110,22 +103,16 @@ class Exchange:
 
     async def stream(self, piece: bytes, *, last: bool = False) -> None:
         """The next piece of an event stream; the first one sends the head. Raises ClientGone."""
-        late = Cutoff(SEND_PATIENCE, self._loop)
         try:
-            if self.status is None:
-                await self._start(200, b"text/event-stream; charset=utf-8", [(b"x-accel-buffering", b"no")])
-            await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
+            with Cutoff(SEND_PATIENCE, self._loop, ClientGone):
+                if self.status is None:
+                    await self._start(200, b"text/event-stream; charset=utf-8", [(b"x-accel-buffering", b"no")])
+                await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
         except OSError:
             raise ClientGone from None
-        except asyncio.CancelledError:
-            if late.caused():
-                raise ClientGone from None
-            raise
-        finally:
-            late.stop()
 
     def watch(self) -> "Watch":
-        """Cancel the task that runs now when the client goes away.
+        """A block that is cut off when the client goes away, which then raises ClientGone.
 
         To be used after the body was read: what the client still says is only that it leaves.
         """
@@ -138,46 +125,52 @@ class Exchange:
 
 
 class Cutoff:
-    """Cancels the task that makes it after so many seconds. Stop it. It is `asyncio.timeout` at a third of the work.
+    """A block that is cancelled after so many seconds, and then raises `error`.
 
-    The loop is given because to ask which one runs is a call to the system in Python 3.11.
+    It is `asyncio.timeout` at a third of the work. The loop is given because to ask which one runs is a call to the
+    system in Python 3.11.
     """
 
-    __slots__ = ("_loop", "_timer", "_worker", "gone")
+    __slots__ = ("_error", "_gone", "_loop", "_timer", "_worker")
 
-    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop, error: Callable[[], Exception]) -> None:
+        self._loop, self._error = loop, error
         worker = asyncio.current_task(loop)
         assert worker is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
         self._worker = worker
         self._timer = loop.call_later(seconds, self._due)
-        self.gone = False
+        self._gone = False
 
-    def stop(self) -> None:
-        """The task goes on."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if kind is asyncio.CancelledError and self._gone and self._worker.uncancel() == 0:
+            raise self._error() from None
+
+    def _stop(self) -> None:
         self._timer.cancel()
 
-    def caused(self) -> bool:
-        """Whether the cancellation that has just arrived is this one's, which is thereby answered."""
-        return self.gone and self._worker.uncancel() == 0
-
     def _due(self) -> None:
-        self.gone = True
+        self._gone = True
         self._worker.cancel()
 
 
 class Watch(Cutoff):
-    """Cancels the task that makes it when the client is found gone, for which it looks from WATCHED_AFTER on."""
+    """A block that is cut off when the client is found gone, for which it looks from WATCHED_AFTER on."""
 
     __slots__ = ("_receive", "_task")
 
     def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(WATCHED_AFTER, loop)
+        super().__init__(WATCHED_AFTER, loop, ClientGone)
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
 
-    def stop(self) -> None:
-        super().stop()
+    def _stop(self) -> None:
+        super()._stop()
         if self._task is not None:
             self._task.cancel()
 
@@ -188,6 +181,10 @@ class Watch(Cutoff):
         while (await self._receive())["type"] != "http.disconnect":
             pass
         super()._due()
+
+
+def _too_slow() -> InvalidInput:
+    return InvalidInput(f"the body did not arrive within {BODY_PATIENCE:.0f} s", remedy="Send the request again.")
 
 
 def _too_large() -> TooLarge:

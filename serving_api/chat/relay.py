@@ -63,18 +63,11 @@ class Relay:
     async def _while_client_listens(
         self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None, seconds: float | None
     ) -> bytes | None:
-        watch = exchange.watch()
-        try:
+        with exchange.watch():
             if seconds is None:
                 return await self._answered(exchange, calls, meter, masker)
             async with _in_time(seconds):
                 return await self._answered(exchange, calls, meter, masker)
-        except asyncio.CancelledError:
-            if watch.caused():
-                raise ClientGone from None
-            raise
-        finally:
-            watch.stop()
 
     async def _answered(
         self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None

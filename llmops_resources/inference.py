@@ -1,10 +1,11 @@
 """The doors to model servers: OpenAI's protocol over HTTP, bounded in time, size and connections."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import aiohttp
 
@@ -14,6 +15,7 @@ from llmops_resources.pool import Pool, Taken, Unreachable
 
 MAX_ANSWER_BYTES: Final = 16 * 1024**2
 _JSON: Final = {"Content-Type": "application/json"}
+Explain = Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
 _BROKEN: Final = (BrokenConnection, Unreachable, TimeoutError)
 
 
@@ -27,29 +29,54 @@ class Patience:
     probe: float = 2.0
 
 
-class Answer(Protocol):
+class Answer(ABC):
     """A model server's answer whose body has not been read yet. Close it, read or not: that frees the server at once.
 
-    `retry_after`: seconds after which to come back, from one to sixty.
+    `retry_after`: seconds after which to come back, from one to sixty. `broken` is what the connection raises, and
+    `_explain` puts it into our words.
     """
 
-    status: int
-    content_type: str
+    __slots__ = ("content_type", "status")
+    broken: ClassVar[tuple[type[Exception], ...]]
+
+    def __init__(self, status: int, content_type: str) -> None:
+        self.status, self.content_type = status, content_type
 
     @property
-    def retry_after(self) -> float: ...
+    def retry_after(self) -> float:
+        given = self._header("Retry-After")
+        return float(min(max(int(given), 1), 60)) if given.isdecimal() and len(given) < 10 else 1.0
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises UpstreamFailed past MAX_ANSWER_BYTES, and as `Inference.ask` does."""
-        ...
+        size = 0
+        try:
+            async for chunk in self._source():
+                size += len(chunk)
+                if size > MAX_ANSWER_BYTES:
+                    raise UpstreamFailed(
+                        f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
+                    )
+                yield chunk
+        except self.broken as error:
+            raise self._explain(error) from error
 
     async def body(self) -> bytes:
         """The whole body. Raises as `chunks`."""
-        ...
+        return b"".join([chunk async for chunk in self.chunks()])
 
+    @abstractmethod
     def close(self) -> None:
         """Give the connection back; what was not read of the answer is not waited for."""
-        ...
+
+    @abstractmethod
+    def _source(self) -> AsyncIterator[bytes]: ...
+
+    @abstractmethod
+    def _explain(self, error: Any) -> PlatformError: ...
+
+    @abstractmethod
+    def _header(self, name: str) -> str: ...
 
 
 class Inference(Protocol):
@@ -104,43 +131,35 @@ class Inside:
         self._pool.close()
 
 
-class _InsideAnswer:
-    __slots__ = ("_pool", "_taken", "content_type", "status")
+class _InsideAnswer(Answer):
+    __slots__ = ("_pool", "_taken")
+    broken = _BROKEN
 
     def __init__(self, pool: Pool, taken: Taken) -> None:
         self._pool, self._taken = pool, taken
-        self.status = taken.connection.status
-        self.content_type = _media(taken.connection.headers.get(b"content-type", b""))
-
-    @property
-    def retry_after(self) -> float:
-        return _seconds(self._taken.connection.headers.get(b"retry-after", b"").decode("latin-1"))
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        size = 0
-        try:
-            async for chunk in self._taken.connection.chunks():
-                size += len(chunk)
-                if size > MAX_ANSWER_BYTES:
-                    raise _too_large()
-                yield chunk
-        except _BROKEN as error:
-            raise _meaning(error) from error
+        super().__init__(taken.connection.status, _media(taken.connection.headers.get(b"content-type", b"")))
 
     async def body(self) -> bytes:
         whole = self._taken.connection.whole()  # as most answers are, when they come at once
-        return whole if whole is not None else b"".join([chunk async for chunk in self.chunks()])
+        return whole if whole is not None else await super().body()
 
     def close(self) -> None:
         self._pool.give_back(self._taken)
+
+    def _source(self) -> AsyncIterator[bytes]:
+        return self._taken.connection.chunks()
+
+    def _explain(self, error: Any) -> PlatformError:
+        return _meaning(error)
+
+    def _header(self, name: str) -> str:
+        return self._taken.connection.headers.get(name.lower().encode(), b"").decode("latin-1")
 
 
 class Outside:
     """The door to providers, through the session that stays out of private networks; `explain` says what failed."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, explain: Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, explain: Explain) -> None:
         self._session, self._explain = session, explain
 
     async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
@@ -163,35 +182,26 @@ class Outside:
             return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
 
 
-class _OutsideAnswer:
-    def __init__(
-        self, response: aiohttp.ClientResponse, explain: Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
-    ) -> None:
-        self._response, self._explain = response, explain
-        self.status, self.content_type = response.status, response.content_type
+class _OutsideAnswer(Answer):
+    broken = aiohttp.ClientError, TimeoutError
 
-    @property
-    def retry_after(self) -> float:
-        return _seconds(self._response.headers.get("Retry-After", ""))
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        size = 0
-        try:
-            async for chunk in self._response.content.iter_any():
-                size += len(chunk)
-                if size > MAX_ANSWER_BYTES:
-                    raise _too_large()
-                yield chunk
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._explain(error) from error
-
-    async def body(self) -> bytes:
-        return b"".join([chunk async for chunk in self.chunks()])
+    def __init__(self, response: aiohttp.ClientResponse, explain: Explain) -> None:
+        self._response, self._explained = response, explain
+        super().__init__(response.status, response.content_type)
 
     def close(self) -> None:
         if not self._response.content.at_eof():
             self._response.close()  # an unread rest must not reach the next user of this connection
         self._response.release()
+
+    def _source(self) -> AsyncIterator[bytes]:
+        return self._response.content.iter_any()
+
+    def _explain(self, error: Any) -> PlatformError:
+        return self._explained(error)
+
+    def _header(self, name: str) -> str:
+        return self._response.headers.get(name, "")
 
 
 def open_inference(patience: Patience | None = None) -> Inside:
@@ -202,16 +212,6 @@ def open_inference(patience: Patience | None = None) -> Inside:
 @lru_cache(maxsize=64)
 def _media(declared: bytes) -> str:
     return declared.split(b";", 1)[0].strip().decode("latin-1")
-
-
-def _seconds(given: str) -> float:
-    return float(min(max(int(given), 1), 60)) if given.isdecimal() and len(given) < 10 else 1.0
-
-
-def _too_large() -> UpstreamFailed:
-    return UpstreamFailed(
-        f"the model server's answer is larger than {MAX_ANSWER_BYTES} bytes", remedy="Ask for less."
-    )
 
 
 def _meaning(error: BrokenConnection | Unreachable | TimeoutError) -> PlatformError:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
@@ -29,6 +28,7 @@ import psutil
 
 from benchmarks.gateway import ANSWER, BODY, CHAT, prepared, running, serve_gateway, serve_pass_through
 from llmops_resources import postgres
+from tests.serving.servers import free_port
 
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = ROOT / ".venv-bench-gateways"
@@ -60,12 +60,6 @@ class Figures:
     memory: float
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def program(core: int, command: list[str], folder: Path, **environment: str) -> Iterator[psutil.Process]:
     """A program on one core, and everything it starts; ended when the block ends."""
@@ -90,7 +84,7 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
 @contextmanager
 def model_server(folder: Path) -> Iterator[str]:
     """nginx, which answers every chat with the same words."""
-    port, models = _free_port(), json.dumps({"object": "list", "data": [{"id": "support", "object": "model"}]})
+    port, models = free_port(), json.dumps({"object": "list", "data": [{"id": "support", "object": "model"}]})
     (folder / "nginx.conf").write_text(f"""
         worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err; user root;
         events {{ worker_connections 4096; }}
@@ -120,7 +114,7 @@ def litellm(upstream: str, folder: Path) -> Iterator[Contestant]:
         "general_settings": {"master_key": MASTER},
     }
     (folder / "litellm.yaml").write_text(json.dumps(config))
-    port = _free_port()
+    port = free_port()
     command = [str(PEERS / "bin/litellm"), "--config", str(folder / "litellm.yaml"), "--host", "127.0.0.1",
                "--port", str(port), "--num_workers", "1", "--telemetry", "False"]  # fmt: skip
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
@@ -139,7 +133,7 @@ def mlflow(upstream: str, folder: Path) -> Iterator[Contestant]:
     }
     config = {"endpoints": [{"name": "support", "endpoint_type": "llm/v1/chat", "model": model}]}
     (folder / "mlflow.yaml").write_text(json.dumps(config))
-    port = _free_port()
+    port = free_port()
     command = [str(PEERS / "bin/mlflow"), "gateway", "start", "--config-path", str(folder / "mlflow.yaml"),
                "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
     paths = {"PATH": f"{PEERS / 'bin'}:{os.environ['PATH']}"}
@@ -150,7 +144,7 @@ def mlflow(upstream: str, folder: Path) -> Iterator[Contestant]:
 @contextmanager
 def portkey(upstream: str, folder: Path) -> Iterator[Contestant]:
     """Portkey's open-source gateway, which asks for no key of its own."""
-    port = _free_port()
+    port = free_port()
     node = shutil.which("node") or str(ROOT / ".venv/bin/node")
     with program(0, [node, str(PORTKEY), f"--port={port}", "--headless"], folder) as process:
         headers = {
@@ -164,7 +158,7 @@ def portkey(upstream: str, folder: Path) -> Iterator[Contestant]:
 @contextmanager
 def vllm_router(upstream: str, folder: Path) -> Iterator[Contestant]:
     """The Rust router of vLLM, which only routes."""
-    port, metrics = _free_port(), _free_port()
+    port, metrics = free_port(), free_port()
     command = [str(PEERS / "bin/python"), "-m", "vllm_router.launch_router", "--worker-urls", upstream, "--host",
                "127.0.0.1", "--port", str(port), "--policy", "round_robin", "--prometheus-port", str(metrics),
                "--log-level", "error"]  # fmt: skip

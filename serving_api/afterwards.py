@@ -6,7 +6,6 @@ that must not be lost is left here.
 """
 
 import asyncio
-import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -50,4 +49,3 @@ class Afterwards:
 _AFTERWARDS: Final = Afterwards()
 leave: Final = _AFTERWARDS.leave
 do_now: Final = _AFTERWARDS.do_now
-atexit.register(do_now)

@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line on standard error, with the request id."""
 
+import atexit
 import logging
 import sys
 from collections.abc import Callable, Iterable
@@ -10,9 +11,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 import structlog
 
+from serving_api import afterwards
+
 #: The id of the request under way; every line that is logged while it is answered has it.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
-_EXTRA = frozenset({"request_id", "route", "reason", "status", "s"})
+_EXTRA = frozenset({"request_id", "route", "reason"})
 _requests: Final = logging.getLogger("serving_api.request")
 
 
@@ -35,6 +38,7 @@ def configure(level: str) -> None:
             ],
         )
     )
+    atexit.register(afterwards.do_now)  # the lines of the last requests
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

@@ -21,6 +21,7 @@ from llmops_resources.platform import open_platform
 from llmops_resources.settings import Settings
 from llmops_resources.values import utc_now
 from tests import factories
+from tests.serving.servers import free_port
 
 Restart = tuple[str, Callable[[], None]]
 
@@ -32,11 +33,11 @@ class Stage:
 
     def __init__(self, folder: Path, scarce: Decimal) -> None:
         self.folder = folder
-        self.model = programs.model_server(programs.free_port(), folder)
+        self.model = programs.model_server(free_port(), folder)
         self.settings, plenty = prepared(folder, self.model.address)
         self.plenty = Wallet(plenty, runs_out=False)
         self.scarce, self.price = _scarce(self.settings, scarce)
-        self.gateway = programs.gateway(self.settings, programs.free_port(), folder)
+        self.gateway = programs.gateway(self.settings, free_port(), folder)
 
     @property
     def _data(self) -> Path:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from llmops_cli.api import given
 from llmops_cli.context import Json, Roles, User, open_api
 from llmops_cli.output import show_json, show_table
 from llmops_resources.errors import ValidationFailed, field_problem
@@ -40,21 +41,21 @@ def policy(
     roles: Roles = None,
 ) -> None:
     """Show how calls to a route are treated, or change it: what is not named stays."""
-    given = {
+    settings = {
         "fallbackRoute": fallback, "timeoutSeconds": timeout, "maxPromptBytes": max_prompt_bytes,
         "maxTokens": max_tokens, "maskInput": mask_input, "maskOutput": mask_output, "cacheSeconds": cache,
     }  # fmt: skip
-    changes = {name: value for name, value in given.items() if value is not None} | _taken_away(without or [])
+    changes = given(settings) | _taken_away(without or [])
     path = f"/serving/routes/{route}/policy"
     with open_api(user, roles) as api:
         found = api.patch(path, changes) if changes else api.get(path)
     if as_json:
         show_json(found)
     else:
-        show_table(("setting", "value"), [(name, _shown(found[name])) for name in given])
+        show_table(("setting", "value"), [(name, _shown(found[name])) for name in settings])
 
 
-def _taken_away(names: list[str]) -> dict[str, None]:
+def _taken_away(names: list[str]) -> dict[str, Any]:
     unknown = [name for name in names if name not in _LIFTED]
     if unknown:
         remedy = f"Use {', '.join(_LIFTED)}."

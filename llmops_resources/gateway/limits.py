@@ -78,8 +78,7 @@ class Limiter:
 
         Raises TooManyRequests with the longest wait, TooLarge for a call that could never be let through.
         """
-        buckets = [self._bucket(demand, now, share) for demand in demands]
-        pairs = list(zip(buckets, demands, strict=True))
+        pairs = [(self._bucket(demand, now, share), demand) for demand in demands]
         waits = [(bucket.wait(demand.amount), demand) for bucket, demand in pairs if bucket.level < demand.amount]
         if waits:
             longest, demand = max(waits, key=lambda each: each[0])

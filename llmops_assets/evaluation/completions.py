@@ -167,7 +167,7 @@ class Asking:
     def _answer(self, chat: Sequence[Message]) -> Reply:
         pause, said = PAUSE, ""
         for _ in range(TRIES):
-            if self._enough.wait(self._left()):
+            if not self._in_turn():
                 break
             try:
                 return self._once(chat)
@@ -182,6 +182,13 @@ class Asking:
                 return Reply(None, error.told)
             pause *= 2
         return Reply(None, said)
+
+    def _in_turn(self) -> bool:
+        """Wait as long as the server asks for, also when it asks for more meanwhile. False: nobody needs an answer."""
+        while left := self._left():
+            if self._enough.wait(left):
+                return False
+        return not self._enough.is_set()
 
     def _left(self) -> float:
         with self._lock:

@@ -17,7 +17,8 @@ class AnswerServer:
     """`asked` are the questions that were answered, in order; `busiest` how many were under way at once.
 
     The first `refusals` requests get a 429 that asks to come back after `retry_after` seconds; `status` other than 200
-    is what everybody gets, with the `complaint`.
+    is what everybody gets, with the `complaint`. `refused_at` and `answered_at` are when a question last was, in seconds
+    of the monotonic clock.
     """
 
     rule: Callable[[str], str] = lambda question: question
@@ -31,8 +32,8 @@ class AnswerServer:
     model: str = "answers-1"
     keys: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
-    refused_at: list[float] = field(default_factory=list)
-    answered_at: list[float] = field(default_factory=list)
+    refused_at: dict[str, float] = field(default_factory=dict)
+    answered_at: dict[str, float] = field(default_factory=dict)
     busiest: int = 0
     _busy: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,12 +62,12 @@ class AnswerServer:
         with self._lock:
             if self.refusals:
                 self.refusals -= 1
-                self.refused_at.append(time.monotonic())
+                self.refused_at[question] = time.monotonic()
                 return 429, {"error": {"message": "slow down"}}
             if self.status != 200:
                 return self.status, {"error": {"message": self.complaint, "code": self.complaint}}
             self.asked.append(question)
-            self.answered_at.append(time.monotonic())
+            self.answered_at[question] = time.monotonic()
         said = {"role": "assistant", "content": self.rule(question)}
         usage = {"usage": {"prompt_tokens": 100, "completion_tokens": 10}} if self.counts else {}
         return 200, {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}], **usage}

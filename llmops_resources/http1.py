@@ -14,6 +14,7 @@ import httptools
 LARGEST_HEAD: Final = 65_536  # bytes
 _EARLY: Final = 0.005  # seconds by which a timer may come before its time
 _READ_AHEAD: Final = 262_144  # bytes that wait for the reader before the server has to
+Server = tuple[str, int, bool]  # host, port, TLS
 
 
 class BrokenConnection(ConnectionError):
@@ -27,14 +28,15 @@ class NothingCame(BrokenConnection):
 class Connection(asyncio.Protocol):
     """One connection, which carries one request after another; `ask`, read the `chunks`, and ask again."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
         self._loop = loop
+        self.server = server
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._failure: Exception | None = None
-        self._parser: Any = None
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.asked = self.finished = False
         self.used = 0  # how many requests it has carried
         self.expires = 0.0
@@ -47,7 +49,6 @@ class Connection(asyncio.Protocol):
         Raises BrokenConnection, and TimeoutError after `silence` seconds without a byte or when the loop's clock is at
         `until`; so does `chunks`.
         """
-        self._parser = httptools.HttpResponseParser(self)
         self.status = self._waiting = self._head = 0
         self.headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
@@ -62,7 +63,7 @@ class Connection(asyncio.Protocol):
         while not self._opened:
             if self._failure:
                 raise self._failure
-            await self._wait()
+            await self._more()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes."""
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
             elif self._failure:
                 raise self._failure
             else:
-                await self._wait()
+                await self._more()
 
     def whole(self) -> bytes | None:
         """The body, if all of it is here; None when it has yet to be waited for."""
@@ -102,15 +103,14 @@ class Connection(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    async def _wait(self) -> None:
-        self._due = min(self._loop.time() + self._silence, self._until)
-        if self._timer is None or self._due < self._timer.when():
+    def _more(self) -> "asyncio.Future[None]":
+        """What is done when something has come, and fails with TimeoutError when nothing does."""
+        due = self._loop.time() + self._silence
+        self._due = due = min(self._until, due)
+        if self._timer is None or due < self._timer.when():
             self._set_timer()
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _set_timer(self) -> None:
         """One timer for wait after wait, which looks whether it came too early: few ever run out."""
@@ -128,8 +128,9 @@ class Connection(asyncio.Protocol):
             self._waiter.set_exception(TimeoutError("the server was silent for too long"))
 
     def _wake(self) -> None:
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # whoever waited may have been cancelled
+            waiter.set_result(None)
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, Final, Protocol
 import aiohttp
 
 from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
-from llmops_resources.http1 import BrokenConnection
-from llmops_resources.pool import Pool, Taken, Unreachable
+from llmops_resources.http1 import BrokenConnection, Connection
+from llmops_resources.pool import Pool, Unreachable
 
 MAX_ANSWER_BYTES: Final = 16 * 1024**2
-_JSON: Final = {"Content-Type": "application/json"}
+_JSON: Final = (("Content-Type", "application/json"),)
 Explain = Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
 _BROKEN: Final = (BrokenConnection, Unreachable, TimeoutError)
 
@@ -36,11 +36,14 @@ class Answer(ABC):
     `_explain` puts it into our words.
     """
 
-    __slots__ = ("content_type", "status")
+    __slots__ = ("status",)
     broken: ClassVar[tuple[type[Exception], ...]]
+    status: int
 
-    def __init__(self, status: int, content_type: str) -> None:
-        self.status, self.content_type = status, content_type
+    @property
+    @abstractmethod
+    def content_type(self) -> str:
+        """The media type, without parameters."""
 
     @property
     def retry_after(self) -> float:
@@ -60,6 +63,10 @@ class Answer(ABC):
                 yield chunk
         except self.broken as error:
             raise self._explain(error) from error
+
+    def whole(self) -> bytes | None:
+        """The whole body if it is here already, as most are that come at once; otherwise wait for `body`."""
+        return None
 
     async def body(self) -> bytes:
         """The whole body. Raises as `chunks`."""
@@ -104,26 +111,26 @@ class Inside:
 
     async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """As `Inference.ask`."""
-        sent = {**_JSON, **headers} if headers else _JSON
+        sent = (*_JSON, *headers.items()) if headers else _JSON
         patience = self._patience
         try:
-            taken = await self._pool.ask("POST", url, sent, body, silence=patience.silence, total=patience.answer)
+            connection = await self._pool.ask("POST", url, sent, body, silence=patience.silence, total=patience.answer)
         except _BROKEN as error:
             raise _meaning(error) from error
-        return _InsideAnswer(self._pool, taken)
+        return _InsideAnswer(self._pool, connection)
 
     async def healthy(self, base_url: str) -> bool:
         """Whether the model server says it is well."""
         path = "/v1/models" if base_url.endswith("/openai") else "/health"  # KServe's runtime has no /health
         most = self._patience.probe
         with contextlib.suppress(*_BROKEN, ValueError):
-            taken = await self._pool.ask("GET", base_url + path, {}, b"", silence=most, total=most)
+            connection = await self._pool.ask("GET", base_url + path, (), b"", silence=most, total=most)
             try:
-                async for _chunk in taken.connection.chunks():
+                async for _chunk in connection.chunks():
                     pass
-                return taken.connection.status == 200
+                return connection.status == 200
             finally:
-                self._pool.give_back(taken)
+                self._pool.give_back(connection)
         return False
 
     async def close(self) -> None:
@@ -132,28 +139,31 @@ class Inside:
 
 
 class _InsideAnswer(Answer):
-    __slots__ = ("_pool", "_taken")
+    __slots__ = ("_connection", "_pool")
     broken = _BROKEN
 
-    def __init__(self, pool: Pool, taken: Taken) -> None:
-        self._pool, self._taken = pool, taken
-        super().__init__(taken.connection.status, _media(taken.connection.headers.get(b"content-type", b"")))
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool, self._connection = pool, connection
+        self.status = connection.status
 
-    async def body(self) -> bytes:
-        whole = self._taken.connection.whole()  # as most answers are, when they come at once
-        return whole if whole is not None else await super().body()
+    @property
+    def content_type(self) -> str:
+        return _media(self._connection.headers.get(b"content-type", b""))
+
+    def whole(self) -> bytes | None:
+        return self._connection.whole()
 
     def close(self) -> None:
-        self._pool.give_back(self._taken)
+        self._pool.give_back(self._connection)
 
     def _source(self) -> AsyncIterator[bytes]:
-        return self._taken.connection.chunks()
+        return self._connection.chunks()
 
     def _explain(self, error: Any) -> PlatformError:
         return _meaning(error)
 
     def _header(self, name: str) -> str:
-        return self._taken.connection.headers.get(name.lower().encode(), b"").decode("latin-1")
+        return self._connection.headers.get(name.lower().encode(), b"").decode("latin-1")
 
 
 class Outside:
@@ -165,7 +175,7 @@ class Outside:
     async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """As `Inference.ask`."""
         try:
-            response = await self._post(url, body, {**_JSON, **(headers or {})})
+            response = await self._post(url, body, {**dict(_JSON), **(headers or {})})
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._explain(error) from error
         return _OutsideAnswer(response, self._explain)
@@ -187,7 +197,11 @@ class _OutsideAnswer(Answer):
 
     def __init__(self, response: aiohttp.ClientResponse, explain: Explain) -> None:
         self._response, self._explained = response, explain
-        super().__init__(response.status, response.content_type)
+        self.status = response.status
+
+    @property
+    def content_type(self) -> str:
+        return self._response.content_type
 
     def close(self) -> None:
         if not self._response.content.at_eof():

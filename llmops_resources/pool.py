@@ -3,18 +3,18 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from yarl import URL
 
-from llmops_resources.http1 import Connection, NothingCame
+from llmops_resources.http1 import Connection, NothingCame, Server
 
 MOST: Final = 512  # connections in use at once; who comes later waits
 #: Below the five seconds after which uvicorn closes an idle connection, so that we never write into a closed one.
 _KEPT: Final = 4.0  # seconds
+Headers = tuple[tuple[str, str], ...]
 
 
 class Unreachable(ConnectionError):
@@ -23,14 +23,13 @@ class Unreachable(ConnectionError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where an address leads: whom to connect to (`server`: host, port, TLS), and what to ask for there."""
+    """Where an address leads: whom to connect to, and what to ask for there."""
 
-    server: tuple[str, int, bool]
+    server: Server
     named: str
     target: str
 
 
-@lru_cache(maxsize=1024)
 def place_of(address: str) -> Place:
     """Raises ValueError when it is no http address."""
     url = URL(address)
@@ -46,41 +45,54 @@ class Pool:
     def __init__(self, connect: float) -> None:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[tuple[str, int, bool], deque[Connection]] = {}
-        self._slots = asyncio.Semaphore(MOST)
+        self._idle: dict[Server, deque[Connection]] = {}
+        self._taken = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def ask(
-        self, method: str, address: str, headers: Mapping[str, str], body: bytes, *, silence: float, total: float
-    ) -> "Taken":
-        """Send a request; the head of the answer has come. Give what is returned back.
+        self, method: str, address: str, headers: Headers, body: bytes, *, silence: float, total: float
+    ) -> Connection:
+        """Send a request; the head of the answer has come. Give the connection back.
 
         Raises Unreachable, BrokenConnection, TimeoutError, and ValueError for what cannot be sent.
         """
-        place, until = place_of(address), self._loop.time() + total
-        request = _request(method, place, headers, body)
-        if self._slots.locked():
-            async with asyncio.timeout_at(until):
-                await self._slots.acquire()
+        place, head = _prepared(method, address, headers)
+        until = self._loop.time() + total
+        if self._taken < MOST:
+            self._taken += 1
         else:
-            await self._slots.acquire()
+            await self._turn(until)
+        connection: Connection | None = None
         try:
-            connection = await self._asked(place, request, silence, until)
+            connection = self._kept(place.server) or await self._opened(place)
+            while True:
+                try:
+                    await connection.ask(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body), silence, until)
+                except NothingCame:
+                    if connection.used == 1:
+                        raise
+                    connection = await self._opened(place)  # the server had closed it already: nothing was answered
+                else:
+                    return connection
         except BaseException:
-            self._slots.release()
+            if connection:
+                connection.abort()
+            self._leave()
             raise
-        return Taken(place, connection)
 
-    def give_back(self, taken: "Taken") -> None:
+    def give_back(self, connection: Connection) -> None:
         """Keep the connection if its answer was read to the end; otherwise the server is told to stop."""
-        self._slots.release()
-        connection = taken.connection
+        self._leave()
         connection.asked = False
         if not connection.can_be_kept():
             connection.abort()
             return
         connection.expires = self._loop.time() + _KEPT
-        self._idle.setdefault(taken.place.server, deque()).append(connection)
+        idle = self._idle.get(connection.server)
+        if idle is None:
+            idle = self._idle[connection.server] = deque()
+        idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_KEPT, self._sweep)
 
@@ -93,23 +105,29 @@ class Pool:
                 connection.abort()
         self._idle.clear()
 
-    async def _asked(self, place: Place, request: bytes, silence: float, until: float) -> Connection:
-        connection = self._kept(place) or await self._opened(place)
-        while True:
-            try:
-                await connection.ask(request, silence, until)
-            except NothingCame:
-                if connection.used == 1:
-                    raise
-                connection = await self._opened(place)  # the server had closed it already: nothing was answered
-            except BaseException:
-                connection.abort()
-                raise
-            else:
-                return connection
+    async def _turn(self, until: float) -> None:
+        """Wait until one of the MOST is free, in the order of coming. Raises TimeoutError."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout_at(until):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # it was given to somebody who has just gone
+            raise
 
-    def _kept(self, place: Place) -> Connection | None:
-        idle, now = self._idle.get(place.server), self._loop.time()
+    def _leave(self) -> None:
+        """Let the next one have its turn."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                return turn.set_result(None)
+        self._taken -= 1
+        return None
+
+    def _kept(self, server: Server) -> Connection | None:
+        idle, now = self._idle.get(server), self._loop.time()
         while idle:
             connection = idle.pop()
             if not connection.is_closed() and connection.expires > now:
@@ -122,7 +140,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect):
                 _transport, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop), host, port, ssl=_trust() if tls else None
+                    lambda: Connection(self._loop, place.server), host, port, ssl=_trust() if tls else None
                 )
         except TimeoutError:
             raise
@@ -142,26 +160,16 @@ class Pool:
             self._sweeper = self._loop.call_later(_KEPT, self._sweep)
 
 
-class Taken(NamedTuple):
-    """A connection with an answer on it."""
-
-    place: Place
-    connection: Connection
-
-
 @cache
 def _trust() -> ssl.SSLContext:
     """What the machine trusts; reading it takes milliseconds."""
     return ssl.create_default_context()
 
 
-def _request(method: str, place: Place, headers: Mapping[str, str], body: bytes) -> bytes:
-    return b"%bContent-Length: %d\r\n\r\n%b" % (_head(method, place, tuple(headers.items())), len(body), body)
-
-
-@lru_cache(maxsize=256)
-def _head(method: str, place: Place, headers: tuple[tuple[str, str], ...]) -> bytes:
-    lines = [f"{name}: {value}" for name, value in headers]
+@lru_cache(maxsize=1024)
+def _prepared(method: str, address: str, headers: Headers) -> tuple[Place, bytes]:
+    """Where a request goes, and its head but for the length. Raises ValueError as `place_of` and for a line break."""
+    place, lines = place_of(address), [f"{name}: {value}" for name, value in headers]
     if any(mark in line for line in lines for mark in "\r\n\0"):
         raise ValueError("a header holds a line break")
-    return "\r\n".join((f"{method} {place.target} HTTP/1.1", f"Host: {place.named}", *lines, "")).encode()
+    return place, "\r\n".join((f"{method} {place.target} HTTP/1.1", f"Host: {place.named}", *lines, "")).encode()

@@ -22,9 +22,8 @@ from serving_api.console import Console
 from serving_api.dagster_proxy import DagsterProxy
 from serving_api.dependencies import Requires
 from serving_api.envelope import FAILURES
+from serving_api.front import Front
 from serving_api.live import Live
-from serving_api.local_guard import LocalGuard
-from serving_api.requests import RequestLog
 from serving_api.routes import (
     api_keys,
     approvals,
@@ -58,24 +57,6 @@ from serving_api.routes import (
 BASE = "/llm-ops/v1"
 #: Open on purpose: probes, Prometheus metrics and the API's own description.
 PUBLIC = frozenset({"/health", "/ready", "/metrics", "/openapi.json"})
-
-
-class Dispatch:
-    """Sends chat to the gateway and /dagster to the proxy before FastAPI sees them."""
-
-    def __init__(self, gateway: ChatGateway, dagster: DagsterProxy, rest: ASGIApp) -> None:
-        self.gateway, self.dagster, self.rest = gateway, dagster, rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"}:
-            path = scope["path"]
-            if self.gateway.owns(path):
-                await self.gateway(scope, receive, send)
-                return
-            if path == "/dagster" or path.startswith("/dagster/"):
-                await self.dagster(scope, receive, send)
-                return
-        await self.rest(scope, receive, send)
 
 
 class DescribedApi(FastAPI):
@@ -137,7 +118,13 @@ def create_app(platform: Platform, listeners: Live | None = None) -> ASGIApp:
     """Everything that listens on the port. `listeners`: the event streams, which whoever stops the server ends."""
     gateway, dagster = ChatGateway(platform), DagsterProxy(platform)
     api = create_api(platform, gateway, dagster, listeners)
-    return RequestLog(LocalGuard(Dispatch(gateway, dagster, api), platform.settings))
+
+    async def rest(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        proxied = scope["type"] != "lifespan" and (path == "/dagster" or path.startswith("/dagster/"))
+        await (dagster if proxied else api)(scope, receive, send)
+
+    return Front(gateway, rest, platform.settings)
 
 
 def unprotected(routes: Iterable[BaseRoute]) -> Iterator[str]:

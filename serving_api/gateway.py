@@ -14,27 +14,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from llmops_resources.errors import NotFound
 from llmops_resources.platform import Platform
 from serving_api import probes, server
 from serving_api.chat.app import ChatGateway
 from serving_api.failures import envelope_bytes, status_of
-from serving_api.local_guard import LocalGuard
-from serving_api.requests import RequestLog
+from serving_api.front import Front
 
 
 def create_gateway(platform: Platform) -> ASGIApp:
     """Everything that listens on the port."""
     gateway = ChatGateway(platform)
-    rest = _probes(platform, gateway)
-
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] in {"http", "websocket"} and gateway.owns(scope["path"])
-        await (gateway if ours else rest)(scope, receive, send)
-
-    return RequestLog(LocalGuard(dispatch, platform.settings))
+    return Front(gateway, _probes(platform, gateway), platform.settings)
 
 
 def _probes(platform: Platform, gateway: ChatGateway) -> Starlette:

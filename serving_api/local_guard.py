@@ -30,27 +30,16 @@ class MisdirectedHost(InvalidInput):
     """The Host header names a machine that is not this one (HTTP 421)."""
 
 
-class LocalGuard:
-    """Pure ASGI wrapper of the whole app."""
+class DoorKeeper:
+    """Knows our own names."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, settings: Settings) -> None:
         self._names = frozenset({"localhost", "127.0.0.1", "[::1]", _bracketed(settings.api_host).lower()})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it in the envelope (a WebSocket: before it opens)."""
-        if scope["type"] in {"http", "websocket"}:
-            try:
-                self._check(scope)
-            except PlatformError as error:
-                return await _refuse(scope, send, error)
-        return await self._app(scope, receive, send)
-
-    def _check(self, scope: Scope) -> None:
+    def check(self, scope: Scope) -> None:
         """Raises InvalidInput (Host unreadable), MisdirectedHost or Forbidden (another origin)."""
         origin, site, mode, hosts = None, b"none", b"", []
-        for written, value in scope["headers"]:
-            name = written.lower()
+        for name, value in scope["headers"]:  # in lower case, as ASGI has them
             if name == b"host":
                 hosts.append(value)
             elif name == b"origin":
@@ -79,6 +68,22 @@ class LocalGuard:
         return host
 
 
+class LocalGuard:
+    """Pure ASGI wrapper of an app."""
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self._app, self._keeper = app, DoorKeeper(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it in the envelope (a WebSocket: before it opens)."""
+        if scope["type"] in {"http", "websocket"}:
+            try:
+                self._keeper.check(scope)
+            except PlatformError as error:
+                return await _refuse(scope, send, error)
+        return await self._app(scope, receive, send)
+
+
 @lru_cache(maxsize=256)
 def _host_of(value: bytes) -> tuple[str, str] | None:
     """The name in a Host header, and the whole of it, in lower case; None when it is malformed."""
@@ -104,12 +109,16 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def refusal(error: PlatformError) -> tuple[int, bytes]:
+    """The status and the body of a request that was stopped at the door."""
+    return MISDIRECTED if isinstance(error, MisdirectedHost) else status_of(error.kind), envelope_bytes(error)
+
+
 async def _refuse(scope: Scope, send: Send, error: PlatformError) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": error.message})
         return
-    body = envelope_bytes(error)
-    status = MISDIRECTED if isinstance(error, MisdirectedHost) else status_of(error.kind)
+    status, body = refusal(error)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

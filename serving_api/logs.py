@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import orjson
 import structlog
 
@@ -15,6 +16,7 @@ from serving_api import afterwards
 
 #: The id of the request under way; every line that is logged while it is answered has it.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
+LONGEST_PATH: Final = 300  # characters of a path in a line
 _EXTRA = frozenset({"request_id", "route", "reason"})
 _requests: Final = logging.getLogger("serving_api.request")
 
@@ -42,7 +44,7 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-class Answered(NamedTuple):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """A request that was answered, `at` seconds of Unix time, after `seconds`; `lasting` for as long as was wanted."""
 
     method: str
@@ -61,7 +63,7 @@ def write(answered: Iterable[Answered]) -> None:
     lines = [
         orjson.dumps(
             {
-                "event": "request", "method": each.method, "path": each.path, "status": each.status,
+                "event": "request", "method": each.method, "path": each.path[:LONGEST_PATH], "status": each.status,
                 "ms": round(each.seconds * 1000, 1), "request_id": each.request_id, "level": "info",
                 "timestamp": datetime.fromtimestamp(each.at, UTC),
             },

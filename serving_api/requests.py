@@ -8,6 +8,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,10 +25,10 @@ _CSP = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "object-src 'none'; base-uri 'self'; frame-ancestors 'none'; form-action 'self'"
 )
-_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 #: Of what a browser might show; an answer in JSON, which `nosniff` keeps from being anything else, needs none of it.
 _SHOWN: Final = (
-    _NOSNIFF,
+    NOSNIFF,
     (b"referrer-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", _CSP.encode()),
@@ -38,22 +39,34 @@ _ROOMS: Final = frozenset({
 })  # fmt: skip
 _OTHERS: Final = frozenset({"dagster", "openai", "health", "ready", "metrics"})
 _QUIET: Final = frozenset({"/health", "/ready", "/metrics"})
-_LONGEST_PATH: Final = 300  # characters, in the log
+
+
+class RequestIds:
+    """An id for every request: what the caller sent if it is sane, else a number of this process."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    def of(self, sent: bytes) -> str:
+        """The id of a request that came with this X-Request-Id, which may be empty."""
+        if 8 <= len(sent) <= 64 and sent.replace(b"-", b"").isalnum():
+            return sent.decode()
+        return f"{self._prefix}-{next(self._numbers):08d}"
 
 
 class RequestLog:
-    """Gives every request an id (kept when the caller sent a sane one) and accounts for it."""
+    """Gives every request an id and accounts for it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._prefix = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
+        self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = self._request_id(scope)
+        request_id = self._ids.of(next((value for name, value in scope["headers"] if name == b"x-request-id"), b""))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         logs.REQUEST_ID.set(request_id)  # a request has a task, and so a context, of its own
@@ -70,24 +83,25 @@ class RequestLog:
             await self.app(scope, receive, tagged)
         finally:
             seconds, lasting = time.perf_counter() - started, "lasting" in state
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-            leave(_account, Answered(method, path, status, seconds, lasting, request_id, time.time()))
-
-    def _request_id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and 8 <= len(value) <= 64 and value.replace(b"-", b"").isalnum():
-                return str(value.decode())
-        return f"{self._prefix}-{next(self._numbers):08d}"
+            answered(scope["method"], path, status, seconds, request_id, lasting=lasting)
 
 
-def _account(answered: Sequence[Answered]) -> None:
+def answered(
+    method: str, path: str, status: int, seconds: float, request_id: str, *, lasting: bool = False
+) -> None:
+    """Account for a request that was answered; `lasting` for as long as was wanted."""
+    method = method if method in _METHODS else "OTHER"
+    leave(_account, Answered(method, path, status, seconds, lasting, request_id, time.time()))
+
+
+def _account(requests: Sequence[Answered]) -> None:
     """Count requests, and write their lines."""
-    for method, path, status, seconds, lasting, *_ in answered:
-        area = _area(path)
-        _REQUESTS.add((method, area, str(status)))
-        if not lasting:  # an event stream lasts as long as its reader likes
-            _SECONDS.observe((area,), seconds)
-    told = [each._replace(path=each.path[:_LONGEST_PATH]) for each in answered if each.path not in _QUIET]
+    for each in requests:
+        area = _area(each.path[: logs.LONGEST_PATH])
+        _REQUESTS.add((each.method, area, str(each.status)))
+        if not each.lasting:  # an event stream lasts as long as its reader likes
+            _SECONDS.observe((area,), each.seconds)
+    told = [each for each in requests if each.path not in _QUIET]
     if told:
         logs.write(told)
 
@@ -102,10 +116,11 @@ def _tagged(given: list[tuple[bytes, bytes]], request_id: str, path: str) -> lis
         elif name == b"content-type":
             shown = not value.startswith((b"application/json", b"text/event-stream"))
     if not path.startswith("/dagster"):  # Dagster's own pages bring inline scripts and frames
-        tags += _SHOWN if shown else (_NOSNIFF,)
+        tags += _SHOWN if shown else (NOSNIFF,)
     return [*given, *(tag for tag in tags if tag[0] not in present)] if present else [*given, *tags]
 
 
+@lru_cache(maxsize=1024)
 def _area(path: str) -> str:
     """The room a path belongs to: a label with few values, whatever strangers ask for."""
     parts = path.split("/", 4)

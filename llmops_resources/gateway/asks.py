@@ -1,7 +1,7 @@
 """What a client asks for, on either surface: the body for whichever model answers, and the most tokens it can take."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,7 +24,7 @@ _BYTES_PER_TOKEN: Final = 4
 _PER_MESSAGE: Final = 40
 
 
-class Bounds(NamedTuple):
+class Bounds(msgspec.Struct, frozen=True):
     """Tokens: the most that a call can take, and how many its prompt will have by the usual rule of thumb."""
 
     prompt: int

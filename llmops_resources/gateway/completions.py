@@ -1,6 +1,6 @@
 """What a model server answers: OpenAI's shapes, read narrowly. Whatever does not fit is the server's fault."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -73,7 +73,7 @@ class _Envelope(msgspec.Struct):
     message: str = ""
 
 
-class Counted(NamedTuple):
+class Counted(msgspec.Struct, frozen=True):
     """Tokens to book, and whether they are our estimate for lack of the server's count."""
 
     prompt: int
@@ -110,7 +110,9 @@ def enveloped(body: bytes, route: str) -> tuple[bytes, Tokens | None, int]:
     usage = answer.usage or Tokens(0)
     total = Tokens(usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens)
     data = _Data(answer.choices, total, route, answer.id, answer.created)
-    characters = sum(len(choice.message.content or "") for choice in answer.choices)
+    characters = 0
+    for choice in answer.choices:
+        characters += len(choice.message.content or "")
     return msgspec.json.encode(_Envelope(data)), answer.usage, characters
 
 
@@ -122,7 +124,7 @@ def passed_on(body: bytes) -> Tokens | None:
         raise garbage("the answer is not a completion") from error
 
 
-class ChunkFacts(NamedTuple):
+class ChunkFacts(msgspec.Struct, frozen=True):
     """What the gateway needs to know of a streamed chunk."""
 
     usage: Tokens | None

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import msgspec
+
 from llmops_resources.errors import PlatformError, TooLarge, TooManyRequests
 
 _MINUTE: Final = 60.0
@@ -26,7 +28,7 @@ class Limit(NamedTuple):
     per_minute: int
 
 
-class Demand(NamedTuple):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a call asks of one limit: `amount` of `unit`, of which `per_minute` are let through for `scope`."""
 
     scope: str

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from datetime import time as clock
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from llmops_resources.cost.budgets import Budget
 from llmops_resources.cost.leases import STOP_AFTER, Claim
@@ -106,10 +108,10 @@ class Account:
             self.promised = ZERO
 
 
-class Reservation(NamedTuple):
+class Reservation(msgspec.Struct, frozen=True):
     """Money set aside for one call, in every budget that holds for it."""
 
-    accounts: tuple[Account, ...]
+    accounts: Sequence[Account]
     amount: Decimal
 
 
@@ -124,20 +126,28 @@ class Purse:
         self._rounds = 0
         self._failed = False
 
+    def reserve_now(self, budgets: Sequence[Budget], amount: Decimal, now: datetime) -> Reservation | None:
+        """Set `amount` aside in every budget; or in none, and None, where what was granted runs short."""
+        accounts = [self._account(budget, now) for budget in budgets]
+        for account in accounts:
+            if account.free < amount:
+                return None
+        for account in accounts:
+            account.set_aside(amount)
+        return Reservation(accounts, amount)
+
     async def reserve(self, budgets: Sequence[Budget], amount: Decimal, now: datetime | None = None) -> Reservation:
-        """Set `amount` aside in every budget, or in none.
+        """Set `amount` aside in every budget, or in none, after a renewal where it takes one.
 
         Raises TooManyRequests when one of them has no such amount left, Unavailable when that cannot be asked.
         """
         now = now or utc_now()
-        accounts = tuple([self._account(budget, now) for budget in budgets])
+        accounts = [self._account(budget, now) for budget in budgets]
         short: list[Account] = []
         for trial in range(_TRIES):
+            if reservation := self.reserve_now(budgets, amount, now):
+                return reservation
             short = [account for account in accounts if account.free < amount]
-            if not short:
-                for account in accounts:
-                    account.set_aside(amount)
-                return Reservation(accounts, amount)
             over = [account for account in short if account.spent + amount > account.budget.amount]
             over += [account for account in short if account.limited and trial]
             if over:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from llmops_resources.catalog import approvals, providers, versions
 from llmops_resources.catalog.providers import Connection
+from llmops_resources.cost.prices import INTERNAL
 from llmops_resources.database import Transaction
 from llmops_resources.errors import Conflict, InvalidInput, NotFound, PlatformError, Unavailable, ValidationFailed
 from llmops_resources.gateway import prompting
@@ -61,6 +62,18 @@ class Target:
         if self.external:
             return self.external.config.api_base + path.removeprefix("/v1")
         return f"{self.base_url}{path}"
+
+    @cached_property
+    def server(self) -> str:
+        """Names the server that is asked: another address, or another endpoint, is another one."""
+        return f"{self.endpoint_id} {self.url('')}"
+
+    @cached_property
+    def priced_as(self) -> tuple[str, str]:
+        """The provider and the model under which its price is found."""
+        if self.external:
+            return self.external.config.provider.value, self.external.config.model_name
+        return INTERNAL, self.model_name
 
     @cached_property
     def serves(self) -> bool:

@@ -129,8 +129,11 @@ class GroupCommit:
         self._waiting: list[tuple[Callable[[], UsageRecord], asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def append(self, record: Callable[[], UsageRecord]) -> None:
-        """As `Spool.append`; the record is made when it is written, which it is even when who asked is cancelled."""
+    def append(self, record: Callable[[], UsageRecord]) -> "asyncio.Future[None]":
+        """As `Spool.append`, once it is awaited.
+
+        The record is made when it is written, which it is even when who asked is cancelled.
+        """
         loop = self._loop
         if loop is None:  # to ask for it is a call to the system
             loop = self._loop = asyncio.get_running_loop()
@@ -138,7 +141,7 @@ class GroupCommit:
         self._waiting.append((record, done))
         if len(self._waiting) == 1:
             loop.call_soon(self._write)
-        await done
+        return done
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -34,12 +34,14 @@ from serving_api.chat import metrics
 from serving_api.chat.attempts import Attempts
 from serving_api.chat.bookkeeping import GATEWAY, Bookkeeping
 from serving_api.chat.callers import Caller, Callers
+from serving_api.chat.deadlines import Deadlines
 from serving_api.chat.exchange import ClientGone, Exchange
 from serving_api.chat.passage import Passage, Passenger
 from serving_api.chat.relay import Relay
 from serving_api.chat.surfaces import Enveloped, OpenAI, Surface
 from serving_api.chat.terms import Terms, terms_of
 from serving_api.identity import demanded, denied
+from serving_api.requests import RequestIds
 
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
@@ -47,7 +49,6 @@ _LONGEST_KEPT: Final = 200  # characters
 _MOST_TERMS: Final = 1000  # names of routes, of one caller
 _ENVELOPED: Final = Enveloped()
 _OPENAI: Final = OpenAI()
-_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,6 @@ class Request(msgspec.Struct, frozen=True):
     """A permitted request: the exchange, who asks, and the name in the path, if any."""
 
     exchange: Exchange
-    id: UUID
     caller: Caller
     name: str
     surface: Surface
@@ -88,7 +88,8 @@ class ChatGateway:
         self._prefix = int.from_bytes(os.urandom(8)) << 64
         self._numbers = itertools.count(1)
         self._open = AsyncExitStack()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ids = RequestIds()
+        self._deadlines: Deadlines | None = None
         self._inside: Inside | None = None
         self._outside: Outside | None = None
 
@@ -103,7 +104,7 @@ class ChatGateway:
 
     async def start(self) -> None:
         """Read the routes and begin to keep them fresh, and to move usage into the database."""
-        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(asyncio.get_running_loop())
         self._inside = open_inference(self._patience)
         self._open.push_async_callback(self._inside.close)
         self._outside = _open_outside(self._platform.settings, self._patience or Patience())
@@ -119,15 +120,32 @@ class ChatGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a WebSocket is refused."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000, "reason": "there is no WebSocket here"})
-            return
-        number = UUID(int=self._prefix | next(self._numbers))
-        loop = self._loop or asyncio.get_running_loop()
-        exchange = Exchange(scope, receive, send, _request_id(scope, number), loop)
+        if scope["type"] == "http":
+            return await self.answer(self.exchange(scope, receive, send))
+        return await send({"type": "websocket.close", "code": 1000, "reason": "there is no WebSocket here"})
+
+    def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
+        """An HTTP request, of the task that answers it."""
+        if self._deadlines is None:
+            self._deadlines = Deadlines(asyncio.get_running_loop())
+        return Exchange(scope, receive, send, self._ids, self._deadlines)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one request, whatever happens; only one whose answer had begun may raise, so that it is cut off."""
         surface: Surface = _ENVELOPED if exchange.path.startswith(SERVE) else _OPENAI
         try:
-            await self._dispatch(exchange, number, surface)
+            fitting = _fitting(exchange.path) if len(exchange.path) < _LONGEST_KEPT else _fits(exchange.path)
+            if not fitting or exchange.is_encoded:  # no name of ours needs percent-encoding; a trick might
+                raise NotFound("there is nothing at this path", remedy="See /openapi.json for what there is.")
+            for rule, name in fitting:
+                if rule.method == exchange.method:
+                    caller = self._callers.of(self._rules.snapshot, exchange)
+                    if not may(caller.actor, rule.permission):
+                        await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
+                    await rule.handler(self, Request(exchange, caller, name, surface))
+                    break
+            else:
+                await _refuse_method(exchange, surface, fitting)
         except ClientGone:
             exchange.status = 499  # as proxies log a client that left
         except PlatformError as error:
@@ -139,28 +157,15 @@ class ChatGateway:
                 raise  # the answer has begun: the server cuts it off
             _status, body = surface.failure(UpstreamFailed("an unexpected error happened; the log has the details"))
             await exchange.answer(500, body)
-        metrics.count_request(exchange.route or metrics.UNKNOWN, surface.name, exchange.status or 500)
-
-    async def _dispatch(self, exchange: Exchange, number: UUID, surface: Surface) -> None:
-        fitting = _fitting(exchange.path) if len(exchange.path) < _LONGEST_KEPT else _fits(exchange.path)
-        if not fitting or exchange.is_encoded:  # no name of ours needs percent-encoding; a trick might
-            raise NotFound("there is nothing at this path", remedy="See /openapi.json for what there is.")
-        for rule, name in fitting:
-            if rule.method == exchange.method:
-                caller = self._callers.of(self._rules.snapshot, exchange)
-                if not may(caller.actor, rule.permission):
-                    await demanded(self._platform, caller.actor, rule.permission, name or exchange.path)
-                return await rule.handler(self, Request(exchange, number, caller, name, surface))
-        allowed = ", ".join(sorted({rule.method for rule, _ in fitting}))
-        error = InvalidInput(f"{exchange.method[:20]} is not possible here", remedy=f"Use {allowed}.")
-        _status, body = surface.failure(error)
-        return await exchange.answer(405, body, [(b"allow", allowed.encode())])
+        finally:
+            metrics.count(exchange.route or metrics.UNKNOWN, surface.name, exchange.status or 500, exchange.taken)
 
     async def chat(self, request: Request) -> None:
         """`POST /llm-ops/v1/serve/{route}/chat`."""
-        terms = await self._terms(request, request.name)
+        terms = self._known_terms(request, request.name) or await self._terms(request, request.name)
         raw = await request.exchange.json_body()
-        await self._carry(request, terms, request.surface, ChatAsk(chat.read_chat(raw), len(raw)))
+        ask = ChatAsk(chat.read_chat(raw), len(raw))
+        await self._passage.take(self._passenger(request, terms, request.surface, ask))
 
     async def health(self, request: Request) -> None:
         """`GET /llm-ops/v1/serve/{route}/health`: the route's model server, asked now; a provider as last probed."""
@@ -192,9 +197,9 @@ class ChatGateway:
         """`POST /openai/v1/chat/completions` and `/openai/v1/completions`: `model` names the route."""
         raw = await request.exchange.json_body()
         asked = chat.read_openai(raw)
-        terms = await self._terms(request, asked.model)
-        path = request.exchange.path.removeprefix("/openai")
-        await self._carry(request, terms, OpenAI(wants_usage=asked.wants_usage), OpenAIAsk(raw, asked, path))
+        terms = self._known_terms(request, asked.model) or await self._terms(request, asked.model)
+        ask = OpenAIAsk(raw, asked, request.exchange.path.removeprefix("/openai"))
+        await self._passage.take(self._passenger(request, terms, OpenAI(wants_usage=asked.wants_usage), ask))
 
     async def models(self, request: Request) -> None:
         """`GET /openai/v1/models`: the routes that can answer."""
@@ -206,9 +211,10 @@ class ChatGateway:
         """`GET /openai/v1/models/{route}`."""
         await request.exchange.answer(200, orjson.dumps(_model(await self._serving(request, request.name))))
 
-    async def _carry(self, request: Request, terms: Terms, surface: Surface, ask: Ask) -> None:
+    def _passenger(self, request: Request, terms: Terms, surface: Surface, ask: Ask) -> Passenger:
         request.exchange.route = terms.route
-        await self._passage.take(Passenger(request.id, request.exchange, request.caller, surface, ask, terms))
+        number = UUID(int=self._prefix | next(self._numbers))
+        return Passenger(number, request.exchange, request.caller, surface, ask, terms)
 
     async def _target(self, request: Request, route: str) -> Target:
         """The target of a route, if it is the caller's; one that is not is, to them, not there."""
@@ -225,15 +231,19 @@ class ChatGateway:
             raise refusal
         return target
 
+    def _known_terms(self, request: Request, route: str) -> Terms | None:
+        """What holds for the caller on a route, if that was found out before and is still so."""
+        terms = request.caller.terms.get(route)
+        holds = terms and terms.routes is self._routes.snapshot and terms.rules is self._rules.snapshot
+        return terms if holds else None
+
     async def _terms(self, request: Request, route: str) -> Terms:
         """What holds for the caller on a route. Raises as `_target` and `terms_of`."""
         routes, rules, known = self._routes.snapshot, self._rules.snapshot, request.caller.terms
-        terms = known.get(route)
-        if terms is None or terms.routes is not routes or terms.rules is not rules:
-            if len(known) >= _MOST_TERMS:
-                known.clear()
-            target = await self._target(request, route)
-            terms = known[route] = terms_of(request.caller.key, target, routes, rules)
+        if len(known) >= _MOST_TERMS:
+            known.clear()
+        target = await self._target(request, route)
+        terms = known[route] = terms_of(request.caller.key, target, routes, rules)
         return terms
 
     def _door(self, target: Target) -> Inference:
@@ -299,13 +309,11 @@ def _model(target: Target) -> dict[str, object]:
     return {"id": target.route, "object": "model", "created": created, "owned_by": target.model_name}
 
 
-def _request_id(scope: Scope, number: UUID) -> str:
-    """The id the request log gave; without one, the client's if it is sane, or the call's own."""
-    given = scope.get("state", {}).get("request_id")
-    if given is None:
-        sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-        given = sent if _REQUEST_ID.fullmatch(sent) else number.hex
-    return str(given)
+async def _refuse_method(exchange: Exchange, surface: Surface, fitting: tuple[tuple[Rule, str], ...]) -> None:
+    allowed = ", ".join(sorted({rule.method for rule, _ in fitting}))
+    error = InvalidInput(f"{exchange.method[:20]} is not possible here", remedy=f"Use {allowed}.")
+    _status, body = surface.failure(error)
+    await exchange.answer(405, body, [(b"allow", allowed.encode())])
 
 
 def _retry_after(error: PlatformError) -> list[tuple[bytes, bytes]]:

@@ -7,9 +7,9 @@ and 529 of some providers). Anything else may have been worked on and is not ask
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
-from uuid import UUID
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
@@ -28,14 +28,21 @@ _FAULTS: Final = (Unavailable, UpstreamFailed, UpstreamTimeout)
 
 
 class Answering(msgspec.Struct, frozen=True):
-    """The call that is answered with 200, and its answer, not read yet. End it, once."""
+    """The call that is answered with 200, and its answer, not read yet: a block, at whose end the server is freed.
+
+    What goes wrong in it, while the server answers, counts for its breaker too.
+    """
 
     call: Call
     answer: Answer
     breaker: Breaker
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Free the server; what went wrong while it answered counts for its breaker too."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self.answer.close()
         if error is None:
             self.breaker.succeeded()
@@ -50,11 +57,11 @@ class Attempts:
 
     def __init__(self, door: Callable[[Target], Inference]) -> None:
         self._door = door
-        self._breakers: dict[tuple[UUID, str], Breaker] = {}
+        self._breakers: dict[str, Breaker] = {}
 
     def breaker(self, target: Target) -> Breaker:
         """The breaker of the server behind a target."""
-        key = target.endpoint_id, target.url("")
+        key = target.server
         found = self._breakers.get(key)
         if found is None:
             if len(self._breakers) >= _MANY:  # servers come and go with their addresses
@@ -62,8 +69,11 @@ class Attempts:
             found = self._breakers[key] = Breaker()
         return found
 
-    async def first(self, calls: Sequence[Call]) -> Answering:
+    def first(self, calls: Sequence[Call]) -> Coroutine[None, None, Answering]:
         """The first of the calls that is answered with 200. Raises what the first of them came to when none is."""
+        return self._ask(calls[0]) if len(calls) == 1 else self._any(calls)
+
+    async def _any(self, calls: Sequence[Call]) -> Answering:
         refused: PlatformError | None = None
         for call in calls:
             try:

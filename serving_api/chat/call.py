@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from llmops_resources.cost.prices import INTERNAL, Price
+from llmops_resources.cost.prices import Price
 from llmops_resources.errors import PlatformError
 from llmops_resources.gateway import completions, external
 from llmops_resources.gateway.completions import ChunkFacts, Counted, Tokens
@@ -17,9 +17,9 @@ from llmops_resources.gateway.routes import Target
 from llmops_resources.gateway.spool import GroupCommit, Spool
 from llmops_resources.gateway.usage import Outcome, UsageRecord
 from llmops_resources.inference import Answer
-from serving_api.chat import metrics
 from serving_api.chat.callers import Caller
 from serving_api.chat.exchange import Exchange
+from serving_api.chat.metrics import Taken
 from serving_api.chat.surfaces import Surface
 
 
@@ -58,13 +58,6 @@ class Call(msgspec.Struct, frozen=True):
         """An answer, or a chunk of one, as our client may see it. Raises UpstreamFailed."""
         provider = self.target.external
         return external.renamed(data, self.target.route, provider) if provider else data
-
-
-def priced_as(target: Target) -> tuple[str, str]:
-    """The provider and the model under which a target's price is found."""
-    if target.external:
-        return target.external.config.provider.value, target.external.config.model_name
-    return INTERNAL, target.model_name
 
 
 class Books(Protocol):
@@ -111,7 +104,7 @@ class Meter:
         except PlatformError:
             self._booked = False
             raise
-        metrics.count_call(self.call.target.route, self._seconds, self.tokens)
+        self._exchange.taken = Taken(self.call.target.route, self._seconds, self.tokens)
 
     def book_now(self, outcome: Outcome) -> None:
         """Write the record of a call that went wrong. Raises as `book`."""
@@ -120,7 +113,7 @@ class Meter:
         self._end(outcome)
         self._books.spool.append(self._record())
         self._booked = True
-        metrics.count_call(self.call.target.route, self._seconds, self.tokens)
+        self._exchange.taken = Taken(self.call.target.route, self._seconds, self.tokens)
 
     def _end(self, outcome: Outcome) -> None:
         """Take what it took."""

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from llmops_resources.errors import InvalidInput, TooLarge, UnsupportedFormat
+from serving_api.chat.deadlines import Cutoff, Deadlines
+from serving_api.chat.metrics import Taken
 from serving_api.identity import header_map
+from serving_api.requests import NOSNIFF, RequestIds
 
 MAX_BODY_BYTES = 4 * 1024**2
 #: Seconds a client has to send its body, and to take the next piece of an answer.
@@ -17,6 +20,7 @@ SEND_PATIENCE = 60.0
 #: Seconds after which it is watched whether a client that waits is still there: a short call is over before.
 WATCHED_AFTER: Final = 0.1
 _JSON: Final = b"application/json"
+_EVENTS: Final = b"text/event-stream; charset=utf-8"
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
@@ -27,27 +31,30 @@ class ClientGone(Exception):
 class Exchange:
     """What a handler works with. `status` is what was answered, None before that; `route` the known route it is for.
 
+    `taken` is what a call to a model server took, once it is booked.
     `sent` are the request's headers by lower-case name; of a repeated one the first counts.
     """
 
     __slots__ = (
-        "_loop", "_receive", "_scope", "_send", "extra", "method", "path", "request_id", "route", "sent", "status",
+        "_deadlines", "_receive", "_scope", "_send", "_task",
+        "extra", "method", "path", "request_id", "route", "sent", "status", "taken",
     )  # fmt: skip
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, request_id: str, loop: asyncio.AbstractEventLoop
+        self, scope: Scope, receive: Receive, send: Send, request_ids: RequestIds, deadlines: Deadlines
     ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.sent: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        self.request_id = request_id
+        self.request_id = request_ids.of(self.sent.get(b"x-request-id", b""))
         self.status: int | None = None
         self.route: str | None = None
+        self.taken: Taken | None = None
         self.extra: list[tuple[bytes, bytes]] = []
-        self._loop = loop
-        self._scope = scope
-        self._receive = receive
-        self._send = send
+        task = asyncio.current_task(deadlines.loop)
+        assert task is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
+        self._task, self._deadlines = task, deadlines
+        self._scope, self._receive, self._send = scope, receive, send
 
     @property
     def is_encoded(self) -> bool:
@@ -78,7 +85,7 @@ class Exchange:
         length = self.sent.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
-        with Cutoff(BODY_PATIENCE, self._loop, _too_slow):
+        with self.within(BODY_PATIENCE, _too_slow):
             return await self._read()
 
     async def _read(self) -> bytes:
@@ -98,65 +105,37 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         """A whole JSON answer."""
         length = (b"content-length", b"%d" % len(body))
-        await self._start(status, _JSON, [length, *headers] if headers else [length])
+        await self._send(self._head(status, _JSON, [length, *headers] if headers else [length]))
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def stream(self, piece: bytes, *, last: bool = False) -> None:
         """The next piece of an event stream; the first one sends the head. Raises ClientGone."""
         try:
-            with Cutoff(SEND_PATIENCE, self._loop, ClientGone):
+            with self.within(SEND_PATIENCE, ClientGone):
                 if self.status is None:
-                    await self._start(200, b"text/event-stream; charset=utf-8", [(b"x-accel-buffering", b"no")])
+                    await self._send(self._head(200, _EVENTS, [(b"x-accel-buffering", b"no")]))
                 await self._send({"type": "http.response.body", "body": piece, "more_body": not last})
         except OSError:
             raise ClientGone from None
+
+    def within(self, seconds: float, error: Callable[[], Exception]) -> Cutoff:
+        """A block that is cut off after so many seconds, and then raises `error`."""
+        return Cutoff(self._deadlines, self._task, seconds, error)
 
     def watch(self) -> "Watch":
         """A block that is cut off when the client goes away, which then raises ClientGone.
 
         To be used after the body was read: what the client still says is only that it leaves.
         """
-        return Watch(self._receive, self._loop)
+        return Watch(self._deadlines, self._task, self._receive)
 
-    async def _start(self, status: int, media: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    def _head(self, status: int, media: bytes, headers: list[tuple[bytes, bytes]]) -> Message:
         self.status = status
-        own = [(b"content-type", media), (b"x-request-id", self.request_id.encode()), _NO_STORE, *self.extra, *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": own})
-
-
-class Cutoff:
-    """A block that is cancelled after so many seconds, and then raises `error`.
-
-    It is `asyncio.timeout` at a third of the work. The loop is given because to ask which one runs is a call to the
-    system in Python 3.11.
-    """
-
-    __slots__ = ("_error", "_gone", "_loop", "_timer", "_worker")
-
-    def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop, error: Callable[[], Exception]) -> None:
-        self._loop, self._error = loop, error
-        worker = asyncio.current_task(loop)
-        assert worker is not None  # noqa: S101  a coroutine of an ASGI server runs in a task
-        self._worker = worker
-        self._timer = loop.call_later(seconds, self._due)
-        self._gone = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._stop()
-        if kind is asyncio.CancelledError and self._gone and self._worker.uncancel() == 0:
-            raise self._error() from None
-
-    def _stop(self) -> None:
-        self._timer.cancel()
-
-    def _due(self) -> None:
-        self._gone = True
-        self._worker.cancel()
+        own = [
+            (b"content-type", media), (b"x-request-id", self.request_id.encode()), _NO_STORE, NOSNIFF, *self.extra,
+            *headers,
+        ]  # fmt: skip
+        return {"type": "http.response.start", "status": status, "headers": own}
 
 
 class Watch(Cutoff):
@@ -164,23 +143,25 @@ class Watch(Cutoff):
 
     __slots__ = ("_receive", "_task")
 
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(WATCHED_AFTER, loop, ClientGone)
+    def __init__(self, deadlines: Deadlines, worker: asyncio.Task[object], receive: Receive) -> None:
+        super().__init__(deadlines, worker, WATCHED_AFTER, ClientGone)
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
 
-    def _stop(self) -> None:
-        super()._stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._task is not None:
             self._task.cancel()
+        super().__exit__(kind, error, trace)
 
-    def _due(self) -> None:
-        self._task = self._loop.create_task(self._look())
+    def fall_due(self) -> None:
+        self._task = self._deadlines.loop.create_task(self._look())
 
     async def _look(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        super()._due()
+        super().fall_due()
 
 
 def _too_slow() -> InvalidInput:

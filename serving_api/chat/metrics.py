@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
 from prometheus_client import Gauge
 
 from llmops_resources.gateway.completions import Counted
@@ -40,23 +41,23 @@ class OpenCalls:
 OPEN_CALLS: Final = OpenCalls()
 
 
-def count_request(route: str, surface: str, status: int) -> None:
-    """One request was answered; `route` must be one that exists, or UNKNOWN."""
-    leave(_count_requests, (route, surface, status))
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """What a call to a model server took: its route, seconds, and tokens."""
+
+    route: str
+    seconds: float
+    tokens: Counted
 
 
-def count_call(route: str, seconds: float, tokens: Counted) -> None:
-    """One call to a model server ended."""
-    leave(_count_calls, (route, seconds, tokens))
+def count(route: str, surface: str, status: int, taken: Taken | None) -> None:
+    """One request was answered, with a call or without; `route` must be one that exists, or UNKNOWN."""
+    leave(_count, (route, surface, status, taken))
 
 
-def _count_requests(requests: Iterable[tuple[str, str, int]]) -> None:
-    for route, surface, status in requests:
+def _count(requests: Iterable[tuple[str, str, int, Taken | None]]) -> None:
+    for route, surface, status, taken in requests:
         _CALLS.add((route, surface, str(status)))
-
-
-def _count_calls(calls: Iterable[tuple[str, float, Counted]]) -> None:
-    for route, seconds, tokens in calls:
-        _SECONDS.observe((route,), seconds)
-        _TOKENS.add((route, "prompt"), tokens.prompt)
-        _TOKENS.add((route, "completion"), tokens.completion)
+        if taken is not None:
+            _SECONDS.observe((taken.route,), taken.seconds)
+            _TOKENS.add((taken.route, "prompt"), taken.tokens.prompt)
+            _TOKENS.add((taken.route, "completion"), taken.tokens.completion)

@@ -24,7 +24,7 @@ from llmops_resources.gateway.purse import Reservation
 from llmops_resources.gateway.routes import Target
 from llmops_resources.values import utc_now
 from serving_api.chat.bookkeeping import Bookkeeping
-from serving_api.chat.call import Call, Meter, priced_as
+from serving_api.chat.call import Call, Meter
 from serving_api.chat.callers import Caller
 from serving_api.chat.exchange import Exchange
 from serving_api.chat.relay import Relay
@@ -88,7 +88,9 @@ class Passage:
         reservation: Reservation | None = None
         try:
             if money is not None:
-                reservation = await self._books.purse.reserve(terms.budgets, money, meter.at)
+                purse, budgets = self._books.purse, terms.budgets
+                reservation = purse.reserve_now(budgets, money, meter.at)
+                reservation = reservation or await purse.reserve(budgets, money, meter.at)
             masker = self._masker if policy.mask_output else None
             return await self._relay.carry(who.exchange, calls, meter, masker, policy.timeout_seconds)
         finally:
@@ -122,16 +124,15 @@ def _choice(who: Passenger, ask: Ask) -> Choice | None:
 def _call(
     who: Passenger, ask: Ask, target: Target, most: int | None, choice: Choice | None, now: datetime
 ) -> Call:
-    price = who.terms.rules.prices.at(*priced_as(target), now)
+    price = who.terms.rules.prices.at(*target.priced_as, now)
     body = ask.body(target, most)
     return Call(who.id, who.caller, target, who.surface, ask.path, body, ask.streamed, price, choice)
 
 
 def _most_money(calls: Sequence[Call], budgets: Sequence[Budget], bounds: asks.Bounds) -> Decimal:
     """What the dearest of the models could take. Raises Conflict where that cannot be told."""
-    return max(
-        check_priced(call.price, priced_as(call.target), budgets).of(bounds.prompt, bounds.completion) for call in calls
-    )
+    prices = [check_priced(call.price, call.target.priced_as, budgets) for call in calls]
+    return max([price.of(bounds.prompt, bounds.completion) for price in prices])
 
 
 def _cache_key(who: Passenger, call: Call, policy: RoutePolicy) -> bytes:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
 
 from llmops_resources.errors import NotAuthenticated, PlatformError, UpstreamTimeout
 from llmops_resources.gateway import completions, sse
@@ -42,7 +43,11 @@ class Relay:
         """
         metrics.OPEN_CALLS.begin()
         try:
-            return await self._while_client_listens(exchange, calls, meter, masker, seconds)
+            with exchange.watch():
+                if seconds is None:
+                    return await self._answered(exchange, calls, meter, masker)
+                with exchange.within(seconds, partial(_too_late, seconds)):
+                    return await self._answered(exchange, calls, meter, masker)
         except PlatformError as error:
             self._book_anyway(meter, Outcome.FAILED)
             logger.warning(
@@ -60,44 +65,25 @@ class Relay:
             metrics.OPEN_CALLS.end()
         return None
 
-    async def _while_client_listens(
-        self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None, seconds: float | None
-    ) -> bytes | None:
-        with exchange.watch():
-            if seconds is None:
-                return await self._answered(exchange, calls, meter, masker)
-            async with _in_time(seconds):
-                return await self._answered(exchange, calls, meter, masker)
-
     async def _answered(
         self, exchange: Exchange, calls: Sequence[Call], meter: Meter, masker: Masker | None
     ) -> bytes | None:
-        answering = await self._attempts.first(calls)
-        meter.call, failure = answering.call, None
-        try:
-            exchange.answered_by(meter.call.target.route)
-            if not meter.call.streamed:
-                return await self._whole(exchange, meter.call, meter, answering.answer, masker)
-            await self._stream(exchange, meter.call, meter, answering.answer, masker)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            answering.end(failure)
-        return None
-
-    async def _whole(
-        self, exchange: Exchange, call: Call, meter: Meter, upstream: Answer, masker: Masker | None
-    ) -> bytes:
-        received = call.received(await upstream.body())
-        read = call.surface.success(received, call.target.route)
-        meter.usage, meter.pieces = read.usage, read.pieces
-        body = read.body
-        if masker:
-            body = call.surface.success(await masker.answer(received), call.target.route).body
-        await meter.book()
-        await exchange.answer(200, body)
-        return body
+        with await self._attempts.first(calls) as answering:
+            call, upstream = answering.call, answering.answer
+            meter.call, route = call, call.target.route
+            exchange.answered_by(route)
+            if call.streamed:
+                await self._stream(exchange, call, meter, upstream, masker)
+                return None
+            whole = upstream.whole()
+            received = call.received(await upstream.body() if whole is None else whole)
+            read = call.surface.success(received, route)
+            meter.usage, meter.pieces = read.usage, read.pieces
+            if masker:
+                read = call.surface.success(await masker.answer(received), route)
+            await meter.book()
+            await exchange.answer(200, read.body)
+            return read.body
 
     async def _stream(
         self, exchange: Exchange, call: Call, meter: Meter, upstream: Answer, masker: Masker | None
@@ -140,17 +126,11 @@ class Relay:
             logger.error("a failed call could not be booked: %s", error.message)  # noqa: TRY400
 
 
-@asynccontextmanager
-async def _in_time(seconds: float) -> AsyncIterator[None]:
-    """Bound the block by the route's own patience."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise UpstreamTimeout(
-            f"the model did not finish within the {seconds:g} s that this route gives it",
-            remedy="Ask for fewer tokens, or have the route's timeoutSeconds raised.",
-        ) from error
+def _too_late(seconds: float) -> UpstreamTimeout:
+    return UpstreamTimeout(
+        f"the model did not finish within the {seconds:g} s that this route gives it",
+        remedy="Ask for fewer tokens, or have the route's timeoutSeconds raised.",
+    )
 
 
 async def _events(upstream: Answer) -> AsyncGenerator[list[bytes], None]:

@@ -1,7 +1,8 @@
 """The two faces of the same gateway: the platform's envelope, and OpenAI's bodies for OpenAI's clients."""
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
 import orjson
 
 from llmops_resources.errors import ErrorKind, PlatformError
@@ -10,7 +11,7 @@ from llmops_resources.gateway.completions import ChunkFacts, Tokens
 from serving_api.failures import envelope_bytes, status_of
 
 
-class Read(NamedTuple):
+class Read(msgspec.Struct, frozen=True):
     """An answer ready for the client, its usage, and how many pieces of text it has (for want of a usage)."""
 
     body: bytes

@@ -237,4 +237,4 @@ def test_a_sane_request_id_is_kept_and_any_other_is_replaced(client: httpx.Clien
     replaced = client.get("/openai/v1/models", headers={"x-request-id": 'a" injected'})
 
     assert kept.headers["x-request-id"] == "trace-1234"
-    assert replaced.headers["x-request-id"].isalnum()
+    assert replaced.headers["x-request-id"].replace("-", "").isalnum()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmops_resources.http1 import LARGEST_HEAD, BrokenConnection, Connection
-from llmops_resources.pool import Pool, Taken, Unreachable, place_of
+from llmops_resources.pool import Pool, Unreachable, place_of
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 Behaviour = Callable[["Server", int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,16 +72,16 @@ def answers(*raw: bytes) -> Behaviour:
     return does
 
 
-async def ask(pool: Pool, server: Server, body: bytes = b"{}", silence: float = 20.0) -> Taken:
-    return await pool.ask("POST", server.address, {"X-Key": "k"}, body, silence=silence, total=60.0)
+async def ask(pool: Pool, server: Server, body: bytes = b"{}", silence: float = 20.0) -> Connection:
+    return await pool.ask("POST", server.address, (("X-Key", "k"),), body, silence=silence, total=60.0)
 
 
 async def whole(pool: Pool, server: Server, silence: float = 20.0) -> tuple[int, bytes]:
-    taken = await ask(pool, server, silence=silence)
+    connection = await ask(pool, server, silence=silence)
     try:
-        return taken.connection.status, b"".join([chunk async for chunk in taken.connection.chunks()])
+        return connection.status, b"".join([chunk async for chunk in connection.chunks()])
     finally:
-        pool.give_back(taken)
+        pool.give_back(connection)
 
 
 def test_one_connection_carries_one_call_after_another() -> None:
@@ -243,9 +243,9 @@ def test_leaving_before_the_end_closes_the_connection() -> None:
     async def scenario() -> None:
         endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
         async with serving(answers(endless)) as (server, pool):
-            taken = await ask(pool, server)
-            assert await anext(taken.connection.chunks()) == b"abc"
-            pool.give_back(taken)
+            connection = await ask(pool, server)
+            assert await anext(connection.chunks()) == b"abc"
+            pool.give_back(connection)
             await asyncio.wait_for(server.gone.wait(), 10)
 
     asyncio.run(scenario())
@@ -278,14 +278,14 @@ def test_a_reader_that_is_slow_holds_the_server_back() -> None:
 
     async def scenario() -> None:
         async with serving(does) as (server, pool):
-            taken = await ask(pool, server)
+            connection = await ask(pool, server)
             await asyncio.sleep(0.3)
             assert sent < 2**26  # what sockets hold, and a quarter of a megabyte here
             size = 0
-            async for chunk in taken.connection.chunks():
+            async for chunk in connection.chunks():
                 size += len(chunk)
             assert size == 2**28
-            pool.give_back(taken)
+            pool.give_back(connection)
 
     asyncio.run(scenario())
 
@@ -299,9 +299,9 @@ def test_an_address_where_nobody_listens_and_one_that_is_none() -> None:
             await ask(pool, server)
         for wrong in ("ftp://x/", "nowhere", "http://"):
             with pytest.raises(ValueError, match="no http address"):
-                await pool.ask("GET", wrong, {}, b"", silence=1, total=1)
+                await pool.ask("GET", wrong, (), b"", silence=1, total=1)
         with pytest.raises(ValueError, match="line break"):
-            await pool.ask("GET", server.address, {"X": "a\r\nY: b"}, b"", silence=1, total=1)
+            await pool.ask("GET", server.address, (("X", "a\r\nY: b"),), b"", silence=1, total=1)
 
     asyncio.run(scenario())
 
@@ -341,7 +341,7 @@ def test_wherever_the_network_cuts_an_answer_it_is_the_same(body: bytes, chunked
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        connection = Connection(loop)
+        connection = Connection(loop, ("127.0.0.1", 1, False))
         connection.connection_made(Wire())
         asked = asyncio.create_task(connection.ask(b"x", 20.0, loop.time() + 20))
         await asyncio.sleep(0)

@@ -191,9 +191,12 @@ def test_a_disk_that_takes_nothing_is_told_to_every_call_that_ends_then(tmp_path
 
 
 def test_a_call_that_is_cut_off_while_it_is_written_down_is_written_down(tmp_path: Path) -> None:
+    async def call(together: GroupCommit, number: int) -> None:
+        await together.append(lambda: a_record(request_id=f"r-{number}"))
+
     async def scenario() -> None:
         together = GroupCommit(Spool(tmp_path))
-        calls = [asyncio.create_task(together.append(lambda n=n: a_record(request_id=f"r-{n}"))) for n in range(3)]
+        calls = [asyncio.create_task(call(together, number)) for number in range(3)]
         await asyncio.sleep(0)
         calls[1].cancel()
         told = await asyncio.gather(*calls, return_exceptions=True)

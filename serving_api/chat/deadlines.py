@@ -57,7 +57,7 @@ class Cutoff:
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._deadlines.end(self)
-        if kind is asyncio.CancelledError and self._gone and self._worker.uncancel() == 0:
+        if self._gone and self._worker.uncancel() == 0 and kind is asyncio.CancelledError:
             raise self._error() from None
 
     def fall_due(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmops_resources import pool as pool_module
 from llmops_resources.http1 import LARGEST_HEAD, BrokenConnection, Connection
 from llmops_resources.pool import Pool, Unreachable, place_of
 
@@ -353,5 +354,56 @@ def test_wherever_the_network_cuts_an_answer_it_is_the_same(body: bytes, chunked
         assert b"".join([chunk async for chunk in connection.chunks()]) == body
         assert connection.status == 200
         assert connection.can_be_kept()
+
+    asyncio.run(scenario())
+
+
+def test_at_most_so_many_calls_are_under_way_and_those_who_wait_come_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_module, "MOST", 2)
+    busiest = 0
+
+    async def does(server: Server, _number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal busiest
+        while True:
+            await server.request(reader)
+            busiest = max(busiest, len(server.requests) - answered)
+            await asyncio.sleep(0.01)
+            writer.write(OK)
+
+    answered, order = 0, list[int]()
+
+    async def call(pool: Pool, server: Server, number: int) -> None:
+        nonlocal answered
+        assert await whole(pool, server) == (200, b"{}")
+        answered += 1
+        order.append(number)
+
+    async def scenario() -> None:
+        async with serving(does) as (server, pool):
+            await asyncio.gather(*(call(pool, server, number) for number in range(8)))
+            assert server.connections == 2
+
+    asyncio.run(scenario())
+
+    assert busiest == 2
+    assert [number // 2 for number in order] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_whoever_gives_up_waiting_leaves_their_turn_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "MOST", 1)
+
+    async def scenario() -> None:
+        async with serving(answers(OK, OK, OK)) as (server, pool):
+            first = await ask(pool, server)
+            with pytest.raises(TimeoutError):
+                await pool.ask("POST", server.address, (), b"{}", silence=20.0, total=0.05)
+            given_up, waits = (asyncio.create_task(whole(pool, server)) for _ in range(2))
+            await asyncio.sleep(0)
+            pool.give_back(first)  # the turn is given to the first of the two, who is cancelled before it takes it
+            given_up.cancel()
+            assert await asyncio.wait_for(waits, 5) == (200, b"{}")
+            assert await whole(pool, server) == (200, b"{}")
 
     asyncio.run(scenario())

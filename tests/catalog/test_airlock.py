@@ -108,9 +108,9 @@ def test_no_mutated_safetensors_file_crashes_the_airlock_or_passes_against_its_o
             content[at : at + 1] = str(data.draw(st.integers(0, 99))).encode()
         elif len(content) > 40:
             del content[at : at + data.draw(st.integers(1, 30))]
-    started = time.monotonic()
+    started = time.process_time()
     report = looked_at({**model_files(), "model.safetensors": bytes(content)})
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     if report.accepted:
         assert _fills(bytes(content))
 

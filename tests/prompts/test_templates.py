@@ -191,9 +191,9 @@ SYNTAX = st.text("{}%#-abx .|_()[]'\"\\0123456789~+*/=<>!,:\nifornestdlu", max_s
 @given(SYNTAX, st.sampled_from(["{{ %s }}", "{%% %s %%}", "%s", "{%% for x in a %%}{{ %s }}{%% endfor %%}"]))
 def test_no_text_breaks_the_compiler_or_keeps_it_busy(inner: str, frame: str) -> None:
     prompt = content(frame.replace("%%", "%").replace("%s", inner), Variable(name="a", type=VariableType.LIST))
-    started = time.monotonic()
+    started = time.process_time()
     seen = templates.preview(prompt, {"a": ["b", 1, True]})
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert all(it.problem and it.remedy for it in seen.problems)
 
 
@@ -240,6 +240,6 @@ def test_a_difference_holds_both_texts(old: list[str], new: list[str]) -> None:
 def test_the_most_hostile_texts_are_compared_quickly() -> None:
     old = content("\n".join(f"{number % 7}" for number in range(1_000)))
     new = content("\n".join(f"{number * 3 % 11}" for number in range(1_000)))
-    started = time.monotonic()
+    started = time.process_time()
     difference(old, new, before="1", after="2")
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3

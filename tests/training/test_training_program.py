@@ -185,7 +185,7 @@ def test_an_api_that_is_away_neither_delays_the_work_nor_the_end_for_long() -> N
         began = time.monotonic()
         for step in range(1_000):
             reporter.metric("loss", step, 1.0)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert time.monotonic() - began < 15
 
 

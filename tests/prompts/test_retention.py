@@ -12,7 +12,7 @@ from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
 from llmops_resources.prompts.experiments import concluding, library, observations, running
 from llmops_resources.prompts.experiments.library import Experiment, ExperimentWish, VariantWish
-from llmops_resources.prompts.experiments.looking import Look
+from llmops_resources.prompts.experiments.looks import Look
 from llmops_resources.prompts.tables import ExperimentRow, ExposureRow, LookRow
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Environment

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from llmops_resources.database import Transaction
-from llmops_resources.prompts.experiments.looking import Period, Seen
+from llmops_resources.prompts.experiments.looks import Period, Seen
 from llmops_resources.prompts.experiments.plan import Plan, State
 from llmops_resources.prompts.tables import AllocationRow, ExperimentRow, ExposureRow
 from llmops_resources.values import utc_now

@@ -1,49 +1,31 @@
 """The only door for HTTP to addresses that people give us: model providers, webhooks.
 
-An address is looked at twice. `check_url` reads it when it is saved. The session of `open_session` reads it again at
-each request and, for a name, lets aiohttp connect only to the addresses that it has itself looked up and found
+An address is looked at twice. `addresses.check_url` reads it when it is saved. The session of `open_session` reads it
+again at each request and, for a name, lets aiohttp connect only to the addresses that it has itself looked up and found
 public, so that a name whose answer changes between the two is refused as well. No redirect is followed, no proxy of
 the environment is used, nothing is decompressed, and time and bytes are bounded.
-
-OUTBOUND_ALLOWED_HOSTS names the private hosts that are meant, such as an Ollama in the cluster.
 """
 
 import asyncio
 import contextlib
 import ipaddress
-import re
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
-from llmops_resources.errors import (
-    PlatformError,
-    Unavailable,
-    UpstreamFailed,
-    UpstreamTimeout,
-    ValidationFailed,
-    field_problem,
-)
+from llmops_resources.addresses import Address, check_url, is_allowed, is_public, is_usable, problem
+from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
 from llmops_resources.values import canonical_json
 
-MAX_URL: Final = 2048
 MAX_BYTES: Final = 1024**2
-_LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?"
-_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
-_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
-_INWARD: Final = (".localhost", ".local", ".internal", ".home.arpa")
-_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _MOVED: Final = frozenset({300, 301, 302, 303, 305, 307, 308})
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Every address of a host name, as getaddrinfo spells them. Raises OSError.
 Lookup: TypeAlias = Callable[[str], Collection[str]]
 
@@ -59,29 +41,6 @@ class Reply:
     body: bytes
     seconds: float
     retry_after: float | None = None
-
-
-def check_url(url: str, *, allowed_hosts: Collection[str], path: str = "endpoint") -> None:
-    """Refuse an address that we would not connect to. Looks nothing up: a name's addresses are judged at connect.
-
-    `allowed_hosts` are `host` or `host:port`; `path` is the field the answer names. Raises ValidationFailed.
-    """
-    problem = _unreadable(url) or _problem(URL(url), allowed_hosts)
-    if problem is not None:
-        what, remedy = problem
-        raise ValidationFailed("the address cannot be used", details=[field_problem(path, what, remedy)])
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet, also looking into addresses that carry another one."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
-    carried = address.ipv4_mapped or address.sixtofour
-    if address in _NAT64:
-        carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if carried is not None:
-        return is_public(carried)
-    return address.is_global and address in _GLOBAL_UNICAST
 
 
 def open_session(
@@ -200,8 +159,8 @@ def _guard(allowed_hosts: Collection[str]) -> aiohttp.ClientMiddlewareType:
     """Looks at every address about to be asked, literal addresses above all: those never reach the resolver."""
 
     async def guard(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if problem := _problem(request.url, allowed_hosts):
-            raise UpstreamFailed(f"the address {problem[0]}", remedy=problem[1])
+        if wrong := problem(request.url, allowed_hosts):
+            raise UpstreamFailed(f"the address {wrong[0]}", remedy=wrong[1])
         response = await send(request)
         if response.status in _MOVED:
             response.close()
@@ -231,8 +190,8 @@ class _Resolver(AbstractResolver):
         with contextlib.suppress(OSError):
             found = await asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, host)
             addresses = [ipaddress.ip_address(text) for text in found]
-        allowed = _is_allowed(host.lower().rstrip("."), port, self._allowed_hosts)
-        if not addresses or not all(_is_usable(found) if allowed else is_public(found) for found in addresses):
+        allowed = is_allowed(host.lower().rstrip("."), port, self._allowed_hosts)
+        if not addresses or not all(is_usable(found) if allowed else is_public(found) for found in addresses):
             raise UpstreamFailed(
                 "the host's name leads to no public address",
                 remedy="Check the name; a private host must be named in OUTBOUND_ALLOWED_HOSTS by an operator.",
@@ -255,61 +214,3 @@ def _result(host: str, port: int, address: Address) -> ResolveResult:
 def _look_up(host: str) -> list[str]:
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _unreadable(url: str) -> tuple[str, str] | None:
-    if len(url) > MAX_URL:
-        return f"is longer than {MAX_URL} characters", "Give a shorter address."
-    if any(character <= " " or character in "\\\x7f" for character in url):
-        return "contains a space, a control character or a backslash", "Give one plain address."
-    try:
-        URL(url)
-    except ValueError:
-        return "cannot be read as an address", "Give an address such as https://api.example.com/v1."
-    return None
-
-
-def _problem(url: URL, allowed_hosts: Collection[str]) -> tuple[str, str] | None:
-    """What is wrong with an address, and what would be right; aiohttp connects by the same parsed value."""
-    return next(((what, remedy) for wrong, what, remedy in _rules(url, allowed_hosts) if wrong), None)
-
-
-def _rules(url: URL, allowed_hosts: Collection[str]) -> Iterator[tuple[bool, str, str]]:
-    """Whether it is wrong, what is wrong, and the remedy, in the order of reading."""
-    host, port = (url.raw_host or "").lower().rstrip("."), url.port or 0
-    literal = _literal(host)
-    named = literal is None
-    ask = "Give an address such as https://api.example.com/v1."
-    yield url.scheme not in {"https", "http"} or not host, "is not an https address", ask
-    user = url.raw_user is not None or url.raw_password is not None
-    yield user, "carries a user name or a password", "Leave them out; a key belongs into its own field."
-    yield bool(url.raw_fragment), "ends in a fragment", "Leave out the # and what follows it."
-    odd = not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
-    yield named and odd, "spells its host in an odd way", "Write a host name, or a plain dotted IP address."
-    inside = "leads into a private network"
-    operator = "Use a public host, or let an operator name it in OUTBOUND_ALLOWED_HOSTS."
-    if _is_allowed(host, port, allowed_hosts):
-        yield literal is not None and not _is_usable(literal), inside, operator
-        return
-    yield literal is not None and not is_public(literal), inside, operator
-    yield named and ("." not in host or host.endswith(_INWARD)), inside, operator
-    yield url.scheme != "https", "is not encrypted", "Use https; an operator can allow http for a named host."
-    yield port != 443 and port < 1024, f"uses port {port}, another service's", "Use port 443, or one above 1023."
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
-def _is_allowed(host: str, port: int, allowed_hosts: Collection[str]) -> bool:
-    shown = f"[{host}]" if ":" in host else host
-    names = {entry.strip().lower() for entry in allowed_hosts}
-    return not names.isdisjoint({host, shown, f"{shown}:{port}"})
-
-
-def _is_usable(address: Address) -> bool:
-    """What even an allowed host may not be: link-local, where clouds keep their metadata, and what is no host."""
-    return not (address.is_link_local or address.is_multicast or address.is_unspecified)

@@ -14,7 +14,6 @@ from llmops_resources.checks.options import CheckOptions, CustomRecognizer
 from llmops_resources.cluster import Cluster, open_cluster
 from llmops_resources.database import Actor, Transaction
 from llmops_resources.governance import audit
-from llmops_resources.postgres import database_url
 from llmops_resources.settings import Settings
 
 
@@ -74,6 +73,15 @@ def open_platform(settings: Settings, *, application: str = "llmops") -> Iterato
         yield Platform(settings=settings, engine=engine, blobs=open_blobs_of(settings))
     finally:
         engine.dispose()
+
+
+def database_url(settings: Settings) -> str:
+    """DATABASE_URL, or the address of the embedded server of this home. Raises Unavailable when it is not running."""
+    if settings.database_url:
+        return settings.database_url
+    from llmops_resources import postgres  # noqa: PLC0415  what looks after servers is not for who is given one
+
+    return postgres.url(settings.home / "postgres")
 
 
 def open_blobs_of(settings: Settings) -> Blobs:

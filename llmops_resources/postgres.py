@@ -26,7 +26,6 @@ import psycopg
 from psycopg import sql
 
 from llmops_resources.errors import Unavailable
-from llmops_resources.settings import Settings
 
 DATABASES: Final = ("llmops", "dagster")
 MAJOR: Final = 18  # of PostgreSQL: the format of the data folder
@@ -34,11 +33,6 @@ SYSTEM_USER: Final = "pgserver"
 SOCKET: Final = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS and 108 on Linux
 START_SECONDS: Final = 60  # recovery after a crash replays the write-ahead log first
-
-
-def database_url(settings: Settings) -> str:
-    """DATABASE_URL, or the address of the embedded server of this home. Raises Unavailable when it is not running."""
-    return settings.database_url or url(settings.home / "postgres")
 
 
 def start(data: Path, *, databases: Sequence[str] = DATABASES) -> str:

@@ -3,43 +3,28 @@
 import atexit
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import orjson
-import structlog
 
 from serving_api import afterwards
 
 #: The id of the request under way; every line that is logged while it is answered has it.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 LONGEST_PATH: Final = 300  # characters of a path in a line
-_EXTRA = frozenset({"request_id", "route", "reason"})
+#: What a record may say beside its message.
+_EXTRA: Final = ("request_id", "route", "reason")
 _requests: Final = logging.getLogger("serving_api.request")
 
 
 def configure(level: str) -> None:
-    """Send structlog, and the standard library's loggers, to standard error as JSON; structlog by the shortest way."""
-    shared: list[structlog.typing.Processor] = [
-        _with_request_id,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-    ]
+    """Send what is logged to standard error as JSON, with the request's id."""
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(_EXTRA)],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(serializer=lambda *given, **more: _dumps(*given, **more).decode()),
-            ],
-        )
-    )
+    handler.setFormatter(_JsonLine())
     atexit.register(afterwards.do_now)  # the lines of the last requests
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -75,11 +60,20 @@ def write(answered: Iterable[Answered]) -> None:
     sys.stderr.buffer.flush()
 
 
-def _with_request_id(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    if known := REQUEST_ID.get(""):
-        event.setdefault("request_id", known)
-    return event
+class _JsonLine(logging.Formatter):
+    """One record as one JSON object on one line."""
 
-
-def _dumps(line: Any, default: Callable[[Any], Any] | None = None, **_more: Any) -> bytes:
-    return orjson.dumps(line, default)
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {"event": record.getMessage()}
+        if known := REQUEST_ID.get(""):
+            line["request_id"] = known
+        line |= {name: getattr(record, name) for name in _EXTRA if hasattr(record, name)}
+        line |= {
+            "level": record.levelname.lower(), "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC),
+        }  # fmt: skip
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return orjson.dumps(line, repr, option=orjson.OPT_UTC_Z).decode()

@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import SecretStr
 from yarl import URL
 
-from llmops_resources import outbound
+from llmops_resources import addresses
 from llmops_resources.catalog import secrets, versions
 from llmops_resources.catalog.lifecycle import Kind, ModelType, Status
 from llmops_resources.catalog.secrets import SecretHint
@@ -100,7 +100,7 @@ def configure(
         if not given:
             ask = "Give its address, such as http://ollama:11434."
             raise ValidationFailed("", details=[field_problem("provider.endpoint", "is required", ask)])
-        outbound.check_url(given, allowed_hosts=allowed_hosts, path="provider.endpoint")
+        addresses.check_url(given, allowed_hosts=allowed_hosts, path="provider.endpoint")
         if "?" in given:
             ask = "Leave out the ? and what follows it; a key belongs into apiKey."
             raise ValidationFailed("", details=[field_problem("provider.endpoint", "carries a query", ask)])

@@ -12,8 +12,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 from sqlalchemy import Select, func, select
 
@@ -48,7 +46,7 @@ def put(tx: Transaction, settings: Settings, version_id: UUID, digest: str, secr
         row = SecretRow(version_id=version_id)
         tx.session.add(row)
     row.key_id, row.nonce = key.id, nonce
-    row.ciphertext = AESGCM(key.material).encrypt(nonce, text.encode(), _bound_to(version_id, digest, key))
+    row.ciphertext = key.seal(nonce, text, _bound_to(version_id, digest, key))
     row.digest, row.hint = digest, f"…{text[-4:]}" if len(text) >= _HINTED else "…"
     row.updated_by, row.updated_at = tx.actor.id, utc_now()
     tx.audit("secret.store", "secret", version_id)
@@ -113,7 +111,7 @@ def _rotate_batch(transaction: Callable[[], AbstractContextManager[Transaction]]
         for row in rows:
             text, nonce = _open(row, keys, row.digest), os.urandom(_NONCE_BYTES)
             bound = _bound_to(row.version_id, row.digest, keys.current)
-            row.ciphertext = AESGCM(keys.current.material).encrypt(nonce, text.encode(), bound)
+            row.ciphertext = keys.current.seal(nonce, text, bound)
             row.key_id, row.nonce = keys.current.id, nonce
         if rows:
             tx.audit("secrets.rotate", "secret", keys.current.id, count=len(rows))
@@ -127,13 +125,12 @@ def _open(row: SecretRow, keys: Keyring, digest: str) -> str:
             f"a secret is encrypted under the key {row.key_id}, which is not at hand",
             remedy="Give that key as SECRETS_KEY_PREVIOUS and run `llmops secrets rotate`, or store the secret again.",
         )
-    try:
-        plain = AESGCM(key.material).decrypt(row.nonce, row.ciphertext, _bound_to(row.version_id, digest, key))
-    except InvalidTag:
+    text = key.unseal(row.nonce, row.ciphertext, _bound_to(row.version_id, digest, key))
+    if text is None:
         raise Conflict(
             "a stored secret does not belong to this configuration, or was changed", remedy="Store the secret again."
-        ) from None
-    return plain.decode()
+        )
+    return text
 
 
 def _bound_to(version_id: UUID, digest: str, key: Key) -> bytes:

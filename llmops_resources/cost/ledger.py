@@ -73,6 +73,20 @@ class Spending(Value):
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000)]
 _NAMES: Final = ", ".join(Entry.model_fields)
+_OF_A_CALL: Final = {
+    "kind": f"'{EntryKind.USAGE}'",
+    "amount": "COALESCE(amount, 0)",
+    "currency": "COALESCE(NULLIF(currency, ''), 'USD')",
+    "corrects": "CAST(NULL AS uuid)",
+    "reason": "''",
+}
+#: SQL: an entry for each of the gateway's `calls`, booked at :booked_at, unless there is one. A call without a price is
+#: there with nothing to pay.
+OF_CALLS: Final = (
+    f"INSERT INTO ledger_entries ({_NAMES}, booked_at) "  # noqa: S608  our own names
+    f"SELECT {', '.join(_OF_A_CALL.get(name, name) for name in Entry.model_fields)}, CAST(:booked_at AS timestamptz) "
+    "FROM calls ON CONFLICT (id) DO NOTHING"
+)
 #: All entries as one parameter: a row each would cost the process that answers calls more than its answers do.
 _BOOK: Final = text(
     f"WITH new AS (INSERT INTO ledger_entries ({_NAMES}, booked_at) "  # noqa: S608  our own names

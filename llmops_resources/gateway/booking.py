@@ -1,58 +1,70 @@
-"""From the spool to the database: a call's usage, what it cost and whom it showed what, in one transaction."""
+"""From the spool to the database: a call's usage, what it cost and whom it showed what, in one transaction.
+
+The records go there as the JSON that they are in the spool, all as one parameter, and the database makes the rows of
+each room from them: the process that books also answers calls, and would answer fewer if it made objects of each.
+"""
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec.structs import FieldInfo, fields
+from sqlalchemy import text
 
 from llmops_resources.cost import ledger
-from llmops_resources.cost.ledger import Entry
 from llmops_resources.database import Transaction
+from llmops_resources.errors import InvalidInput
 from llmops_resources.gateway import usage
 from llmops_resources.gateway.usage import Outcome, UsageRecord
 from llmops_resources.prompts.experiments import observations
-from llmops_resources.prompts.experiments.observations import Exposure
+from llmops_resources.values import utc_now
 
-_UNPRICED = "USD"
-
-
-def book(tx: Transaction, records: Sequence[UsageRecord]) -> int:
-    """Book records; one that is booked already changes nothing. Returns how many were new."""
-    ledger.append(tx, [entry(record) for record in records])
-    observations.expose(tx, [seen for record in records if (seen := exposure(record))])
-    return usage.record_batch(tx, records)
+_TYPES: Final[dict[Any, str]] = {
+    str: "text", Outcome: "text", bool: "boolean", int: "integer", float: "double precision",
+    Decimal: "numeric", UUID: "uuid", datetime: "timestamp with time zone",
+}  # fmt: skip
 
 
-def entry(record: UsageRecord) -> Entry:
-    """The ledger's entry of a call; one without a price is there with nothing to pay."""
-    return Entry(
-        id=record.id,
-        at=record.at,
-        team=record.team,
-        key_id=record.key_id,
-        actor_id=record.actor_id,
-        route=record.route,
-        model_id=record.model_id,
-        model=record.model,
-        prompt_tokens=record.prompt_tokens,
-        completion_tokens=record.completion_tokens,
-        amount=record.amount or Decimal(0),
-        currency=record.currency or _UNPRICED,
-        price_id=record.price_id,
-        holder=record.holder,
-    )
+def _column(field: FieldInfo) -> str:
+    """A field's column and type; `X | None` is X."""
+    python = next((each for each in getattr(field.type, "__args__", ()) if each in _TYPES), field.type)
+    return f"{field.name} {_TYPES[python]}"
 
 
-def exposure(record: UsageRecord) -> Exposure | None:
-    """What a call says to the experiment that chose its prompt; None where none did."""
-    if record.experiment_id is None or record.variant is None or record.subject is None:
-        return None
-    return Exposure(
-        experiment_id=record.experiment_id,
-        subject=record.subject,
-        allocation=record.allocation,
-        variant=record.variant,
-        exchange_id=record.id,
-        at=record.at.isoformat(),
-        failed=record.status is Outcome.FAILED,
-        latency_ms=record.latency_ms if record.status is Outcome.SUCCEEDED else None,
-        cost=float(record.amount) if record.amount is not None else None,
-    )
+def _value(field: FieldInfo) -> str:
+    """A field's value, or its default where a record of an earlier version has none."""
+    default = {"": "''", 0: "0"}.get(field.default) if field.default is not None else None
+    return field.name if default is None else f"COALESCE({field.name}, {default}) AS {field.name}"
+
+
+_VALUES: Final = ", ".join(map(_value, fields(UsageRecord)))
+_COLUMNS: Final = ", ".join(map(_column, fields(UsageRecord)))
+_OUTCOMES: Final = ", ".join(f"'{each}'" for each in Outcome)
+_BOOK: Final = text(
+    f"WITH calls AS MATERIALIZED (SELECT {_VALUES} "  # noqa: S608  our own names
+    f"FROM jsonb_to_recordset(CAST(:calls AS jsonb)) AS c({_COLUMNS})), "
+    f"entries AS ({ledger.OF_CALLS}), exposures AS ({observations.OF_CALLS}), new AS ({usage.OF_CALLS} RETURNING 1) "
+    f"SELECT (SELECT count(*) FROM calls WHERE status IN ({_OUTCOMES})), (SELECT count(*) FROM new)"
+)
+
+
+def book(tx: Transaction, records: Sequence[bytes]) -> int:
+    """Book records as `usage.encode` makes them; one that is booked already changes nothing. Returns how many were new.
+
+    Raises InvalidInput or the database's DataError or IntegrityError when one of them is no record or cannot be stored:
+    then none of this transaction may be committed.
+    """
+    try:
+        calls = (b"[%b]" % b",".join(records)).decode()
+    except UnicodeDecodeError as error:
+        raise _no_record() from error
+    found, new = tx.session.execute(_BOOK, {"calls": calls, "booked_at": utc_now()}).one()
+    if found != len(records):
+        raise _no_record()
+    return int(new)
+
+
+def _no_record() -> InvalidInput:
+    return InvalidInput("not every line is the record of a call", remedy="Book them one by one to find which is not.")

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 from sqlalchemy.exc import DataError, IntegrityError
 
-from llmops_resources.errors import Unavailable
+from llmops_resources.errors import InvalidInput, Unavailable
+from llmops_resources.gateway import usage
 from llmops_resources.gateway.spool import SUFFIX, Spool, idle_segments, parse
-from llmops_resources.gateway.usage import UsageRecord
 
-Deliver = Callable[[Sequence[UsageRecord]], object]
+Deliver = Callable[[Sequence[bytes]], object]
 
-BATCH = 1000
+#: Of a transaction; what the busiest process writes between two passes goes in one.
+BATCH = 2000
 #: An open segment is closed at this size even while the database is away, so that no file grows without bound.
 SEGMENT_BYTES = 8 * 1024**2
 #: Seconds between two warnings about a spool that cannot be drained.
@@ -25,24 +27,26 @@ logger = logging.getLogger(__name__)
 
 
 def drain(folder: Path, deliver: Deliver) -> int:
-    """Hand every idle segment's records over and delete it; returns how many records were handed over.
+    """Hand every idle segment's records over, as JSON, and delete it; returns how many records were handed over.
 
-    `deliver` must commit, and must not mind a record it has seen before. What it raises goes to the caller and the
-    segment stays. A segment the database can never take, or with damaged lines, is set aside and kept.
+    `deliver` must commit, and must not mind a record it has seen before. It raises InvalidInput, or the database's
+    DataError or IntegrityError, when there is one among them that it can never take; what else it raises goes to the
+    caller, and the segment stays. A segment with such a record, or with damaged lines, is set aside and kept.
     """
     delivered = 0
     for path, file in idle_segments(folder):
         segment = parse(_read(file))
-        try:
-            for start in range(0, len(segment.records), BATCH):
-                deliver(segment.records[start : start + BATCH])
-        except (DataError, IntegrityError):
-            logger.exception("the database refuses the usage records in %s; it is kept as .refused", path.name)
+        left: list[bytes] = []
+        for start in range(0, len(segment.records), BATCH):
+            left += _refused(segment.records[start : start + BATCH], deliver)
+        delivered += len(segment.records) - len(left)
+        refused = sum(map(_is_record, left))
+        damaged = segment.damaged + len(left) - refused
+        if refused:
+            logger.error("the database refuses %d record(s) in %s; it is kept as .refused", refused, path.name)
             path.rename(path.with_suffix(".refused"))
-            continue
-        delivered += len(segment.records)
-        if segment.damaged:
-            logger.error("%d damaged line(s) in %s; it is kept as .damaged", segment.damaged, path.name)
+        elif damaged:
+            logger.error("%d damaged line(s) in %s; it is kept as .damaged", damaged, path.name)
             path.rename(path.with_suffix(".damaged"))
         else:
             path.unlink(missing_ok=True)
@@ -95,6 +99,27 @@ class Drainer:
             self._warned_at = time.monotonic()
             waiting = sum(path.stat().st_size for path in self._spool.folder.glob(f"*{SUFFIX}"))
             logger.warning("usage stays in the spool (%d bytes wait): %s", waiting, reason)
+
+
+def _refused(records: Sequence[bytes], deliver: Deliver) -> list[bytes]:
+    """Hand records over; returns those that can never be, which are found by halves so that the others are."""
+    try:
+        deliver(records)
+    except (InvalidInput, DataError, IntegrityError) as error:
+        if len(records) == 1:
+            logger.warning("a usage record is refused: %s", error)
+            return list(records)
+        half = len(records) // 2
+        return _refused(records[:half], deliver) + _refused(records[half:], deliver)
+    return []
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        usage.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _read(file: int) -> bytes:

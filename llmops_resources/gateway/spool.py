@@ -16,43 +16,35 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from llmops_resources.errors import Unavailable
+from llmops_resources.gateway import usage
 from llmops_resources.gateway.usage import UsageRecord
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".usage"
-_DECODER = msgspec.json.Decoder(UsageRecord)
-_CRC_DIGITS = 8
+_FRAME = len(b"00000000 ")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What a segment's bytes hold. `damaged` counts lines that were complete once and do not check out now."""
+    """What a segment's bytes hold: its records, each as its JSON. `damaged` counts lines that do not check out."""
 
-    records: list[UsageRecord]
+    records: list[bytes]
     damaged: int
 
 
 def frame(record: UsageRecord) -> bytes:
     """One record as its line."""
-    body = msgspec.json.encode(record)
+    body = usage.encode(record)
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
 def parse(data: bytes) -> Segment:
     """The records of a segment. A tail without its newline was never acknowledged and is left out."""
     *lines, _torn = data.split(b"\n")
-    records, damaged = [], 0
-    for line in lines:
-        record = _record(line)
-        if record is None:
-            damaged += 1
-        else:
-            records.append(record)
-    return Segment(records, damaged)
+    records = [body for line in lines if line.startswith(b"%08x " % zlib.crc32(body := line[_FRAME:]))]
+    return Segment(records, len(lines) - len(records))
 
 
 class Spool:
@@ -185,16 +177,6 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _record(line: bytes) -> UsageRecord | None:
-    checksum, separator, body = line[:_CRC_DIGITS], line[_CRC_DIGITS : _CRC_DIGITS + 1], line[_CRC_DIGITS + 1 :]
-    if separator != b" " or checksum != b"%08x" % zlib.crc32(body):
-        return None
-    try:
-        return _DECODER.decode(body)
-    except msgspec.MsgspecError:
-        return None
 
 
 def _unwritable(error: OSError) -> Unavailable:

@@ -1,13 +1,13 @@
 """Usage: what each call to a model server took. Written to the spool first, moved here in batches."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from llmops_resources import pages
 from llmops_resources.database import Transaction
@@ -96,22 +96,14 @@ class UsageSummary(Value):
     last_call_at: datetime
 
 
-#: What the table has of a record; what it cost is the ledger's. All records are one parameter: a row each would cost
-#: the process that answers calls more than its answers do.
-_NAMES = ", ".join((*Usage.model_fields, "subject"))
-_BOOK = text(
-    f"WITH new AS (INSERT INTO usage_records ({_NAMES}) SELECT {_NAMES} "  # noqa: S608  our own names
-    "FROM jsonb_populate_recordset(CAST(NULL AS usage_records), CAST(:rows AS jsonb)) "
-    "ON CONFLICT (id) DO NOTHING RETURNING 1) "
-    "SELECT count(*) FROM new"
+encode: Final = msgspec.json.Encoder().encode
+decode: Final = msgspec.json.Decoder(UsageRecord).decode
+
+_NAMES: Final = ", ".join((*Usage.model_fields, "subject"))
+#: SQL: a row for each of the `calls`, unless there is one. What it cost is the ledger's.
+OF_CALLS: Final = (
+    f"INSERT INTO usage_records ({_NAMES}) SELECT {_NAMES} FROM calls ON CONFLICT (id) DO NOTHING"  # noqa: S608  our own
 )
-
-
-def record_batch(tx: Transaction, records: Sequence[UsageRecord]) -> int:
-    """Book records; one that is booked already changes nothing. Returns how many were new."""
-    if not records:
-        return 0
-    return tx.session.scalar(_BOOK, {"rows": msgspec.json.encode(records).decode()}) or 0
 
 
 def search(

@@ -17,7 +17,6 @@ from llmops_resources.gateway.drain import Drainer
 from llmops_resources.gateway.holders import Holders
 from llmops_resources.gateway.purse import Purse
 from llmops_resources.gateway.spool import GroupCommit, Spool
-from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.platform import Platform
 
 GATEWAY: Final = Actor("system:gateway")
@@ -50,7 +49,7 @@ class Bookkeeping:
             await asyncio.to_thread(self._tell, processes.gone)
             await asyncio.to_thread(drainer.stop)
 
-    def _deliver(self, records: Sequence[UsageRecord]) -> None:
+    def _deliver(self, records: Sequence[bytes]) -> None:
         with self._platform.transaction(GATEWAY) as tx:
             booking.book(tx, records)
 

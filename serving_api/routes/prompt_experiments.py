@@ -14,7 +14,7 @@ from llmops_resources.prompts.bindings import BINDERS
 from llmops_resources.prompts.content import Text
 from llmops_resources.prompts.experiments import concluding, library, running
 from llmops_resources.prompts.experiments.library import Allocation, Experiment, ExperimentWish
-from llmops_resources.prompts.experiments.looking import Look
+from llmops_resources.prompts.experiments.looks import Look
 from llmops_resources.prompts.experiments.plan import (
     MOST_VARIANTS,
     AllocationKind,

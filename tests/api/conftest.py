@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-import structlog
 import uvicorn
 
 from llmops_resources.platform import Platform
@@ -60,9 +59,8 @@ def in_a_thread(server: uvicorn.Server) -> Iterator[tuple[str, threading.Thread]
 
 
 @pytest.fixture
-def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def llmops(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """The command line, which finds the running API as on a person's machine."""
     monkeypatch.setenv("API_PORT", str(api.base_url.port))
     monkeypatch.setenv("COLUMNS", "250")
-    with structlog.testing.capture_logs():  # the API of this process would print between the command's words
-        yield Shell()
+    return Shell()

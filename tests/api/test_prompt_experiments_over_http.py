@@ -1,6 +1,7 @@
 """Bindings and experiments over HTTP: who may, what is refused, what is recorded, and what several do at once."""
 
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,10 +13,10 @@ from sqlalchemy import text, update
 from llmops_assets.looking import look
 from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
+from llmops_resources.gateway.usage import Outcome
 from llmops_resources.governance import audit
 from llmops_resources.platform import Platform, open_platform
 from llmops_resources.prompts.experiments import observations
-from llmops_resources.prompts.experiments.observations import Exposure
 from llmops_resources.prompts.tables import AllocationRow
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Environment
@@ -23,6 +24,7 @@ from llmops_resources.settings import Settings
 from llmops_resources.values import utc_now
 from tests import factories
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
+from tests.gateway.records import a_record, book
 from tests.prompts.prompts import approved_prompt, content
 
 ANN = {"x-user-id": "ann", "x-user-roles": "prompt_designer,reviewer"}
@@ -70,16 +72,16 @@ def answered(
     """So many users saw a variant and rated it."""
     rng = np.random.default_rng(ord(variant))
     calls = [
-        Exposure(
+        a_record(
             experiment_id=UUID(experiment["id"]), subject=uuid4().hex, allocation=allocation, variant=variant,
-            exchange_id=uuid4(), at=utc_now().isoformat(), failed=bool(rng.random() < failed),
-            latency_ms=float(rng.uniform(90, 110)), cost=0.001,
+            at=utc_now(), status=Outcome.FAILED if rng.random() < failed else Outcome.SUCCEEDED,
+            latency_ms=float(rng.uniform(90, 110)), amount=Decimal("0.001"),
         )
         for _ in range(users)
     ]  # fmt: skip
     with platform.transaction(Actor("system:gateway")) as tx:
-        observations.expose(tx, calls)
-        observations.expose(tx, calls)  # a segment of the spool that is handed over twice
+        book(tx, calls)
+        book(tx, calls)  # a segment of the spool that is handed over twice
         for call in calls:
             observations.rate(tx, call.experiment_id, call.subject, variant, float(rng.random() < liked))
 

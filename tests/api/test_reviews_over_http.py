@@ -2,11 +2,11 @@
 
 import csv
 import io
+import logging
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 
 from llmops_resources.evaluation.runs import Evaluation
 from llmops_resources.platform import Platform
@@ -134,12 +134,15 @@ def test_a_stale_judgement_is_a_conflict_and_a_wrong_one_names_its_fields(api: h
     assert other.status_code == 409
 
 
-def test_a_reason_is_neither_in_the_programs_log_nor_in_the_audit_log(api: httpx.Client, run: Evaluation) -> None:
+def test_a_reason_is_neither_in_the_programs_log_nor_in_the_audit_log(
+    api: httpx.Client, run: Evaluation, caplog: pytest.LogCaptureFixture
+) -> None:
     path = _opened(api, run)
     secret = "sk-verysecret\n2026-01-01 [error] forged line"
-    with structlog.testing.capture_logs() as logged:
+    with caplog.at_level(logging.DEBUG):
         assert _judge(api, path, ANN, 2, secret).status_code == 200
-    assert "verysecret" not in str(logged)
+    assert caplog.text
+    assert "verysecret" not in caplog.text
     assert "verysecret" not in api.get("/audit/logs").text
     assert api.get(f"{path}/task", params={"place": 1}, headers=ANN).json()["data"]["reason"] == secret
 

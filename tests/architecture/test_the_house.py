@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ from serving_api.dagster_proxy import DagsterProxy
 ROOT = Path(__file__).parents[2]
 FLOORS = ("llmops_resources", "llmops_assets", "serving_api", "llmops_cli")
 DOCUMENTS = ("env.example", "docs/ENV_SETUP.md")
+#: Each takes megabytes of every process that has it, of which there may be many.
+NOT_IN_THE_GATEWAY = (
+    "numpy", "pandas", "polars", "pyarrow", "torch", "transformers", "spacy", "presidio_analyzer", "boto3",
+    "botocore.client", "cryptography", "jwt", "fastapi", "dagster", "kubernetes", "structlog", "rich", "psutil",
+)  # fmt: skip
 
 
 def _setting_names() -> list[str]:
@@ -98,15 +104,38 @@ def test_the_example_environment_is_accepted_as_it_stands(tmp_path: Path) -> Non
     Settings(_env_file=tmp_path / ".env")
 
 
-def test_nothing_heavy_is_imported_by_the_api_or_by_the_definitions_floor() -> None:
-    code = (
-        "import sys, serving_api.app, llmops_assets.definitions, llmops_cli.main;"
-        "print([m for m in ('torch', 'transformers', 'spacy', 'presidio_analyzer', 'kserve') if m in sys.modules])"
-    )
+def _loaded(program: str, among: Sequence[str]) -> list[str]:
+    """Which of the modules are there after a program, in a process of its own."""
+    code = f"{program}\nimport sys\nprint(*[name for name in {among!r} if name in sys.modules], sep='\\n')"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}, cwd=ROOT
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.split()
+
+
+def test_nothing_heavy_is_imported_by_the_api_or_by_the_definitions_floor() -> None:
+    program = "import serving_api.app, llmops_assets.definitions, llmops_cli.main"
+    assert _loaded(program, ("torch", "transformers", "spacy", "presidio_analyzer", "kserve")) == []
+
+
+def test_the_gateway_starts_with_nothing_that_answering_calls_does_not_need(settings: Settings) -> None:
+    program = f"""
+import asyncio
+from llmops_resources.platform import open_platform
+from llmops_resources.settings import Settings
+from serving_api.chat.app import ChatGateway
+from serving_api.gateway import create_gateway
+
+async def started(gateway):
+    await gateway.start()
+    await gateway.stop()
+
+settings = Settings(llmops_home={str(settings.home)!r}, database_url={settings.database_url!r}, _env_file=None)
+with open_platform(settings) as platform:
+    create_gateway(platform)
+    asyncio.run(started(ChatGateway(platform)))
+"""
+    assert _loaded(program, ("sqlalchemy", *NOT_IN_THE_GATEWAY)) == ["sqlalchemy"]
 
 
 def test_no_middleware_that_slows_every_request_is_installed(platform: Platform) -> None:

@@ -16,7 +16,7 @@ from llmops_resources.catalog.uploads.values import AnnouncedFile, ReceivedChunk
 from llmops_resources.cost import ledger
 from llmops_resources.cost.ledger import Dimension
 from llmops_resources.database import Actor
-from llmops_resources.gateway import booking, usage
+from llmops_resources.gateway import usage
 from llmops_resources.gateway.tables import FeedbackRow
 from llmops_resources.platform import Platform
 from llmops_resources.training import (
@@ -32,7 +32,7 @@ from llmops_resources.training import (
 from llmops_resources.training.recipe import Recipe
 from llmops_resources.values import utc_now
 from tests.factories import approved, stored, uploaded
-from tests.gateway.test_spool import a_record
+from tests.gateway.records import a_record, book
 
 
 def test_the_sweep_ends_old_uploads_with_their_bytes_and_touches_nothing_else(platform: Platform, admin: Actor) -> None:
@@ -140,7 +140,7 @@ def test_calls_and_what_users_said_of_them_go_when_they_are_old_and_their_cost_s
     old = [a_record(id=uuid4(), at=long_ago, amount=Decimal("0.5"), currency="USD") for _ in range(5)]
     new = a_record(id=uuid4(), at=utc_now(), amount=Decimal("0.25"), currency="USD")
     with platform.transaction(admin) as tx:
-        booking.book(tx, [*old, new])
+        book(tx, [*old, new])
         said = {"route": "support", "kind": "thumbs", "value": 1.0, "given_by": "somebody"}
         tx.session.add_all([
             FeedbackRow(exchange_id=old[0].id, given_at=long_ago, **said),

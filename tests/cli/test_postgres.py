@@ -13,6 +13,7 @@ import pytest
 
 from llmops_resources import postgres
 from llmops_resources.errors import Unavailable
+from llmops_resources.platform import database_url
 from llmops_resources.settings import Settings
 
 
@@ -120,9 +121,9 @@ def test_without_a_server_the_address_is_refused_with_the_remedy(tmp_path: Path)
 
 def test_an_address_in_the_settings_wins(tmp_path: Path) -> None:
     settings = Settings(database_url="postgresql://db/x").model_copy(update={"llmops_home": tmp_path})
-    assert postgres.database_url(settings) == "postgresql://db/x"
+    assert database_url(settings) == "postgresql://db/x"
     with pytest.raises(Unavailable):
-        postgres.database_url(settings.model_copy(update={"database_url": None}))
+        database_url(settings.model_copy(update={"database_url": None}))
 
 
 def test_a_server_elsewhere_that_does_not_answer_is_unavailable() -> None:

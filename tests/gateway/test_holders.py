@@ -21,12 +21,11 @@ from llmops_resources.gateway import holders as module
 from llmops_resources.gateway.drain import drain
 from llmops_resources.gateway.holders import Holders
 from llmops_resources.gateway.spool import Spool
-from llmops_resources.gateway.usage import UsageRecord
 from llmops_resources.platform import Platform
 from llmops_resources.values import utc_now
 from serving_api.chat.bookkeeping import Bookkeeping
 from tests.cost.test_budgets import YOU, budget, lease
-from tests.gateway.test_spool import a_record
+from tests.gateway.records import a_record
 
 SYSTEM = Actor("system:test")
 PROCESS = """
@@ -81,7 +80,7 @@ def releasing(platform: Platform) -> Callable[[UUID], None]:
 def book(platform: Platform, home: Path) -> None:
     """What the drainer does."""
 
-    def deliver(records: Sequence[UsageRecord]) -> None:
+    def deliver(records: Sequence[bytes]) -> None:
         with platform.transaction(SYSTEM) as tx:
             booking.book(tx, records)
 

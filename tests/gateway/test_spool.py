@@ -7,34 +7,24 @@ import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.exc import DataError
 
 from llmops_resources.database import Actor
 from llmops_resources.errors import Unavailable
-from llmops_resources.gateway import usage
+from llmops_resources.gateway import booking, usage
 from llmops_resources.gateway.drain import Deliver, Drainer, drain
 from llmops_resources.gateway.spool import SUFFIX, GroupCommit, Spool, frame, parse
 from llmops_resources.gateway.usage import Outcome, UsageRecord
 from llmops_resources.platform import Platform
-
-
-def a_record(**changes: object) -> UsageRecord:
-    fields: dict[str, object] = {
-        "id": uuid4(), "request_id": "r-1", "at": datetime(2026, 11, 23, tzinfo=UTC), "route": "support",
-        "endpoint_id": UUID(int=1), "model_id": UUID(int=2), "model_digest": "sha256:00", "actor_id": "local-admin",
-        "prompt_tokens": 3, "completion_tokens": 5, "estimated": False, "latency_ms": 12.5,
-        "status": Outcome.SUCCEEDED, "streamed": False,
-    }  # fmt: skip
-    return UsageRecord(**{**fields, **changes})  # type: ignore[arg-type]
-
+from tests.gateway.records import a_record, book
 
 records = st.builds(
     a_record,
@@ -48,14 +38,24 @@ records = st.builds(
 
 def written_in(folder: Path) -> list[str]:
     """The request ids of the records that are in a spool's files now."""
-    return [record.request_id for path in folder.iterdir() for record in parse(path.read_bytes()).records]
+    return [usage.decode(line).request_id for path in folder.iterdir() for line in parse(path.read_bytes()).records]
+
+
+def delivering(platform: Platform) -> Deliver:
+    """What a gateway's drainer does with records."""
+
+    def deliver(batch: Sequence[bytes]) -> None:
+        with platform.transaction(Actor("system:gateway")) as tx:
+            booking.book(tx, batch)
+
+    return deliver
 
 
 @given(st.lists(records, max_size=8))
 def test_what_is_framed_is_parsed_again(written: list[UsageRecord]) -> None:
     segment = parse(b"".join(map(frame, written)))
 
-    assert segment.records == written
+    assert list(map(usage.decode, segment.records)) == written
     assert segment.damaged == 0
 
 
@@ -70,7 +70,7 @@ def test_a_torn_tail_costs_only_the_record_that_was_never_acknowledged(
 
     segment = parse(whole[:cut])
 
-    assert segment.records == written[:acknowledged]
+    assert list(map(usage.decode, segment.records)) == written[:acknowledged]
     assert segment.damaged == 0
 
 
@@ -82,13 +82,13 @@ def test_a_flipped_bit_never_invents_a_record_and_is_noticed(written: list[Usage
 
     segment = parse(bytes(damaged))
 
-    assert all(record in written for record in segment.records)
+    assert all(usage.decode(line) in written for line in segment.records)
     assert segment.damaged >= 1
     assert len(written) - len(segment.records) in {1, 2}
 
 
 def test_a_segment_in_use_is_left_alone_and_a_closed_one_is_drained(tmp_path: Path) -> None:
-    spool, seen = Spool(tmp_path), []
+    spool, seen = Spool(tmp_path), list[bytes]()
     spool.append(a_record(request_id="first"))
 
     assert drain(tmp_path, seen.extend) == 0
@@ -96,17 +96,17 @@ def test_a_segment_in_use_is_left_alone_and_a_closed_one_is_drained(tmp_path: Pa
     spool.append(a_record(request_id="second"))
 
     assert drain(tmp_path, seen.extend) == 1
-    assert [record.request_id for record in seen] == ["first"]
+    assert [usage.decode(line).request_id for line in seen] == ["first"]
     spool.rotate()
     drain(tmp_path, seen.extend)
-    assert [record.request_id for record in seen] == ["first", "second"]
+    assert [usage.decode(line).request_id for line in seen] == ["first", "second"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_segment_outlives_a_delivery_that_fails(tmp_path: Path) -> None:
-    spool, seen = Spool(tmp_path), []
+    spool, seen = Spool(tmp_path), list[bytes]()
 
-    def refuse(_records: Sequence[UsageRecord]) -> None:
+    def refuse(_records: Sequence[bytes]) -> None:
         raise Unavailable("the database is away")
 
     spool.append(a_record())
@@ -117,31 +117,51 @@ def test_a_segment_outlives_a_delivery_that_fails(tmp_path: Path) -> None:
     assert drain(tmp_path, seen.extend) == 1
 
 
-def test_a_record_the_database_never_takes_does_not_block_the_others(tmp_path: Path) -> None:
-    spool, seen = Spool(tmp_path), []
+@pytest.mark.parametrize("poison", [{"actor_id": "\0"}, {"prompt_tokens": 2**31}, {"route": "r" * 65}])
+def test_a_record_the_database_never_takes_keeps_no_other_one_out(platform: Platform, poison: dict[str, Any]) -> None:
+    folder = platform.settings.home / "spool"
+    spool, good = Spool(folder), [a_record() for _ in range(7)]
+    for record in (*good[:3], a_record(**poison), *good[3:6]):
+        spool.append(record)
+    spool.rotate()
+    spool.append(good[6])
+    spool.rotate()
 
-    def picky(batch: Sequence[UsageRecord]) -> None:
-        if any(record.request_id == "poison" for record in batch):
-            raise DataError("insert", {}, Exception("invalid byte"))
-        seen.extend(batch)
+    assert drain(folder, delivering(platform)) == 7
 
-    for name in ("poison", "fine"):
-        spool.append(a_record(request_id=name))
-        spool.rotate()
-    drain(tmp_path, picky)
+    assert booked_ids(platform) == sorted(record.id for record in good)
+    assert [path.suffix for path in folder.iterdir()] == [".refused"]
 
-    assert [record.request_id for record in seen] == ["fine"]
-    assert [path.suffix for path in tmp_path.iterdir()] == [".refused"]
+
+NO_RECORDS = (
+    b"", b"5", b"null", b"{", b"{}", b"[]", b"{},{}", b"\xff",
+    usage.encode(a_record()).replace(b"succeeded", b"unheard of"),
+    usage.encode(a_record()).replace(b'"streamed":false', b'"streamed":null'),
+    usage.encode(a_record()) + b"," + usage.encode(a_record()),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NO_RECORDS)
+def test_what_is_no_record_though_its_sum_is_right_counts_as_damaged(platform: Platform, line: bytes) -> None:
+    folder, good = platform.settings.home / "spool", a_record()
+    folder.mkdir(parents=True)
+    lines = (usage.encode(good), line)
+    (folder / f"1-a-1{SUFFIX}").write_bytes(b"".join(b"%08x %b\n" % (zlib.crc32(each), each) for each in lines))
+
+    assert drain(folder, delivering(platform)) == 1
+
+    assert booked_ids(platform) == [good.id]
+    assert [path.suffix for path in folder.iterdir()] == [".damaged"]
 
 
 def test_a_damaged_segment_gives_what_is_good_and_is_kept(tmp_path: Path) -> None:
-    seen: list[UsageRecord] = []
+    seen: list[bytes] = []
     good, bad = a_record(), a_record()
     (tmp_path / f"1-a-1{SUFFIX}").write_bytes(frame(bad).replace(b"local", b"loyal") + frame(good))
 
     drain(tmp_path, seen.extend)
 
-    assert seen == [good]
+    assert seen == [usage.encode(good)]
     assert [path.suffix for path in tmp_path.iterdir()] == [".damaged"]
 
 
@@ -217,7 +237,7 @@ def test_two_drains_at_once_lose_and_double_nothing(platform: Platform) -> None:
             spool.rotate()
     spool.rotate()
 
-    threads = [threading.Thread(target=drain, args=(folder, booking(platform))) for _ in range(3)]
+    threads = [threading.Thread(target=drain, args=(folder, delivering(platform))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -236,7 +256,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged_and_nothing_is_doubled(p
         from uuid import uuid4
         import msgspec
         from llmops_resources.gateway.spool import Spool
-        from tests.gateway.test_spool import a_record
+        from tests.gateway.records import a_record
         spool, count = Spool(Path(sys.argv[1])), 0
         while True:
             record = a_record()
@@ -252,16 +272,16 @@ def test_a_killed_process_loses_nothing_it_acknowledged_and_nothing_is_doubled(p
     )
     assert writer.stdout is not None
     acknowledged = [UUID(writer.stdout.readline().strip()) for _ in range(180)]
-    drain(folder, booking(platform))  # while it still writes
+    drain(folder, delivering(platform))  # while it still writes
     os.kill(writer.pid, signal.SIGKILL)
     acknowledged += [UUID(line) for line in writer.stdout.read().splitlines() if len(line) == 36]
     writer.wait()
     writer.stdout.close()
 
     doubled = next(path for path in folder.iterdir()).read_bytes()  # as after a kill between commit and delete
-    drain(folder, booking(platform))
+    drain(folder, delivering(platform))
     (folder / f"again{SUFFIX}").write_bytes(doubled)
-    drain(folder, booking(platform))
+    drain(folder, delivering(platform))
 
     booked = booked_ids(platform)
     assert set(acknowledged) <= set(booked)
@@ -271,11 +291,11 @@ def test_a_killed_process_loses_nothing_it_acknowledged_and_nothing_is_doubled(p
 
 
 def test_usage_waits_in_the_spool_while_the_database_is_away(platform: Platform) -> None:
-    spool, deliver, away = Spool(platform.settings.home / "spool"), booking(platform), threading.Event()
+    spool, deliver, away = Spool(platform.settings.home / "spool"), delivering(platform), threading.Event()
     away.set()
     tried = threading.Event()
 
-    def sometimes(batch: Sequence[UsageRecord]) -> None:
+    def sometimes(batch: Sequence[bytes]) -> None:
         tried.set()
         if away.is_set():
             raise Unavailable("the database is away")
@@ -297,8 +317,8 @@ def test_usage_waits_in_the_spool_while_the_database_is_away(platform: Platform)
 def test_usage_is_summed_by_route(platform: Platform) -> None:
     with platform.transaction(Actor("system:test")) as tx:
         twice = a_record(route="a", latency_ms=10.0)
-        usage.record_batch(tx, [twice, a_record(route="a", status=Outcome.FAILED), a_record(route="b")])
-        assert usage.record_batch(tx, [twice]) == 0
+        assert book(tx, [twice, a_record(route="a", status=Outcome.FAILED), a_record(route="b")]) == 3
+        assert book(tx, [twice]) == 0
         sums = usage.summary(tx)
         page = usage.search(tx, route="a", limit=1)
 
@@ -306,14 +326,6 @@ def test_usage_is_summed_by_route(platform: Platform) -> None:
     assert sums[0].latency_ms_p50 == 10.0
     assert page.total == 2
     assert page.next is not None
-
-
-def booking(platform: Platform) -> Deliver:
-    def deliver(batch: Sequence[UsageRecord]) -> None:
-        with platform.transaction(Actor("system:gateway")) as tx:
-            usage.record_batch(tx, batch)
-
-    return deliver
 
 
 def booked_ids(platform: Platform) -> list[UUID]:

@@ -11,7 +11,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmops_resources import outbound
+from llmops_resources import addresses, outbound
 from llmops_resources.errors import PlatformError, UpstreamFailed, ValidationFailed
 from tests.gateway.conftest import running_aiohttp
 
@@ -47,7 +47,7 @@ ACCEPTED = [
 @pytest.mark.parametrize("url", REFUSED)
 def test_an_address_that_is_not_public_https_is_refused_with_a_remedy(url: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        outbound.check_url(url, allowed_hosts=("ollama.example:11434",), path="provider.endpoint")
+        addresses.check_url(url, allowed_hosts=("ollama.example:11434",), path="provider.endpoint")
     (detail,) = refused.value.details
     assert detail["path"] == "provider.endpoint"
     assert detail["remedy"]
@@ -65,26 +65,26 @@ def test_the_session_refuses_what_the_check_refuses_even_when_nobody_checked(url
 
 @pytest.mark.parametrize("url", ACCEPTED)
 def test_a_public_https_address_is_accepted(url: str) -> None:
-    outbound.check_url(url, allowed_hosts=())
+    addresses.check_url(url, allowed_hosts=())
 
 
 @given(st.ip_addresses())
 def test_a_public_address_is_never_private_loopback_link_local_multicast_or_reserved(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    if outbound.is_public(address):
+    if addresses.is_public(address):
         refusable = (address.is_loopback, address.is_link_local, address.is_multicast, address.is_unspecified)
         assert not any(refusable)
         carried = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-        assert carried is None or outbound.is_public(carried)
+        assert carried is None or addresses.is_public(carried)
 
 
 @given(st.ip_addresses(v=4))
 def test_an_address_carried_in_another_is_judged_as_itself(address: ipaddress.IPv4Address) -> None:
     number = int(address)
     carriers = (0xFFFF << 32 | number, 0x2002 << 112 | number << 80, 0x64FF9B << 96 | number)
-    assert {outbound.is_public(ipaddress.IPv6Address(carrier)) for carrier in carriers} == {
-        outbound.is_public(address)
+    assert {addresses.is_public(ipaddress.IPv6Address(carrier)) for carrier in carriers} == {
+        addresses.is_public(address)
     }
 
 
@@ -94,15 +94,15 @@ def test_an_allowed_host_may_be_private_and_unencrypted_at_its_port_only() -> No
         "http://ollama.models.svc:11434/v1", "http://127.0.0.1:9000/", "http://[::1]:9000/", "http://10.0.0.7:81/",
         "https://10.0.0.7/",
     ):  # fmt: skip
-        outbound.check_url(url, allowed_hosts=allowed)
+        addresses.check_url(url, allowed_hosts=allowed)
     for url in ("http://ollama.models.svc:80/", "http://127.0.0.1:9001/", "http://[::1]/", "http://10.0.0.8/"):
         with pytest.raises(ValidationFailed):
-            outbound.check_url(url, allowed_hosts=allowed)
+            addresses.check_url(url, allowed_hosts=allowed)
 
 
 def test_even_an_allowed_host_is_not_where_clouds_keep_their_metadata() -> None:
     with pytest.raises(ValidationFailed):
-        outbound.check_url("http://169.254.169.254/", allowed_hosts=("169.254.169.254",))
+        addresses.check_url("http://169.254.169.254/", allowed_hosts=("169.254.169.254",))
     with pytest.raises(UpstreamFailed):
         outbound.get(
             "http://ollama.svc/", allowed_hosts=("ollama.svc",), seconds=2, lookup=lambda _host: ["169.254.169.254"]
@@ -141,7 +141,7 @@ def listener() -> Iterator[Listener]:
 )
 def test_a_public_name_that_leads_inside_is_refused_at_connect(listener: Listener, answer: list[str]) -> None:
     url = f"https://rebind.example:{listener.port}/"
-    outbound.check_url(url, allowed_hosts=())
+    addresses.check_url(url, allowed_hosts=())
     with pytest.raises(UpstreamFailed, match="no public address"):
         outbound.post_json(url, {}, allowed_hosts=(), seconds=2, lookup=lambda _host: answer)
     assert listener.visits == 0

@@ -1,6 +1,7 @@
 """Experiments and bindings in the console: planned, run, looked at while users come, concluded, bound, rolled back."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -14,13 +15,13 @@ from llmops_resources.catalog.lifecycle import Kind
 from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
 from llmops_resources.prompts.experiments import observations
-from llmops_resources.prompts.experiments.observations import Exposure
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Environment
 from llmops_resources.values import utc_now
 from tests import factories
 from tests.api.conftest import api as api  # noqa: PLC0414  a fixture
 from tests.api.visiting import visitor as visitor  # noqa: PLC0414  a fixture
+from tests.gateway.records import a_record, book
 from tests.journeys.accessibility import missed_by_tab, serious
 from tests.journeys.browser import Console
 from tests.prompts.prompts import approved_prompt, content
@@ -47,14 +48,13 @@ def come(platform: Platform, experiment: str, users: int, seed: int, *, liked: f
     with platform.transaction(Actor("system:gateway")) as tx:
         for variant, share in (("control", 0.5), ("challenger", liked)):
             calls = [
-                Exposure(
-                    experiment_id=UUID(experiment), subject=uuid4().hex, allocation=1, variant=variant,
-                    exchange_id=uuid4(), at=utc_now().isoformat(), failed=False,
-                    latency_ms=float(rng.lognormal(6, 0.4)), cost=float(rng.uniform(0.001, 0.002)),
+                a_record(
+                    experiment_id=UUID(experiment), subject=uuid4().hex, allocation=1, variant=variant, at=utc_now(),
+                    latency_ms=float(rng.lognormal(6, 0.4)), amount=Decimal(float(rng.uniform(0.001, 0.002))),
                 )
                 for _ in range(users)
             ]  # fmt: skip
-            observations.expose(tx, calls)
+            book(tx, calls)
             for call in calls:
                 observations.rate(tx, call.experiment_id, call.subject, variant, float(rng.random() < share))
 

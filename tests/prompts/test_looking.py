@@ -9,7 +9,7 @@ import pytest
 
 from llmops_resources.errors import Conflict
 from llmops_resources.prompts.experiments import looking
-from llmops_resources.prompts.experiments.looking import Advice, Ending, Hold, Look, Period, Seen, Standing
+from llmops_resources.prompts.experiments.looks import Advice, Ending, Hold, Look, Period, Seen, Standing
 from llmops_resources.prompts.experiments.plan import MOVES, GuardRails, Plan, State, StopRules, Variant, check_move
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -12,13 +12,13 @@ from llmops_resources.database import Actor
 from llmops_resources.platform import Platform
 from llmops_resources.prompts.experiments import concluding, library, observations, running
 from llmops_resources.prompts.experiments.library import Experiment, ExperimentWish, VariantWish
-from llmops_resources.prompts.experiments.looking import Look
-from llmops_resources.prompts.experiments.observations import Exposure
+from llmops_resources.prompts.experiments.looks import Look
 from llmops_resources.prompts.tables import ExperimentRow, ExposureRow, LookRow
 from llmops_resources.serving import endpoints
 from llmops_resources.serving.endpoints import Environment
 from llmops_resources.values import utc_now
 from tests.factories import ADMIN, approved
+from tests.gateway.records import a_record, book
 from tests.prompts.prompts import approved_prompt, content
 
 USERS = 12
@@ -42,11 +42,11 @@ def run(platform: Platform, prompts: list[UUID], route: str) -> Experiment:
     for _ in range(2):
         with platform.transaction(Actor("system:gateway")) as tx:
             calls = [
-                Exposure(experiment_id=made.id, subject=uuid4().hex, allocation=1, variant="ab"[number % 2],
-                         exchange_id=uuid4(), at=utc_now().isoformat(), failed=False, latency_ms=5.0, cost=None)
+                a_record(experiment_id=made.id, subject=uuid4().hex, allocation=1, variant="ab"[number % 2],
+                         at=utc_now(), latency_ms=5.0)
                 for number in range(USERS // 2)
             ]  # fmt: skip
-            observations.expose(tx, calls)
+            book(tx, calls)
             for call in calls:
                 observations.rate(tx, made.id, call.subject, call.variant, float(call.variant == "b"))
         with platform.transaction(Actor("system:experiments")) as tx:
@@ -113,5 +113,5 @@ def test_an_experiment_is_concluded_from_what_was_known_though_its_users_are_for
     assert outcome is not None
     assert outcome.evidence == before
     platform.settings.retention_days = 1e-9
-    assert forget(platform) == 0
+    assert forget(platform) == USERS  # calls, and nothing of the experiment
     assert known(platform, experiment) == before

@@ -96,7 +96,7 @@ def _sealed() -> tuple[secrets.SecretRow, Keyring]:
     key = keyring._derive(OLD, "a test")
     row = secrets.SecretRow(version_id=UUID(int=1), digest="sha256:d", key_id=key.id, nonce=b"n" * 12)
     bound = secrets._bound_to(row.version_id, "sha256:d", key)
-    row.ciphertext = secrets.AESGCM(key.material).encrypt(row.nonce, KEY.encode(), bound)
+    row.ciphertext = key.seal(row.nonce, KEY, bound)
     return row, Keyring(key)
 
 

@@ -8,7 +8,7 @@ from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.prompts import bindings
 from llmops_resources.prompts.experiments import running
 from llmops_resources.prompts.experiments.library import Experiment, value
-from llmops_resources.prompts.experiments.looking import Advice, Ending, Hold, Look
+from llmops_resources.prompts.experiments.looks import Advice, Ending, Hold, Look
 from llmops_resources.prompts.experiments.plan import Plan, State, check_move
 from llmops_resources.prompts.tables import ExperimentRow
 from llmops_resources.values import sha256_of, utc_now

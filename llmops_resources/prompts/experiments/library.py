@@ -15,7 +15,7 @@ from llmops_resources.database import Transaction
 from llmops_resources.errors import FieldProblem, NotFound, ValidationFailed, field_problem
 from llmops_resources.governance.permissions import Permission, require
 from llmops_resources.pages import Page, Position
-from llmops_resources.prompts.experiments.looking import Ending, Look
+from llmops_resources.prompts.experiments.looks import Ending, Look
 from llmops_resources.prompts.experiments.plan import (
     MOST_VARIANTS,
     AllocationKind,

@@ -4,49 +4,29 @@ Whoever sees a variant first is counted as its user, whatever they see later: th
 other, which the tests rest on.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 
 from llmops_resources.database import Transaction
-from llmops_resources.prompts.experiments.looking import Period, Seen
+from llmops_resources.prompts.experiments.looks import Period, Seen
 from llmops_resources.prompts.experiments.plan import Plan, State
 from llmops_resources.prompts.tables import AllocationRow, ExperimentRow, ExposureRow
-from llmops_resources.values import Value, utc_now
+from llmops_resources.values import utc_now
 
 _COUNTING: Final = (State.RUNNING, State.STOPPED)
-_EXPOSE: Final = text(
+#: SQL: the users of the gateway's `calls` who were not counted before. A latency counts only of a call that succeeded,
+#: a cost only where there is a price; calls without an experiment say nothing here.
+OF_CALLS: Final = (
     "INSERT INTO prompt_exposures"
     " (experiment_id, subject, allocation, variant, exchange_id, exposed_at, failed, latency_ms, cost)"
-    " SELECT c.experiment_id, c.subject, c.allocation, c.variant, c.exchange_id, c.at, c.failed, c.latency_ms, c.cost"
-    " FROM jsonb_to_recordset(CAST(:calls AS jsonb)) AS c(experiment_id uuid, subject text, allocation int,"
-    " variant text, exchange_id uuid, at timestamptz, failed boolean, latency_ms float8, cost float8)"
-    " JOIN prompt_experiments e ON e.id = c.experiment_id AND e.state IN ('running', 'stopped')"
-    " ORDER BY c.at, c.exchange_id ON CONFLICT (experiment_id, subject) DO NOTHING"
+    " SELECT c.experiment_id, c.subject, c.allocation, c.variant, c.id, c.at, c.status = 'failed',"
+    " CASE WHEN c.status = 'succeeded' THEN c.latency_ms END, CAST(c.amount AS float8)"
+    " FROM calls c JOIN prompt_experiments e ON e.id = c.experiment_id AND e.state IN ('running', 'stopped')"
+    " WHERE c.subject IS NOT NULL AND c.variant IS NOT NULL"
+    " ORDER BY c.at, c.id ON CONFLICT (experiment_id, subject) DO NOTHING"
 )
-
-
-class Exposure(Value):
-    """A call that was answered with a variant. `latency_ms` only of one that succeeded; `cost` if it has a price."""
-
-    experiment_id: UUID
-    subject: str
-    allocation: int
-    variant: str
-    exchange_id: UUID
-    at: str
-    failed: bool
-    latency_ms: float | None
-    cost: float | None
-
-
-def expose(tx: Transaction, calls: Sequence[Exposure]) -> None:
-    """Count the users of these calls who were not counted before; the same calls again change nothing."""
-    if calls:
-        tx.session.execute(_EXPOSE, {"calls": orjson.dumps([call.model_dump(mode="json") for call in calls]).decode()})
 
 
 def rate(tx: Transaction, experiment_id: UUID, subject: str, variant: str, value: float) -> bool:

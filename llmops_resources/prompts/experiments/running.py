@@ -19,7 +19,7 @@ from llmops_resources.prompts import bindings
 from llmops_resources.prompts.bindings import BINDERS, Binding
 from llmops_resources.prompts.experiments import looking, observations, thompson
 from llmops_resources.prompts.experiments.library import Experiment, approved, load, value
-from llmops_resources.prompts.experiments.looking import Ending, Look
+from llmops_resources.prompts.experiments.looks import Ending, Look
 from llmops_resources.prompts.experiments.plan import AllocationKind, Plan, State, check_move
 from llmops_resources.prompts.tables import AllocationRow, ExperimentRow, LookRow
 from llmops_resources.values import utc_now

@@ -7618,7 +7618,7 @@ export interface components {
         Look: {
             /** Adopt */
             adopt: string | null;
-            advice: components["schemas"]["llmops_resources__prompts__experiments__looking__Advice"];
+            advice: components["schemas"]["llmops_resources__prompts__experiments__looks__Advice"];
             /**
              * At
              * Format: date-time
@@ -10553,7 +10553,7 @@ export interface components {
          * @description What to do. `adopt` names a variant; `investigate`: users did not arrive as planned, so nothing else counts.
          * @enum {string}
          */
-        llmops_resources__prompts__experiments__looking__Advice: "wait" | "adopt" | "keep_control" | "investigate";
+        llmops_resources__prompts__experiments__looks__Advice: "wait" | "adopt" | "keep_control" | "investigate";
     };
     responses: never;
     parameters: never;

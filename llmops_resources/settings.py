@@ -145,6 +145,7 @@ class Settings(BaseSettings):
     runtime_memory_limit: Memory = "4Gi"
     training_threads: int = 2
     training_preload: bool = True
+    run_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
     retention_days: Annotated[float, Field(gt=0)] = 365.0
     training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
@@ -247,6 +248,11 @@ class Settings(BaseSettings):
     def trainer_socket(self) -> Path:
         """Where the process listens that has loaded the training program and forks it."""
         return self.home / "run" / "trainer.sock"
+
+    @property
+    def launcher_socket(self) -> Path:
+        """Where the process listens that has loaded what Dagster's runs need and forks them."""
+        return self.home / "run" / "launcher.sock"
 
     @property
     def console_url(self) -> str:

@@ -45,13 +45,20 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
     python, dagster = sys.executable, settings.home / "dagster"
     webserver = f"http://127.0.0.1:{settings.dagster_port}/dagster"
     workspace = str(dagster / "workspace.yaml")
-    trainer = Process(
-        name="trainer",
-        command=(python, "-m", "llmops_assets.training.warm", str(settings.trainer_socket)),
-        probe=health.always,  # until it listens, runs start their programs without it
-        after=("daemon",),
-        stop_seconds=3.0,
-    )
+    warm = [
+        Process(
+            name=name,
+            command=(python, "-m", "llmops_assets.warm", name, str(socket)),
+            probe=health.always,  # until it listens, what it would fork is started without it
+            after=("daemon",),
+            stop_seconds=3.0,
+        )
+        for name, socket, wanted in (
+            ("launcher", settings.launcher_socket, settings.run_preload),
+            ("trainer", settings.trainer_socket, settings.training_preload),
+        )
+        if wanted and settings.training_backend is TrainingBackend.LOCAL
+    ]
     return (
         Process(
             name="api",
@@ -96,7 +103,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
             after=("code-server",),
             stop_seconds=3.0,  # it would wait for its sensors, whose ticks the next daemon takes up
         ),
-        *([trainer] if settings.training_preload and settings.training_backend is TrainingBackend.LOCAL else []),
+        *warm,
     )  # fmt: skip
 
 

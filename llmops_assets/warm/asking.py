@@ -1,4 +1,7 @@
-"""A program that the warm server (`llmops_assets.training.warm`) forked, in the shape of a `subprocess.Popen`."""
+"""Asking a warm server (`llmops_assets.warm.server`) for a program.
+
+Attached it has the shape of a `subprocess.Popen`; detached it is found by its name (`llmops_assets.warm.keeping`).
+"""
 
 import contextlib
 import json
@@ -10,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final
+
+from llmops_assets.warm.names import address, is_ours
 
 PATIENCE: Final = 5.0  # seconds for the server to answer; then the program is started without it
 KILLED: Final = -9  # of a program whose keeper died: the kernel killed it
@@ -54,17 +59,10 @@ def fork(path: Path, module: str, arguments: list[str], environment: Mapping[str
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     ours: list[int] = []
     try:
-        connection.settimeout(PATIENCE)
-        _connect(connection, path)
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
         ours = [out, err]
         try:
-            request = {
-                "module": module, "arguments": arguments, "folder": str(Path.cwd()), "environment": dict(environment),
-            }  # fmt: skip
-            said = json.dumps(request).encode() + b"\n"
-            sent = socket.send_fds(connection, [said], [its_out, its_err])
-            connection.sendall(said[sent:])
+            _ask(connection, path, _request(module, arguments, environment), [its_out, its_err])
         finally:
             os.close(its_out)
             os.close(its_err)
@@ -78,6 +76,47 @@ def fork(path: Path, module: str, arguments: list[str], environment: Mapping[str
         return None
     streams = [os.fdopen(handle, errors="replace") for handle in ours]
     return Forked(connection, streams[0], streams[1], told["pid"], [module, *arguments])
+
+
+def detach(path: Path, name: str, module: str, arguments: list[str], environment: Mapping[str, str]) -> bool:
+    """Have `python -m module arguments…` forked, to go on without us; whether it is, or was already under this name.
+
+    False means that it was not started and will not be.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            _ask(connection, path, {**_request(module, arguments, environment), "name": name}, [])
+            told = _hear(connection, PATIENCE) or {}
+            if "ready" in told:
+                connection.sendall(b"go\n")
+        except OSError:
+            return False
+    return bool({"ready", "taken"} & told.keys())
+
+
+def stop(name: str) -> bool:
+    """Send SIGTERM to a detached program; False when none has this name."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(PATIENCE)
+            connection.connect(address(name))
+            return is_ours(connection) and "asked" in (_hear(connection, PATIENCE) or {})
+        except OSError:
+            return False
+
+
+def _request(module: str, arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "module": module, "arguments": arguments, "folder": str(Path.cwd()), "environment": dict(environment),
+    }  # fmt: skip
+
+
+def _ask(connection: socket.socket, path: Path, request: Mapping[str, Any], files: list[int]) -> None:
+    connection.settimeout(PATIENCE)
+    _connect(connection, path)
+    said = json.dumps(request).encode() + b"\n"
+    sent = socket.send_fds(connection, [said], files)
+    connection.sendall(said[sent:])
 
 
 def _connect(connection: socket.socket, path: Path) -> None:

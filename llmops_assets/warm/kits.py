@@ -1,0 +1,52 @@
+"""What each warm server has imported, and the programs it may become.
+
+Polars, pyarrow and, where runs come from, NumPy are not among it: their threads would be missing after a fork.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Kit:
+    """`programs` are modules and what `ps -o comm` shows of each (15 bytes at most); `environment` is read at import.
+
+    `ended` names a function, `module:name`, that is told of a detached program's bad end: its name and exit status.
+    """
+
+    loaded: tuple[str, ...]
+    programs: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ended: str = ""
+
+
+TRAINER: Final = Kit(
+    loaded=(
+        "torch", "transformers", "accelerate", "transformers.models.llama.modeling_llama",
+        *(f"llmops_assets.training.{name}" for name in ("models", "tokens", "checkpoints", "system", "sources", "muon")),
+        *(f"llmops_assets.training.{name}" for name in ("environment", "metrics", "card")),
+    ),
+    programs={"llmops_assets.training.sft": "llmops-train"},
+    environment={"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},  # programs are told the same
+)  # fmt: skip
+
+#: `dagster` becomes `dagster api execute_run`, the command that Dagster's other launchers start for a run.
+LAUNCHER: Final = Kit(
+    loaded=(
+        "dagster", "dagster._cli.api", "dagster_postgres", "alembic.command", "sqlalchemy.dialects.postgresql.psycopg",
+        *(f"llmops_assets.{name}" for name in ("catalog.assets", "training.assets", "serving.assets", "launching.ends")),
+        *(f"llmops_assets.{name}" for name in ("admission", "code_server", "sensors")),
+        *(f"llmops_resources.{name}" for name in ("dagster", "prompts.library", "prompts.bindings", "cost.holding")),
+        *(f"llmops_resources.{name}" for name in ("catalog.recalls", "catalog.delivery", "catalog.uploads")),
+        *(f"llmops_resources.{name}" for name in ("gateway.external", "gateway.policies", "gateway.retention")),
+        *(f"llmops_resources.{name}" for name in ("evaluation.contamination", "evaluation.through")),
+        *(f"llmops_resources.{name}" for name in ("training.queueing", "training.mirroring", "training.retention")),
+        *(f"llmops_resources.{name}" for name in ("serving.deployments", "serving.events", "impact.graph")),
+        "llmops_resources.checks.bytes", "llmops_resources.checks.tables", "llmops_resources.checks.formats",
+    ),
+    programs={"dagster": "llmops-run"},
+    ended="llmops_assets.launching.ends:report",
+)  # fmt: skip
+
+KITS: Final[Mapping[str, Kit]] = {"trainer": TRAINER, "launcher": LAUNCHER}

@@ -246,8 +246,13 @@ class Settings(BaseSettings):
 
     @property
     def trainer_socket(self) -> Path:
-        """Where the process listens that has loaded the training program and forks it."""
+        """Where the process listens that has loaded what training and evaluation need and forks their programs."""
         return self.home / "run" / "trainer.sock"
+
+    @property
+    def trainer(self) -> Path | None:
+        """Its socket, where TRAINING_PRELOAD asks for it."""
+        return self.trainer_socket if self.training_preload else None
 
     @property
     def launcher_socket(self) -> Path:

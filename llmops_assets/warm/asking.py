@@ -1,11 +1,13 @@
 """Asking a warm server (`llmops_assets.warm.server`) for a program.
 
-Attached it has the shape of a `subprocess.Popen`; detached it is found by its name (`llmops_assets.warm.keeping`).
+Attached, or lasting and watched, it has the shape of a `subprocess.Popen`; a lasting one may have a name instead, by
+which it is stopped (`llmops_assets.warm.keeping`).
 """
 
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -20,11 +22,11 @@ PATIENCE: Final = 5.0  # seconds for the server to answer; then the program is s
 KILLED: Final = -9  # of a program whose keeper died: the kernel killed it
 
 
-class Forked:
-    """`pid`, `stdout`, `stderr`, `poll` and `wait` as `Popen` has them. Closing the connection ends the program."""
+class Kept:
+    """`pid`, `returncode`, `poll`, `wait` and `terminate` as `Popen` has them."""
 
-    def __init__(self, connection: socket.socket, stdout: IO[str], stderr: IO[str], pid: int, args: list[str]) -> None:
-        self._connection, self.stdout, self.stderr = connection, stdout, stderr
+    def __init__(self, connection: socket.socket, pid: int, args: list[str]) -> None:
+        self._connection = connection
         self.pid, self.args = pid, args
         self.returncode: int | None = None
 
@@ -38,6 +40,25 @@ class Forked:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         return status
 
+    def terminate(self) -> None:
+        """Send SIGTERM, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def _status(self, timeout: float | None) -> int | None:
+        if self.returncode is None and (told := _hear(self._connection, timeout)) is not None:
+            self.returncode = told.get("status", KILLED)
+        return self.returncode
+
+
+class Forked(Kept):
+    """With `stdout` and `stderr`, and attached: closing the connection ends the program."""
+
+    def __init__(self, connection: socket.socket, stdout: IO[str], stderr: IO[str], pid: int, args: list[str]) -> None:
+        super().__init__(connection, pid, args)
+        self.stdout, self.stderr = stdout, stderr
+
     def __enter__(self) -> "Forked":
         return self
 
@@ -47,11 +68,6 @@ class Forked:
         self.stdout.close()
         self.stderr.close()
         self._connection.close()
-
-    def _status(self, timeout: float | None) -> int | None:
-        if self.returncode is None and (told := _hear(self._connection, timeout)) is not None:
-            self.returncode = told.get("status", KILLED)
-        return self.returncode
 
 
 def fork(path: Path, module: str, arguments: list[str], environment: Mapping[str, str]) -> Forked | None:
@@ -78,17 +94,27 @@ def fork(path: Path, module: str, arguments: list[str], environment: Mapping[str
     return Forked(connection, streams[0], streams[1], told["pid"], [module, *arguments])
 
 
+def start(path: Path, module: str, arguments: list[str], environment: Mapping[str, str]) -> Kept | None:
+    """Have `python -m module arguments…` forked, with our outputs, to outlive us; None when it will not be started."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        request = _request(module, arguments, environment, lasting=True)
+        if "ready" not in _begin(connection, path, request, [1, 2]) or "pid" not in (told := _hear(connection, None) or {}):
+            raise ConnectionError("the server forked nothing")
+    except OSError:
+        connection.close()
+        return None
+    return Kept(connection, told["pid"], [module, *arguments])
+
+
 def detach(path: Path, name: str, module: str, arguments: list[str], environment: Mapping[str, str]) -> bool:
-    """Have `python -m module arguments…` forked, to go on without us; whether it is, or was already under this name.
+    """Have `python -m module arguments…` forked, to outlive us; whether it is, or already was, under this name.
 
     False means that it was not started and will not be.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
-            _ask(connection, path, {**_request(module, arguments, environment), "name": name}, [])
-            told = _hear(connection, PATIENCE) or {}
-            if "ready" in told:
-                connection.sendall(b"go\n")
+            told = _begin(connection, path, _request(module, arguments, environment, lasting=True, name=name), [])
         except OSError:
             return False
     return bool({"ready", "taken"} & told.keys())
@@ -105,10 +131,22 @@ def stop(name: str) -> bool:
             return False
 
 
-def _request(module: str, arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
+def _request(
+    module: str, arguments: list[str], environment: Mapping[str, str], *, lasting: bool = False, name: str = ""
+) -> dict[str, Any]:
     return {
         "module": module, "arguments": arguments, "folder": str(Path.cwd()), "environment": dict(environment),
+        "lasting": lasting, "name": name,
     }  # fmt: skip
+
+
+def _begin(connection: socket.socket, path: Path, request: Mapping[str, Any], files: list[int]) -> dict[str, Any]:
+    """Ask for a lasting program and have it started; what the server said. Raises OSError when it is not started."""
+    _ask(connection, path, request, files)
+    told = _hear(connection, PATIENCE) or {}
+    if "ready" in told:
+        connection.sendall(b"go\n")
+    return told
 
 
 def _ask(connection: socket.socket, path: Path, request: Mapping[str, Any], files: list[int]) -> None:

@@ -1,11 +1,11 @@
 """The keeper of one forked program: starts it, stops it, tells its end. It has no thread and opens nothing of its own.
 
 An attached program belongs to who asked for it: its outputs are theirs, its end is told over the connection, and when
-they die the keeper kills it. A detached one, a Dagster run, belongs to nobody: it outlives who asked for it, and is
-found by its name, which is the name of an abstract socket, there exactly as long as its keeper. In both cases a keeper
-that dies takes the program with it by the kernel's hand.
+they die the keeper kills it. A lasting one outlives who asked for it; if it has a name, as a Dagster run has, it is
+found by that: it is the name of an abstract socket, there exactly as long as its keeper. In both cases a keeper that
+dies takes the program with it by the kernel's hand.
 
-Whoever asks for a detached program hears `ready` and answers `go`: who has not got that far may start it by other
+Whoever asks for a lasting program hears `ready` and answers `go`: who has not got that far may start it by other
 means and be sure that it runs once.
 """
 
@@ -43,51 +43,60 @@ def keep(kit: Kit, connection: socket.socket, libc: Any) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the program is asked to stop, and its end is ours
     connection.settimeout(PATIENCE)
     request, outputs = _receive(connection)
-    name = request.get("name")
-    if request["module"] not in kit.programs or len(outputs) != (0 if name else 2):
+    if kit.name_of(request["module"], request["arguments"]) is None or len(outputs) not in {0, 2}:
         return 1
-    return _keep_detached(kit, connection, request, libc) if name else _keep(kit, connection, request, outputs, libc)
+    keep_it = _keep_lasting if request["lasting"] else _keep_attached
+    return keep_it(kit, connection, request, outputs, libc)
 
 
-def _keep(kit: Kit, connection: socket.socket, request: Request, outputs: list[int], libc: Any) -> int:
+def _keep_attached(kit: Kit, connection: socket.socket, request: Request, outputs: list[int], libc: Any) -> int:
     """Tell the program's process id and its end; kill it when the other side is gone."""
     program = _start(kit, request, outputs, libc, [connection])
-    for output in outputs:
-        os.close(output)
     ended = os.pidfd_open(program)
     _tell(connection, {"pid": program})
     ready, _, _ = select.select([ended, connection.fileno()], [], [])
     if ended not in ready:  # the run has died: nobody says anything after its request
         _kill_group(program)
-    _, status = os.waitpid(program, 0)
-    _tell(connection, {"status": os.waitstatus_to_exitcode(status)})
+    _tell(connection, {"status": _end_of(program)})
     return 0
 
 
-def _keep_detached(kit: Kit, connection: socket.socket, request: Request, libc: Any) -> int:
-    """Hold the name, start the program when told to, and stop it for whoever connects to the name."""
+def _keep_lasting(kit: Kit, connection: socket.socket, request: Request, outputs: list[int], libc: Any) -> int:
+    """Hold the name, if it has one, start the program when told to, and stop it for whoever asks under the name."""
+    name = request["name"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as named:
-        try:
-            named.bind(address(request["name"]))
-        except OSError:
+        if name and not _take(named, name):
             _tell(connection, {"taken": True})
             return 0
-        named.listen(4)
         _tell(connection, {"ready": True})
         if connection.recv(3) != b"go\n":
             return 1
-        program = _start(kit, request, [], libc, [connection, named])
-        connection.close()
+        program = _start(kit, request, outputs, libc, [connection, named])
+        _tell(connection, {"pid": program})
         ended = os.pidfd_open(program)
-        while ended not in select.select([ended, named.fileno()], [], [])[0]:
+        while ended not in select.select([ended, *([named] if name else [])], [], [])[0]:
             _hear(named, program)
-        _, status = os.waitpid(program, 0)
-    if (code := os.waitstatus_to_exitcode(status)) != 0 and kit.ended:
+        status = _end_of(program)
+    _tell(connection, {"status": status})
+    if status != 0 and name and kit.ended:
         os.environ.clear()
         os.environ.update(request["environment"])
         module, _, function = kit.ended.partition(":")
-        getattr(importlib.import_module(module), function)(request["name"], code)
+        getattr(importlib.import_module(module), function)(name, status)
     return 0
+
+
+def _take(named: socket.socket, name: str) -> bool:
+    try:
+        named.bind(address(name))
+    except OSError:
+        return False  # another keeper has it
+    named.listen(4)
+    return True
+
+
+def _end_of(program: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
 
 
 def _hear(named: socket.socket, program: int) -> None:
@@ -111,12 +120,14 @@ def _receive(connection: socket.socket) -> tuple[Request, list[int]]:
 
 
 def _start(kit: Kit, request: Request, outputs: list[int], libc: Any, ours: list[socket.socket]) -> int:
-    """Fork the program, which holds none of `ours`; its process id."""
+    """Fork the program, which holds none of `ours` and has the outputs to itself; its process id."""
     keeper, program = os.getpid(), os.fork()
     if program == 0:
         for handle in ours:
             handle.close()
         in_child(lambda: _become(kit, request, outputs, keeper, libc))
+    for output in outputs:
+        os.close(output)
     return program
 
 
@@ -124,7 +135,7 @@ def _become(kit: Kit, request: Request, outputs: list[int], keeper: int, libc: A
     """Be the program: its session, its outputs, its environment, its threads."""
     os.setsid()
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    libc.prctl(_PR_SET_NAME, kit.programs[request["module"]].encode())
+    libc.prctl(_PR_SET_NAME, str(kit.name_of(request["module"], request["arguments"])).encode())
     if os.getppid() != keeper:
         return 1  # it died before the kernel was told
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -3,16 +3,17 @@
 Polars, pyarrow and, where runs come from, NumPy are not among it: their threads would be missing after a fork.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 
 @dataclass(frozen=True)
 class Kit:
-    """`programs` are modules and what `ps -o comm` shows of each (15 bytes at most); `environment` is read at import.
+    """What it becomes: the beginnings of commands, and what `ps -o comm` shows of each (15 bytes at most).
 
-    `ended` names a function, `module:name`, that is told of a detached program's bad end: its name and exit status.
+    `environment` is what imports read. `ended` names a function, `module:name`, that is told the name and the exit
+    status of a lasting program that ended badly.
     """
 
     loaded: tuple[str, ...]
@@ -20,18 +21,29 @@ class Kit:
     environment: Mapping[str, str] = field(default_factory=dict)
     ended: str = ""
 
+    def name_of(self, module: str, arguments: Sequence[str]) -> str | None:
+        """What `python -m module arguments…` is called; None when it is no program of this kit."""
+        words = [module, *arguments]
+        return next((name for start, name in self.programs.items() if words[: len(start.split())] == start.split()), None)
+
 
 TRAINER: Final = Kit(
     loaded=(
         "torch", "transformers", "accelerate", "transformers.models.llama.modeling_llama",
         *(f"llmops_assets.training.{name}" for name in ("models", "tokens", "checkpoints", "system", "sources", "muon")),
         *(f"llmops_assets.training.{name}" for name in ("environment", "metrics", "card")),
+        "transformers.models.auto.modeling_auto", "llmops_assets.evaluation.generate",
+        "llmops_resources.evaluation.suite",
     ),
-    programs={"llmops_assets.training.sft": "llmops-train"},
+    programs={
+        "llmops_assets.training.sft": "llmops-train",
+        "llmops_assets.evaluation.score": "llmops-score",
+        "llmops_assets.evaluation.replies": "llmops-judge",
+    },
     environment={"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},  # programs are told the same
 )  # fmt: skip
 
-#: `dagster` becomes `dagster api execute_run`, the command that Dagster's other launchers start for a run.
+#: The first is the command that Dagster's other launchers start for a run, the second serves the definitions.
 LAUNCHER: Final = Kit(
     loaded=(
         "dagster", "dagster._cli.api", "dagster_postgres", "alembic.command", "sqlalchemy.dialects.postgresql.psycopg",
@@ -45,7 +57,7 @@ LAUNCHER: Final = Kit(
         *(f"llmops_resources.{name}" for name in ("serving.deployments", "serving.events", "impact.graph")),
         "llmops_resources.checks.bytes", "llmops_resources.checks.tables", "llmops_resources.checks.formats",
     ),
-    programs={"dagster": "llmops-run"},
+    programs={"dagster api execute_run": "llmops-run", "dagster api grpc": "llmops-code"},
     ended="llmops_assets.launching.ends:report",
 )  # fmt: skip
 

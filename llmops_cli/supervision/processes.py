@@ -45,6 +45,9 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
     python, dagster = sys.executable, settings.home / "dagster"
     webserver = f"http://127.0.0.1:{settings.dagster_port}/dagster"
     workspace = str(dagster / "workspace.yaml")
+    local = settings.training_backend is TrainingBackend.LOCAL
+    forking = ("llmops_assets.launching.code_server", str(settings.launcher_socket))
+    code_server = forking if settings.run_preload and local else ("dagster", "code-server")
     warm = [
         Process(
             name=name,
@@ -57,7 +60,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
             ("launcher", settings.launcher_socket, settings.run_preload),
             ("trainer", settings.trainer_socket, settings.training_preload),
         )
-        if wanted and settings.training_backend is TrainingBackend.LOCAL
+        if wanted and local
     ]
     return (
         Process(
@@ -70,7 +73,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
         Process(
             name="code-server",
             command=(
-                python, "-m", "dagster", "code-server", "start", "-m", "llmops_assets.definitions",
+                python, "-m", *code_server, "start", "-m", "llmops_assets.definitions",
                 "-h", "127.0.0.1", "-p", str(settings.code_server_port), "--use-python-environment-entry-point",
                 "--location-name", "llmops",
             ),

@@ -21,9 +21,9 @@ from llmops_assets.warm import asking
 
 def run() -> None:
     """Takes the socket of the warm server, then the arguments of `python -m dagster code-server`."""
-    server.open_ipc_subprocess = partial(_open, Path(sys.argv[1]))  # type: ignore[assignment]
+    vars(server)["open_ipc_subprocess"] = partial(_open, Path(sys.argv[1]))
     sys.argv[1] = "code-server"
-    main()
+    main()  # type: ignore[no-untyped-call]
 
 
 def _open(socket: Path, parts: list[str], **options: Any) -> "subprocess.Popen[bytes] | asking.Kept":

@@ -54,6 +54,6 @@ class ForkingRunLauncher(DefaultRunLauncher):
         if run is None or run.is_finished:
             return False
         if GRPC_INFO_TAG in run.tags:  # the code server started it
-            return bool(super().terminate(run_id))
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         return asking.stop(run_id)

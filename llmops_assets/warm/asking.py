@@ -49,6 +49,7 @@ class Kept:
     def _status(self, timeout: float | None) -> int | None:
         if self.returncode is None and (told := _hear(self._connection, timeout)) is not None:
             self.returncode = told.get("status", KILLED)
+            self._connection.close()
         return self.returncode
 
 
@@ -99,7 +100,9 @@ def start(path: Path, module: str, arguments: list[str], environment: Mapping[st
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         request = _request(module, arguments, environment, lasting=True)
-        if "ready" not in _begin(connection, path, request, [1, 2]) or "pid" not in (told := _hear(connection, None) or {}):
+        began = "ready" in _begin(connection, path, request, [1, 2])
+        told = (_hear(connection, None) or {}) if began else {}
+        if "pid" not in told:
             raise ConnectionError("the server forked nothing")
     except OSError:
         connection.close()

@@ -22,7 +22,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from llmops_assets.warm.kits import Kit
@@ -74,7 +73,8 @@ def _keep_lasting(kit: Kit, connection: socket.socket, request: Request, outputs
         program = _start(kit, request, outputs, libc, [connection, named])
         _tell(connection, {"pid": program})
         ended = os.pidfd_open(program)
-        while ended not in select.select([ended, *([named] if name else [])], [], [])[0]:
+        watched = [ended, named.fileno()] if name else [ended]
+        while ended not in select.select(watched, [], [])[0]:
             _hear(named, program)
         status = _end_of(program)
     _tell(connection, {"status": status})

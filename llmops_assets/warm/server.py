@@ -73,7 +73,7 @@ def _stamps(paths: Mapping[str, object] | None = None) -> dict[str, tuple[int, i
 
 def _stamp(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

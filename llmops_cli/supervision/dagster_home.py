@@ -56,7 +56,8 @@ load_from:
 def write_dagster_home(folder: Path, *, database_url: str, code_server_port: int, launcher_socket: Path) -> None:
     """Write dagster.yaml and workspace.yaml. The first holds the database's address, so it is readable by us alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "dagster.yaml", INSTANCE.format(url=json.dumps(_with_driver(database_url)), socket=json.dumps(str(launcher_socket))))
+    url, socket = json.dumps(_with_driver(database_url)), json.dumps(str(launcher_socket))
+    _write(folder / "dagster.yaml", INSTANCE.format(url=url, socket=socket))
     _write(folder / "workspace.yaml", WORKSPACE.format(port=code_server_port))
 
 

@@ -18,9 +18,7 @@ from llmops_assets.warm.kits import KITS
 from llmops_cli.supervision.state import SupervisorState, read_state
 
 Found = TypeVar("Found")
-FORKED = {name: f"{module} api execute_run" for module, name in KITS["launcher"].programs.items()} | {
-    name: module for module, name in KITS["trainer"].programs.items()
-}
+FORKED = {name: command for kit in KITS.values() for command, name in kit.programs.items()}
 
 
 class RunningPlatform:

@@ -45,7 +45,8 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
     python, dagster = sys.executable, settings.home / "dagster"
     webserver = f"http://127.0.0.1:{settings.dagster_port}/dagster"
     workspace = str(dagster / "workspace.yaml")
-    local = settings.training_backend is TrainingBackend.LOCAL
+    # elsewhere a fork is not safe, and a keeper has no way to find its program's end
+    local = settings.training_backend is TrainingBackend.LOCAL and sys.platform == "linux"
     forking = ("llmops_assets.launching.code_server", str(settings.launcher_socket))
     code_server = forking if settings.run_preload and local else ("dagster", "code-server")
     warm = [

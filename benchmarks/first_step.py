@@ -79,9 +79,9 @@ class Watch:
         words = " ".join(process.cmdline())
         if not words:  # between fork and exec: look again
             self._known.discard(process.pid)
-        elif "spawn_main(" in words:
+        elif "spawn_main(" in words or process.name() == "llmops-run":
             self.seen["run process up"] = process.create_time()  # the last: a validation may have had one before
-        elif "llmops_assets.training." in words:
+        elif "llmops_assets.training." in words or process.name() == "llmops-train":
             self.seen["program started"] = process.create_time()
         elif process.name().startswith("python") and time.time() - process.create_time() < 0.5:
             self._known.discard(process.pid)

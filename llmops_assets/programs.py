@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from llmops_assets.claims import Cancelled
-from llmops_assets.forked import Forked, fork
+from llmops_assets.warm.asking import Forked, fork
 from llmops_resources.errors import InvalidInput, UpstreamFailed
 
 POLL: Final = 0.5  # seconds between two looks at whether the work should stop

@@ -126,7 +126,12 @@ def prepare_database(settings: Settings) -> str:
     if not embedded:
         postgres.ensure_database(with_database(url, "postgres"), dagster_database_name(url, embedded=False))
     upgrade(url)
-    write_dagster_home(settings.home / "dagster", database_url=dagster_url, code_server_port=settings.code_server_port)
+    write_dagster_home(
+        settings.home / "dagster",
+        database_url=dagster_url,
+        code_server_port=settings.code_server_port,
+        launcher_socket=settings.launcher_socket,
+    )
     return url
 
 

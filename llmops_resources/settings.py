@@ -145,6 +145,7 @@ class Settings(BaseSettings):
     runtime_memory_limit: Memory = "4Gi"
     training_threads: int = 2
     training_preload: bool = True
+    run_preload: bool = True
     checkpoint_keep_hours: Annotated[float, Field(gt=0)] = 168.0
     retention_days: Annotated[float, Field(gt=0)] = 365.0
     training_gpu_capacity: Annotated[dict[str, int] | None, NoDecode] = None
@@ -245,8 +246,18 @@ class Settings(BaseSettings):
 
     @property
     def trainer_socket(self) -> Path:
-        """Where the process listens that has loaded the training program and forks it."""
+        """Where the process listens that has loaded what training and evaluation need and forks their programs."""
         return self.home / "run" / "trainer.sock"
+
+    @property
+    def trainer(self) -> Path | None:
+        """Its socket, where TRAINING_PRELOAD asks for it."""
+        return self.trainer_socket if self.training_preload else None
+
+    @property
+    def launcher_socket(self) -> Path:
+        """Where the process listens that has loaded what Dagster's runs need and forks them."""
+        return self.home / "run" / "launcher.sock"
 
     @property
     def console_url(self) -> str:

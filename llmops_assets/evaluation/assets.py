@@ -85,6 +85,7 @@ def _run(platform: Platform, task: EvaluationTask, work: Path) -> Result:
         environment={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         on_event=_Progress(platform, task.evaluation.id),
         should_stop=lambda: False,
+        warm=platform.settings.trainer,
     )
     path = work / "result.json"
     if not path.exists():

@@ -154,7 +154,7 @@ def _voice(platform: Platform, task: JudgeTask, asked: Asked, book: Book | None,
     scratch.fetch(platform, asked.version, folder / "model")
     threads = str(settings.training_threads)
     environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    return Local(folder, asked.judge.max_tokens, environment)
+    return Local(folder, asked.judge.max_tokens, environment, settings.trainer)
 
 
 def _part(progress: Progress, task: JudgeTask, at: int) -> Progress:

@@ -32,6 +32,7 @@ class Local:
     folder: Path
     max_tokens: int
     environment: Mapping[str, str]
+    warm: Path | None = None
 
     def ask(self, chats: Chats, hear: Hear) -> None:
         """See `Voice`. A program that cannot run the model leaves every chat without an answer, and says why."""
@@ -54,6 +55,7 @@ class Local:
                 environment={**self.environment, "MAX_TOKENS": str(self.max_tokens)},
                 on_event=on_event,
                 should_stop=lambda: False,
+                warm=self.warm,
             )
         except (InvalidInput, UpstreamFailed) as error:
             why = error.told

@@ -130,7 +130,7 @@ def _run(
             processes=job.recipe.processes,
             grace=GRACE,
             hear=metrics.log.hear,
-            warm=settings.trainer_socket if settings.training_preload else None,
+            warm=settings.trainer,
         )
     except programs.ProgramFailed as error:
         raise JobFailed(failures.of_exit(error.status, error.said)) from error

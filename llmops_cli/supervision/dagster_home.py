@@ -17,6 +17,12 @@ run_coordinator:
   class: DefaultRunCoordinator
 run_monitoring:
   enabled: false
+# Forks a run's process from one that has its imports done, where there is one (llmops_assets/warm).
+run_launcher:
+  module: llmops_assets.launching.launcher
+  class: ForkingRunLauncher
+  config:
+    socket: {socket}
 code_servers:
   local_startup_timeout: 180
   reload_timeout: 180
@@ -47,10 +53,11 @@ load_from:
 """
 
 
-def write_dagster_home(folder: Path, *, database_url: str, code_server_port: int) -> None:
+def write_dagster_home(folder: Path, *, database_url: str, code_server_port: int, launcher_socket: Path) -> None:
     """Write dagster.yaml and workspace.yaml. The first holds the database's address, so it is readable by us alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "dagster.yaml", INSTANCE.format(url=json.dumps(_with_driver(database_url))))
+    url, socket = json.dumps(_with_driver(database_url)), json.dumps(str(launcher_socket))
+    _write(folder / "dagster.yaml", INSTANCE.format(url=url, socket=socket))
     _write(folder / "workspace.yaml", WORKSPACE.format(port=code_server_port))
 
 

@@ -45,13 +45,24 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
     python, dagster = sys.executable, settings.home / "dagster"
     webserver = f"http://127.0.0.1:{settings.dagster_port}/dagster"
     workspace = str(dagster / "workspace.yaml")
-    trainer = Process(
-        name="trainer",
-        command=(python, "-m", "llmops_assets.training.warm", str(settings.trainer_socket)),
-        probe=health.always,  # until it listens, runs start their programs without it
-        after=("daemon",),
-        stop_seconds=3.0,
-    )
+    # elsewhere a fork is not safe, and a keeper has no way to find its program's end
+    local = settings.training_backend is TrainingBackend.LOCAL and sys.platform == "linux"
+    forking = ("llmops_assets.launching.code_server", str(settings.launcher_socket))
+    code_server = forking if settings.run_preload and local else ("dagster", "code-server")
+    warm = [
+        Process(
+            name=name,
+            command=(python, "-m", "llmops_assets.warm", name, str(socket)),
+            probe=health.always,  # until it listens, what it would fork is started without it
+            after=("daemon",),
+            stop_seconds=3.0,
+        )
+        for name, socket, wanted in (
+            ("launcher", settings.launcher_socket, settings.run_preload),
+            ("trainer", settings.trainer_socket, settings.training_preload),
+        )
+        if wanted and local
+    ]
     return (
         Process(
             name="api",
@@ -63,7 +74,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
         Process(
             name="code-server",
             command=(
-                python, "-m", "dagster", "code-server", "start", "-m", "llmops_assets.definitions",
+                python, "-m", *code_server, "start", "-m", "llmops_assets.definitions",
                 "-h", "127.0.0.1", "-p", str(settings.code_server_port), "--use-python-environment-entry-point",
                 "--location-name", "llmops",
             ),
@@ -96,7 +107,7 @@ def platform_processes(settings: Settings) -> tuple[Process, ...]:
             after=("code-server",),
             stop_seconds=3.0,  # it would wait for its sensors, whose ticks the next daemon takes up
         ),
-        *([trainer] if settings.training_preload and settings.training_backend is TrainingBackend.LOCAL else []),
+        *warm,
     )  # fmt: skip
 
 

@@ -125,12 +125,18 @@ def test_dagster_reads_the_configuration_we_write_for_it(tmp_path: Path) -> None
     try:
         url = postgres.start(data)
         folder = tmp_path / "dagster"
-        write_dagster_home(folder, database_url=with_database(url, "dagster"), code_server_port=4266)
+        write_dagster_home(
+            folder,
+            database_url=with_database(url, "dagster"),
+            code_server_port=4266,
+            launcher_socket=tmp_path / "launcher.sock",
+        )
         assert (folder / "dagster.yaml").stat().st_mode & 0o077 == 0
         program = """
 from dagster import DagsterInstance
 with DagsterInstance.get() as instance:
     print(type(instance.run_coordinator).__name__, type(instance.run_storage).__name__)
+    print(type(instance.run_launcher).__name__)
     print(instance.get_settings("telemetry"), instance.run_monitoring_enabled)
 """
         told = subprocess.run(
@@ -145,6 +151,7 @@ with DagsterInstance.get() as instance:
         postgres.stop(data)
     assert "SyncInMemoryRunCoordinator" in told  # what Dagster calls launching at once, without a queue
     assert "PostgresRunStorage" in told
+    assert "ForkingRunLauncher" in told
     assert "{'enabled': False} False" in told
 
 

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
-from llmops_assets.training import warm
+from llmops_assets.warm.kits import KITS
 from llmops_cli.supervision.state import SupervisorState, read_state
 
 Found = TypeVar("Found")
+FORKED = {name: command for kit in KITS.values() for command, name in kit.programs.items()}
 
 
 class RunningPlatform:
@@ -76,7 +77,8 @@ class RunningPlatform:
 
     def run_processes(self) -> list[psutil.Process]:
         """The processes that execute a Dagster run, and the programs they started."""
-        marks = ("spawn_main(", "llmops_assets.training.sft", "llmops_assets.evaluation.score", "checks.parsing")
+        programs = ("llmops_assets.training.sft", "llmops_assets.evaluation.score")
+        marks = ("spawn_main(", "api execute_run", "checks.parsing", *programs)
         return [process for process in self._ours() if any(mark in _command(process) for mark in marks)]
 
     def training_programs(self) -> list[psutil.Process]:
@@ -157,8 +159,7 @@ def wait_for(look: Callable[[], Found | None], seconds: float, what: str) -> Fou
 def _command(process: psutil.Process) -> str:
     """What it is: a program that was forked ready has the command line of its server, and a name of its own."""
     with contextlib.suppress(psutil.Error):
-        forked = process.name() == warm.NAME.decode()
-        return "llmops_assets.training.sft" if forked else " ".join(process.cmdline())
+        return FORKED.get(process.name()) or " ".join(process.cmdline())
     return ""
 
 

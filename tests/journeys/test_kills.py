@@ -3,14 +3,17 @@
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
+from llmops_assets.warm import asking
 from llmops_resources import postgres
 from tests.journeys.journey import PRETRAIN, SOON, Journey, corpus
 from tests.journeys.running import RunningPlatform, running, wait_for
@@ -105,6 +108,74 @@ def test_a_training_job_survives_the_death_of_its_program_and_then_of_the_databa
         wait_for(lambda: None if platform.training_programs() or _scratch(platform) else True, 30, "nothing to be left")
 
 
+def test_runs_outlive_the_process_they_are_forked_from_and_start_without_it(tmp_path: Path) -> None:
+    with running(tmp_path / "home", PII_NER_SAMPLE_ROWS="0") as platform:
+        wait_for(lambda: (platform.home / "run" / "launcher.sock").exists() or None, 120, "the launcher to be warm")
+        journey = Journey(platform)
+        data = journey.validated_and_approved(journey.upload("corpus", "corpus.parquet", corpus()))
+        # killed while a run works: the run ends well, at its first attempt
+        job, acknowledged = _mid_training(platform, data, "outlives")
+        assert _forked_runs(platform), "it was forked"
+        platform.kill("launcher")
+        ended = _ended(platform, job)
+        assert (ended["state"]["status"], ended["state"]["attempt"]) == ("succeeded", 1), ended["state"]
+        _one_job_one_experiment(platform, ended, acknowledged)
+        # killed again and again while one is queued: the code server starts it
+        job = _submitted(platform, data, "without")
+        while platform.get(f"/training/jobs/{job['id']}")["state"]["status"] == "queued":
+            platform.kill("launcher")
+        assert not _forked_runs(platform), "nobody was there to fork it"
+        assert _ended(platform, job)["state"]["status"] == "succeeded"
+        # terminated in Dagster, a forked run ends as a cancelled one does, and Dagster knows
+        platform.wait_until_healthy()
+        wait_for(lambda: _is_warm(platform) or None, 120, "the launcher to be warm again")
+        job, _ = _mid_training(platform, data, "terminated")
+        run = platform.get(f"/training/jobs/{job['id']}")["state"]["runId"]
+        assert _forked_runs(platform)
+        assert _dagster(platform, _TERMINATE, run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+        wait_for(lambda: _status(platform, run) == "CANCELED" or None, 60, "the run to be cancelled")
+        assert platform.get(f"/training/jobs/{job['id']}")["state"]["status"] == "cancelled"
+        # killed itself, its end is known to Dagster at once, and the job is tried again
+        job, acknowledged = _mid_training(platform, data, "killed")
+        run = platform.get(f"/training/jobs/{job['id']}")["state"]["runId"]
+        for process in _forked_runs(platform):
+            process.kill()
+        wait_for(lambda: _status(platform, run) == "FAILURE" or None, 30, "Dagster to know that the run died")
+        ended = _ended(platform, job)
+        assert (ended["state"]["status"], ended["state"]["attempt"]) == ("succeeded", 2), ended["state"]
+        _one_job_one_experiment(platform, ended, acknowledged)
+        wait_for(lambda: None if platform.run_processes() or _scratch(platform) else True, 30, "nothing to be left")
+
+
+_TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
+_STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+
+
+def _dagster(platform: RunningPlatform, query: str, run: str) -> Any:
+    address = next(process.address for process in platform.state().processes if process.name == "webserver")
+    answer = httpx.post(f"{address}/graphql", json={"query": query, "variables": {"run": run}}, timeout=60)
+    return answer.json()["data"]
+
+
+def _status(platform: RunningPlatform, run: str) -> str:
+    status: str = _dagster(platform, _STATUS, run)["runOrError"]["status"]
+    return status
+
+
+def _forked_runs(platform: RunningPlatform) -> list[psutil.Process]:
+    return [process for process in platform.run_processes() if process.name() == "llmops-run"]
+
+
+def _is_warm(platform: RunningPlatform) -> bool:
+    """Whether somebody listens at the launcher's socket, which a killed one leaves behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            asking._connect(probe, platform.home / "run" / "launcher.sock")
+        except OSError:
+            return False
+    return True
+
+
 def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple[str, int, float]]:
     """Wait until the next attempt trains; the metrics of the job so far."""
 
@@ -119,9 +190,7 @@ def _mid_attempt(platform: RunningPlatform, job: Any, attempt: int) -> set[tuple
 
 def _mid_training(platform: RunningPlatform, data: Any, name: str) -> tuple[Any, set[tuple[str, int, float]]]:
     """Submit a job and wait for its first losses; the job, and the metrics that the API has acknowledged."""
-    body = {"jobType": "from_scratch", "datasetId": data["id"], "outputModelName": name, "useGpu": False,
-            "hyperparameters": LONGER, "retryPolicy": SOON}  # fmt: skip
-    job = platform.post("/training/jobs", body, headers={"Idempotency-Key": name})
+    job = _submitted(platform, data, name)
     path = f"/training/experiments/{job['id']}"
 
     def losses() -> Any:
@@ -132,6 +201,12 @@ def _mid_training(platform: RunningPlatform, data: Any, name: str) -> tuple[Any,
     now = platform.get(f"/training/jobs/{job['id']}")["state"]
     assert now["status"] == "running", now
     return job, _figures(metrics)
+
+
+def _submitted(platform: RunningPlatform, data: Any, name: str) -> Any:
+    body = {"jobType": "from_scratch", "datasetId": data["id"], "outputModelName": name, "useGpu": False,
+            "hyperparameters": LONGER, "retryPolicy": SOON}  # fmt: skip
+    return platform.post("/training/jobs", body, headers={"Idempotency-Key": name})
 
 
 def _ended(platform: RunningPlatform, job: Any) -> Any:

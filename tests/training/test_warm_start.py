@@ -17,7 +17,7 @@ import pytest
 
 from llmops_assets import programs
 from llmops_assets.claims import Cancelled
-from llmops_assets.forked import Forked, fork
+from llmops_assets.warm.asking import Forked, fork
 from tests.training.programs import ARCHITECTURE, QUIET, TEXTS, prepare, train
 
 pytestmark = [pytest.mark.slow]
@@ -38,11 +38,11 @@ class Server:
 
 @contextlib.contextmanager
 def serving(folder: Path, other: dict[str, Any] | None = None, **environment: str) -> Iterator[Server]:
-    """One with its own lists, or with `other` ones."""
+    """The trainer, or one with `other` lists."""
     socket = folder / ("long " * 20) / "trainer.sock"  # longer than an address of a socket may be
-    changed = f"import pathlib; from llmops_assets.training import warm; vars(warm).update({other!r})"
-    script = f"{changed}; warm.serve(pathlib.Path({str(socket)!r}))"
-    command = [sys.executable, *(["-c", script] if other else ["-m", "llmops_assets.training.warm", str(socket)])]
+    changed = f"import pathlib; from llmops_assets.warm import kits, server; kit = kits.Kit(**{other!r})"
+    script = f"{changed}; server.serve(kit, pathlib.Path({str(socket)!r}))"
+    command = [sys.executable, *(["-c", script] if other else ["-m", "llmops_assets.warm", "trainer", str(socket)])]
     process = subprocess.Popen(command, env=os.environ | QUIET | environment)
     try:
         until(lambda: socket.exists() or process.poll() is not None, "the server to listen")
@@ -124,7 +124,7 @@ def test_what_is_wrong_with_the_input_is_told_as_by_a_started_program(server: Se
 
 def test_a_job_sees_its_own_environment_and_neither_the_servers_nor_anothers(tmp_path: Path) -> None:
     told = "tests.training.environment_program"
-    with serving(tmp_path, {"PROGRAMS": {told}, "LOADED": ()}, OF_THE_SERVER="secret") as server:
+    with serving(tmp_path, {"programs": {told: "told"}, "loaded": ()}, OF_THE_SERVER="secret") as server:
         for number in range(2):
             mine = {"PATH": os.defpath, "JOB_TOKEN": f"token-{number}", f"ONLY_{number}": "x"}
             forked = fork(server.socket, told, [], mine)
@@ -156,7 +156,7 @@ def test_cancelling_ends_it_with_a_checkpoint(server: Server, tmp_path: Path) ->
 def test_it_dies_with_the_run_that_asked_for_it(server: Server, tmp_path: Path) -> None:
     work = prepare(tmp_path / "work", "from_scratch", ROWS, **ENDLESS)
     script = (
-        "import os, sys, time; from pathlib import Path; from llmops_assets.forked import fork\n"
+        "import os, sys, time; from pathlib import Path; from llmops_assets.warm.asking import fork\n"
         f"f = fork(Path({str(server.socket)!r}), {PROGRAM!r}, [{str(work)!r}], dict(os.environ))\n"
         "print(f.pid, flush=True)\nfor line in f.stdout:\n    print(line, flush=True)\n"
     )

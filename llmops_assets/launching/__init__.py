@@ -1,0 +1,1 @@
+"""How a Dagster run becomes a process on one machine."""

@@ -17,8 +17,8 @@ class AnswerServer:
     """`asked` are the questions that were answered, in order; `busiest` how many were under way at once.
 
     The first `refusals` requests get a 429 that asks to come back after `retry_after` seconds; `status` other than 200
-    is what everybody gets, with the `complaint`. `refused_at` and `answered_at` are when a question last was, in seconds
-    of the monotonic clock.
+    is what everybody gets, with the `complaint`. `refused_at` and `answered_at` are when a question last was, in
+    seconds of the monotonic clock.
     """
 
     rule: Callable[[str], str] = lambda question: question

@@ -1,21 +1,18 @@
-"""The doors to model servers: OpenAI's protocol over HTTP, bounded in time, size and connections."""
+"""The door to model servers: OpenAI's protocol over HTTP, bounded in time, size and connections."""
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol
-
-import aiohttp
 
 from llmops_resources.errors import PlatformError, Unavailable, UpstreamFailed, UpstreamTimeout
 from llmops_resources.http1 import BrokenConnection, Connection
 from llmops_resources.pool import Pool, Unreachable
 
 MAX_ANSWER_BYTES: Final = 16 * 1024**2
-_JSON: Final = (("Content-Type", "application/json"),)
-Explain = Callable[[aiohttp.ClientError | TimeoutError], PlatformError]
+JSON: Final = (("Content-Type", "application/json"),)
 _BROKEN: Final = (BrokenConnection, Unreachable, TimeoutError)
 
 
@@ -111,7 +108,7 @@ class Inside:
 
     async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """As `Inference.ask`."""
-        sent = (*_JSON, *headers.items()) if headers else _JSON
+        sent = (*JSON, *headers.items()) if headers else JSON
         patience = self._patience
         try:
             connection = await self._pool.ask("POST", url, sent, body, silence=patience.silence, total=patience.answer)
@@ -164,58 +161,6 @@ class _InsideAnswer(Answer):
 
     def _header(self, name: str) -> str:
         return self._connection.headers.get(name.lower().encode(), b"").decode("latin-1")
-
-
-class Outside:
-    """The door to providers, through the session that stays out of private networks; `explain` says what failed."""
-
-    def __init__(self, session: aiohttp.ClientSession, explain: Explain) -> None:
-        self._session, self._explain = session, explain
-
-    async def ask(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """As `Inference.ask`."""
-        try:
-            response = await self._post(url, body, {**dict(_JSON), **(headers or {})})
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._explain(error) from error
-        return _OutsideAnswer(response, self._explain)
-
-    async def close(self) -> None:
-        """As `Inference.close`."""
-        await self._session.close()
-
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        try:
-            return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
-        except aiohttp.ServerDisconnectedError:
-            # A kept-alive connection that the server had closed already: nothing was answered, so once more.
-            return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
-
-
-class _OutsideAnswer(Answer):
-    broken = aiohttp.ClientError, TimeoutError
-
-    def __init__(self, response: aiohttp.ClientResponse, explain: Explain) -> None:
-        self._response, self._explained = response, explain
-        self.status = response.status
-
-    @property
-    def content_type(self) -> str:
-        return self._response.content_type
-
-    def close(self) -> None:
-        if not self._response.content.at_eof():
-            self._response.close()  # an unread rest must not reach the next user of this connection
-        self._response.release()
-
-    def _source(self) -> AsyncIterator[bytes]:
-        return self._response.content.iter_any()
-
-    def _explain(self, error: Any) -> PlatformError:
-        return self._explained(error)
-
-    def _header(self, name: str) -> str:
-        return self._response.headers.get(name, "")
 
 
 def open_inference(patience: Patience | None = None) -> Inside:

@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import msgspec
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from llmops_resources import outbound
 from llmops_resources.database import Actor
 from llmops_resources.errors import InvalidInput, NotFound, PlatformError, TooManyRequests, Unavailable, UpstreamFailed
 from llmops_resources.gateway import chat, feedback, fresh, personal, routes, rules
@@ -27,9 +26,8 @@ from llmops_resources.gateway.routes import RouteTable, Snapshot, Target
 from llmops_resources.gateway.rules import Rules, RuleTable
 from llmops_resources.governance.api_keys import Bearer
 from llmops_resources.governance.permissions import Permission, may
-from llmops_resources.inference import Inference, Inside, Outside, Patience, open_inference
+from llmops_resources.inference import Inference, Inside, Patience, open_inference
 from llmops_resources.platform import Platform
-from llmops_resources.settings import Settings
 from serving_api.chat import metrics
 from serving_api.chat.attempts import Attempts
 from serving_api.chat.bookkeeping import GATEWAY, Bookkeeping
@@ -42,6 +40,9 @@ from serving_api.chat.surfaces import Enveloped, OpenAI, Surface
 from serving_api.chat.terms import Terms, terms_of
 from serving_api.identity import demanded, denied
 from serving_api.requests import RequestIds
+
+if TYPE_CHECKING:
+    from llmops_resources.outside import Outside
 
 SERVE = "/llm-ops/v1/serve/"
 OPENAI = "/openai/v1"
@@ -107,8 +108,6 @@ class ChatGateway:
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._inside = open_inference(self._patience)
         self._open.push_async_callback(self._inside.close)
-        self._outside = _open_outside(self._platform.settings, self._patience or Patience())
-        self._open.push_async_callback(self._outside.close)
         self._open.callback(self._masker.close)
         await self._open.enter_async_context(self._books.kept())
         await self._open.enter_async_context(self._rules.kept_fresh())
@@ -247,14 +246,27 @@ class ChatGateway:
         return terms
 
     def _door(self, target: Target) -> Inference:
-        door = self._inside if target.external is None else self._outside
-        if door is None:
+        if target.external is not None:
+            return self._outside or self._open_outside()
+        if self._inside is None:
             raise Unavailable("the gateway is starting", remedy="Try again in a moment.")
-        return door
+        return self._inside
+
+    def _open_outside(self) -> "Outside":
+        from llmops_resources.outside import open_outside  # noqa: PLC0415  `_read_routes` loaded it
+
+        patience = self._patience or Patience()
+        self._outside = open_outside(self._platform.settings.outbound_allowed_hosts, patience)
+        self._open.push_async_callback(self._outside.close)
+        return self._outside
 
     def _read_routes(self) -> Snapshot:
+        """Called in a thread, where loading the providers' door with its HTTP client holds up no call."""
         with self._platform.transaction(GATEWAY) as tx:
-            return routes.load(tx, self._platform.settings)
+            found = routes.load(tx, self._platform.settings)
+        if any(target.external for target in found.targets.values()):
+            import llmops_resources.outside  # noqa: F401, PLC0415  10 MB, for those who have a provider
+        return found
 
     def _give(self, actor: Actor, said: Said) -> Feedback:
         with self._platform.transaction(actor) as tx:
@@ -282,17 +294,6 @@ RULES: tuple[Rule, ...] = (
 def conninfo(platform: Platform) -> str:
     """The database's address as libpq spells it."""
     return platform.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def _open_outside(settings: Settings, patience: Patience) -> Outside:
-    """The door to providers: the same protocol, through the session that stays out of private networks."""
-    session = outbound.open_session(
-        allowed_hosts=settings.outbound_allowed_hosts,
-        connect=patience.connect,
-        silence=patience.silence,
-        total=patience.answer,
-    )
-    return Outside(session, lambda error: outbound.meaning(error, "the provider"))
 
 
 def _fits(path: str) -> tuple[tuple[Rule, str], ...]:

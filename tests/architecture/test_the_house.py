@@ -26,7 +26,8 @@ DOCUMENTS = ("env.example", "docs/ENV_SETUP.md")
 #: Each takes megabytes of every process that has it, of which there may be many.
 NOT_IN_THE_GATEWAY = (
     "numpy", "pandas", "polars", "pyarrow", "torch", "transformers", "spacy", "presidio_analyzer", "boto3",
-    "botocore.client", "cryptography", "jwt", "fastapi", "dagster", "kubernetes", "structlog", "rich", "psutil",
+    "botocore.client", "cryptography", "jwt", "aiohttp", "fastapi", "dagster", "kubernetes", "structlog",
+    "rich", "psutil",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from llmops_assets.warm.kits import KITS
 
 pytestmark = pytest.mark.slow
 PROGRAM = "tests.assets.lasting_program"
-KIT: dict[str, Any] = {"loaded": (), "programs": {PROGRAM: "lasting"}, "ended": f"{PROGRAM}:ended"}
+KIT: dict[str, Any] = {"loaded": (PROGRAM,), "programs": {PROGRAM: "lasting"}, "ended": f"{PROGRAM}:ended"}
 PATIENCE = 60.0
 ANSWERS = {"ready", "taken"}
 

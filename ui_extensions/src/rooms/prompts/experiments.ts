@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/vue-query';
-import { type MaybeRefOrGetter, toValue } from 'vue';
+import { computed, type MaybeRefOrGetter, toValue } from 'vue';
 
 import { api, unwrap, unwrapPage, type Schema } from '../../api/client';
 import { useList } from '../../api/lists';
@@ -46,7 +46,8 @@ export function useLook(id: MaybeRefOrGetter<string>, running: MaybeRefOrGetter<
   return useQuery({
     queryKey: ['prompt-experiments', 'look', id],
     queryFn: async ({ signal }) => unwrap(await api.GET('/llm-ops/v1/prompts/experiments/{experiment_id}/look', { params: path(id), signal })),
-    refetchInterval: () => (toValue(running) ? 5_000 : false),
+    // not a function: that is asked again at the next answer, and before the experiment runs there is none to come
+    refetchInterval: computed(() => (toValue(running) ? 5_000 : false)),
   });
 }
 

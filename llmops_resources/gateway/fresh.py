@@ -80,8 +80,10 @@ class Fresh(Generic[Seen]):
 
     async def _poll(self) -> None:
         while True:
+            # not `wait_for`, which in Python 3.11 may keep being cancelled to itself: then nothing would end this
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_EVERY)
+                async with asyncio.timeout(POLL_EVERY):
+                    await self._wake.wait()
             self._wake.clear()
             await self.refresh()
 

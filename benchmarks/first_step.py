@@ -9,17 +9,15 @@ and the three large libraries alone. The platform's other processes stay up mean
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.processes import Watch
 from tests.journeys.journey import PRETRAIN, Journey, corpus
 from tests.journeys.running import RunningPlatform, running, wait_for
 
@@ -45,46 +44,18 @@ def importing(code: str) -> float:
     return time.perf_counter() - began
 
 
-class Watch:
-    """Notes when processes of this platform appear: the run's, and the trainer's."""
-
-    def __init__(self, platform: RunningPlatform) -> None:
-        self._platform, self._stopping = platform, threading.Event()
-        self._known = {process.pid for process in psutil.process_iter()}
-        self.seen: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stopping.wait(0.02):
-            for process in self._fresh():
-                with contextlib.suppress(psutil.Error):
-                    self._note(process)
-
-    def _fresh(self) -> Iterator[psutil.Process]:
-        pids = set(psutil.pids())
-        for pid in pids - self._known:
-            with contextlib.suppress(psutil.Error):
-                yield psutil.Process(pid)
-        self._known = pids
-
-    def _note(self, process: psutil.Process) -> None:
-        words = " ".join(process.cmdline())
-        if not words:  # between fork and exec: look again
-            self._known.discard(process.pid)
-        elif "spawn_main(" in words or process.name() == "llmops-run":
-            self.seen["run process up"] = process.create_time()  # the last: a validation may have had one before
-        elif "llmops_assets.training." in words or process.name() == "llmops-train":
-            self.seen["program started"] = process.create_time()
-        elif process.name().startswith("python") and time.time() - process.create_time() < 0.5:
-            self._known.discard(process.pid)
+def noted(seen: dict[str, float], process: psutil.Process) -> bool:
+    """Keep when the run's process and the trainer appeared; False between fork and exec."""
+    words = " ".join(process.cmdline())
+    if not words:
+        return False
+    if "spawn_main(" in words or process.name() == "llmops-run":
+        seen["run process up"] = process.create_time()  # the last: a validation may have had one before
+    elif "llmops_assets.training." in words or process.name() == "llmops-train":
+        seen["program started"] = process.create_time()
+    elif process.name().startswith("python"):
+        return time.time() - process.create_time() >= 0.5
+    return True
 
 
 def one_job(platform: RunningPlatform, dataset: Any, name: str, *, again: bool = False) -> dict[str, float]:
@@ -93,7 +64,8 @@ def one_job(platform: RunningPlatform, dataset: Any, name: str, *, again: bool =
         "jobType": "from_scratch", "datasetId": dataset["id"], "outputModelName": name, "useGpu": False,
         "hyperparameters": PRETRAIN,
     }  # fmt: skip
-    with Watch(platform) as watch:
+    seen: dict[str, float] = {}
+    with Watch(partial(noted, seen), psutil.pids()):
         began = time.time()
         job = platform.post("/training/jobs", body, headers={"Idempotency-Key": f"{name}-{again}"})
         at = {"queued": time.time()}
@@ -102,7 +74,7 @@ def one_job(platform: RunningPlatform, dataset: Any, name: str, *, again: bool =
     state = platform.get(path)["state"]
     metrics = platform.get(f"/training/experiments/{job['id']}")
     lines = platform.get(f"{path}/logs")["lines"]
-    at |= watch.seen
+    at |= seen
     at["run made"] = run_made(platform, state["runId"])
     at["claimed"] = _seconds(state["startedAt"])
     # what the program says first, when it is done with importing

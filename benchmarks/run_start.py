@@ -14,10 +14,10 @@ import contextlib
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.processes import Watch
 from tests.journeys.journey import FINETUNE, PRETRAIN, Journey, benchmark, corpus, pairs
 from tests.journeys.running import RunningPlatform, running, wait_for
 
@@ -33,45 +34,24 @@ KINDS: Final = ("validation", "training", "evaluation")
 Row = tuple[float, float, float]  # seconds to the claim, seconds to the end, CPU seconds until the step
 
 
-class Watch:
-    """The CPU that each run's process has used when its output is first captured."""
-
-    def __init__(self, platform: RunningPlatform) -> None:
-        self._platform, self._stopping = platform, threading.Event()
-        self.used: dict[int, float] = {}
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        known: set[int] = set()
-        while not self._stopping.wait(0.02):
-            pids = set(psutil.pids())
-            for pid in pids - known:
-                with contextlib.suppress(psutil.Error):
-                    process = psutil.Process(pid)
-                    parent = process.parent()
-                    if process.name() == "tail" and parent is not None and parent.pid not in self.used:
-                        times = parent.cpu_times()
-                        self.used[parent.pid] = times.user + times.system
-                    elif time.time() - process.create_time() < 0.5:
-                        pids.discard(pid)  # between fork and exec: look again
-            known = pids
+def noted(used: dict[int, float], process: psutil.Process) -> bool:
+    """Keep the CPU that a run's process has used when its output is first captured, which a `tail` does."""
+    parent = process.parent()
+    if process.name() == "tail" and parent is not None and parent.pid not in used:
+        times = parent.cpu_times()
+        used[parent.pid] = times.user + times.system
+        return True
+    return time.time() - process.create_time() >= 0.5
 
 
 def measured(platform: RunningPlatform, path: str) -> Row:
     """Wait for a row that was just asked for."""
-    with Watch(platform) as watch:
+    used: dict[int, float] = {}
+    with Watch(partial(noted, used)):
         state = platform.finished(path)["state"]
     asked, began, ended = (datetime.fromisoformat(state[f"{name}At"]) for name in ("requested", "started", "finished"))
-    used = next(iter(watch.used.values()), float("nan"))
-    return (began - asked).total_seconds(), (ended - asked).total_seconds(), used
+    cpu = next(iter(used.values()), float("nan"))
+    return (began - asked).total_seconds(), (ended - asked).total_seconds(), cpu
 
 
 class Side:

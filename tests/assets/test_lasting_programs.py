@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,11 +17,11 @@ import pytest
 
 from llmops_assets.warm import asking
 from llmops_assets.warm.kits import KITS
+from tests.waiting import PATIENCE, gone, until
 
 pytestmark = pytest.mark.slow
 PROGRAM = "tests.assets.lasting_program"
 KIT: dict[str, Any] = {"loaded": (PROGRAM,), "programs": {PROGRAM: "lasting"}, "ended": f"{PROGRAM}:ended"}
-PATIENCE = 60.0
 ANSWERS = {"ready", "taken"}
 
 
@@ -63,22 +63,6 @@ def name() -> Iterator[str]:
     made = f"test-{uuid4()}"
     yield made
     asking.stop(made)
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited for {what}")
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_it_has_a_session_its_own_environment_and_nothing_that_is_open_but_the_three_streams(

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from llmops_assets import programs
 from llmops_assets.claims import Cancelled
 from llmops_assets.warm.asking import Forked, fork
 from tests.training.programs import ARCHITECTURE, QUIET, TEXTS, prepare, train
+from tests.waiting import PATIENCE, gone, until
 
 pytestmark = [pytest.mark.slow]
 PROGRAM = "llmops_assets.training.sft"
@@ -26,7 +26,6 @@ DIALS: dict[str, Any] = {"architecture": ARCHITECTURE, "maxTokens": 4_000, "batc
 ROWS = [{"text": text} for text in TEXTS]
 #: So long that no test sees its end.
 ENDLESS: dict[str, Any] = {**DIALS, "maxTokens": 500_000_000, "epochs": 1_000}
-PATIENCE = 60.0
 
 
 class Server:
@@ -56,21 +55,6 @@ def serving(folder: Path, other: dict[str, Any] | None = None, **environment: st
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("warm")) as running:
         yield running
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited for {what}")
-
-
-def gone(pid: int) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
 
 
 def started(server: Server, work: Path, **environment: str) -> Forked:

@@ -39,7 +39,8 @@ class DoorKeeper:
     def check(self, scope: Scope) -> None:
         """Raises InvalidInput (Host unreadable), MisdirectedHost or Forbidden (another origin)."""
         origin, site, mode, hosts = None, b"none", b"", []
-        for name, value in scope["headers"]:  # in lower case, as ASGI has them
+        for written, value in scope["headers"]:
+            name = written.lower()
             if name == b"host":
                 hosts.append(value)
             elif name == b"origin":

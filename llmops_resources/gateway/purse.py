@@ -142,12 +142,11 @@ class Purse:
         Raises TooManyRequests when one of them has no such amount left, Unavailable when that cannot be asked.
         """
         now = now or utc_now()
-        accounts = [self._account(budget, now) for budget in budgets]
         short: list[Account] = []
         for trial in range(_TRIES):
             if reservation := self.reserve_now(budgets, amount, now):
                 return reservation
-            short = [account for account in accounts if account.free < amount]
+            short = [account for budget in budgets if (account := self._account(budget, now)).free < amount]
             over = [account for account in short if account.spent + amount > account.budget.amount]
             over += [account for account in short if account.limited and trial]
             if over:
